@@ -1,0 +1,1 @@
+//! The GCRA rate bucket.

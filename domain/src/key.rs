@@ -1,0 +1,1 @@
+//! The names of records, and the partitions that they live in.

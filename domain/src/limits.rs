@@ -1,0 +1,142 @@
+//! Every bound and every lifetime, with the relations that must hold between them.
+//!
+//! Lengths are bytes unless the name says otherwise.
+
+use std::time::Duration;
+
+// What a stranger can send.
+
+/// A request target (path and query) on the public listener.
+pub const TARGET_MAX: usize = 16 * 1024;
+/// The body of a form or JSON request to an OAuth endpoint.
+pub const OAUTH_BODY_MAX: usize = 64 * 1024;
+/// The names and values in one form or query.
+pub const FORM_FIELDS_MAX: usize = 256;
+/// How deep JSON from outside may nest.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// How many values JSON from outside may hold.
+pub const JSON_VALUES_MAX: usize = 10_000;
+/// A URI that is read at all.
+pub const URI_MAX: usize = 2_048;
+/// `client_id` (a signed registration or a document's URL).
+pub const CLIENT_ID_MAX: usize = 2_048;
+/// `client_secret`, presented.
+pub const CLIENT_SECRET_MAX: usize = 512;
+/// `client_name`, as registered.
+pub const CLIENT_NAME_MAX: usize = 128;
+/// The client's name as a grant remembers it.
+pub const GRANT_CLIENT_NAME_MAX: usize = 64;
+/// `redirect_uris` of one registration.
+pub const REDIRECTS_MAX: usize = 10;
+/// One `redirect_uri`.
+pub const REDIRECT_MAX: usize = 400;
+/// `state` of a client.
+pub const STATE_MAX: usize = 512;
+/// `scope`, requested.
+pub const SCOPE_REQUEST_MAX: usize = 4_096;
+/// `scope`, granted: every scope with one space between.
+pub const SCOPE_GRANT_MAX: usize = 256;
+/// `login_hint`.
+pub const LOGIN_HINT_MAX: usize = 256;
+/// `resource`.
+pub const RESOURCE_MAX: usize = 2_048;
+/// A code, a refresh token or an access token, presented.
+pub const TOKEN_MAX: usize = 2_048;
+/// The `Authorization` header.
+pub const AUTHORIZATION_MAX: usize = 4_096;
+/// The `Cookie` header.
+pub const COOKIE_HEADER_MAX: usize = 16 * 1024;
+
+// What the identity provider can send.
+
+/// A JSON answer of the identity provider or of a client document's host.
+pub const PROVIDER_ANSWER_MAX: usize = 256 * 1024;
+/// A JWT from outside.
+pub const JWT_MAX: usize = 16 * 1024;
+/// Keys of one key set that are kept.
+pub const JWKS_KEYS_MAX: usize = 64;
+/// `kid`.
+pub const KID_MAX: usize = 256;
+/// An RSA modulus, in bits.
+pub const RSA_BITS_MIN: usize = 2_048;
+/// An RSA modulus, in bits.
+pub const RSA_BITS_MAX: usize = 4_096;
+/// `sub` (OpenID Connect Core section 2).
+pub const SUBJECT_MAX: usize = 255;
+/// Group names of one person that are kept.
+pub const GROUPS_MAX: usize = 600;
+/// One group name.
+pub const GROUP_MAX: usize = 256;
+/// E-mail address, name and preferred user name, each.
+pub const PROFILE_TEXT_MAX: usize = 320;
+/// One stored upstream token.
+pub const UPSTREAM_TOKEN_MAX: usize = 16 * 1024;
+
+// What is stored.
+
+/// Keys in one reading: the inline room of `Keys` and `Facts`.
+pub const KEYS_MAX: usize = 8;
+/// Rotations whose times a grant remembers: the most that one grace can hold.
+pub const ROTATIONS_REMEMBERED: usize = 8;
+/// Grants listed in an identity record, for display only.
+pub const IDENTITY_GRANTS_MAX: usize = 64;
+/// One encoded record.
+pub const RECORD_MAX: usize = 256 * 1024;
+
+// The browser.
+
+/// One login cookie, name, value and attributes apart.
+pub const LOGIN_COOKIE_MAX: usize = 2_000;
+/// Logins in progress in one browser; one more clears the oldest.
+pub const LOGIN_COOKIES_MAX: usize = 3;
+
+// Lifetimes.
+
+/// From the consent page to its answer, and from there to the callback, each.
+pub const FLOW_LIFE: Duration = Duration::from_secs(10 * 60);
+/// An authorization code (AS-19).
+pub const CODE_LIFE: Duration = Duration::from_secs(60);
+/// How long after redemption a replay of the code still counts as one.
+pub const SPENT_LIFE: Duration = Duration::from_secs(10 * 60);
+/// An access token: the least, what is set out of the box, the most.
+pub const ACCESS_LIFE_MIN: Duration = Duration::from_secs(5 * 60);
+/// An access token out of the box.
+pub const ACCESS_LIFE: Duration = Duration::from_secs(30 * 60);
+/// An access token at the most.
+pub const ACCESS_LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// A session that nobody refreshes.
+pub const IDLE_LIFE: Duration = Duration::from_secs(30 * DAY);
+/// A session, whoever refreshes it.
+pub const ABSOLUTE_LIFE: Duration = Duration::from_secs(90 * DAY);
+/// A session at the most, by configuration.
+pub const ABSOLUTE_LIFE_MAX: Duration = Duration::from_secs(365 * DAY);
+/// How long a superseded refresh token still answers with the current one.
+pub const REFRESH_GRACE: Duration = Duration::from_secs(60);
+/// The same at the most, by configuration.
+pub const REFRESH_GRACE_MAX: Duration = Duration::from_secs(600);
+/// How long a cut is kept: longer than any grant that it could end.
+pub const CUT_LIFE: Duration = Duration::from_secs(366 * DAY);
+/// How far two replicas' clocks may lie apart where a cut is compared with a grant.
+pub const CUT_MARGIN: Duration = Duration::from_secs(2);
+/// How long the store keeps a record beyond its `until`: the record is the judge, this is the broom.
+pub const BROOM_DELAY: Duration = Duration::from_secs(10 * 60);
+/// How far the clock of a neighbour (identity provider) may differ.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// One state change, from its first reading to its answer.
+pub const TRANSACT_DEADLINE: Duration = Duration::from_secs(2);
+
+const DAY: u64 = 24 * 60 * 60;
+
+// Relations.
+
+const _: () = assert!(CODE_LIFE.as_secs() < FLOW_LIFE.as_secs());
+const _: () = assert!(ACCESS_LIFE_MIN.as_secs() <= ACCESS_LIFE.as_secs());
+const _: () = assert!(ACCESS_LIFE.as_secs() <= ACCESS_LIFE_MAX.as_secs());
+const _: () = assert!(ACCESS_LIFE_MAX.as_secs() < IDLE_LIFE.as_secs());
+const _: () = assert!(IDLE_LIFE.as_secs() <= ABSOLUTE_LIFE.as_secs());
+const _: () = assert!(ABSOLUTE_LIFE.as_secs() <= ABSOLUTE_LIFE_MAX.as_secs());
+const _: () = assert!(ABSOLUTE_LIFE_MAX.as_secs() + 2 * CUT_MARGIN.as_secs() < CUT_LIFE.as_secs());
+const _: () = assert!(REFRESH_GRACE.as_secs() <= REFRESH_GRACE_MAX.as_secs());
+const _: () = assert!(GRANT_CLIENT_NAME_MAX <= CLIENT_NAME_MAX);
+const _: () = assert!(REDIRECT_MAX <= URI_MAX);
+const _: () = assert!(SCOPE_GRANT_MAX <= SCOPE_REQUEST_MAX);

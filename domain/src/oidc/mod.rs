@@ -1,0 +1,7 @@
+//! Judges everything that the identity provider says. Provider profiles are data.
+
+pub mod callback;
+pub mod discovery;
+pub mod id_token;
+pub mod profile;
+pub mod token_response;

@@ -1,0 +1,1 @@
+//! Sealing and signing under the master keys: key ring, purposes, associated data.
