@@ -72,6 +72,25 @@ pub const PROFILE_TEXT_MAX: usize = 320;
 /// One stored upstream token.
 pub const UPSTREAM_TOKEN_MAX: usize = 16 * 1024;
 
+// What the guarded outbound client takes and spends.
+
+/// The head of an answer, and separately its header lines.
+pub const FETCH_HEAD_MAX: usize = 16 * 1024;
+/// Header lines of an answer.
+pub const FETCH_HEADERS_MAX: usize = 64;
+/// What an answer may cost on the wire beyond twice its largest body: head, interim answers, framing.
+pub const FETCH_FRAMING_MAX: u64 = 64 * 1024;
+/// Addresses that one name may resolve to.
+pub const FETCH_ADDRESSES_MAX: usize = 100;
+/// Addresses of one name that are dialled before the call is given up.
+pub const FETCH_DIALS_MAX: usize = 8;
+/// Calls of one outbound client at a time; further ones wait within their own deadline.
+pub const FETCH_CALLS_MAX: usize = 128;
+/// Name lookups at a time: each holds a thread for as long as the resolver of the system takes.
+pub const FETCH_LOOKUPS_MAX: usize = 32;
+/// One name lookup.
+pub const FETCH_LOOKUP_DEADLINE: Duration = Duration::from_secs(3);
+
 // What is stored.
 
 /// Keys in one reading: the inline room of `Keys` and `Facts`.
