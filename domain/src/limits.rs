@@ -18,6 +18,10 @@ pub const JSON_DEPTH_MAX: usize = 32;
 pub const JSON_VALUES_MAX: usize = 10_000;
 /// A URI that is read at all.
 pub const URI_MAX: usize = 2_048;
+/// A host name (RFC 1035 section 2.3.4, as text).
+pub const HOST_MAX: usize = 253;
+/// One label of a host name.
+pub const HOST_LABEL_MAX: usize = 63;
 /// `client_id` (a signed registration or a document's URL).
 pub const CLIENT_ID_MAX: usize = 2_048;
 /// `client_secret`, presented.
@@ -46,6 +50,8 @@ pub const TOKEN_MAX: usize = 2_048;
 pub const AUTHORIZATION_MAX: usize = 4_096;
 /// The `Cookie` header.
 pub const COOKIE_HEADER_MAX: usize = 16 * 1024;
+/// Cookies that are looked at: more than a browser keeps for one site.
+pub const COOKIES_MAX: usize = 256;
 
 // What the identity provider can send.
 
