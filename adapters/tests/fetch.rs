@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use portcullis_adapters::fetch::{Answer, Caps, Fetch, FetchConfig, Method, Refusal, Request, Resolver};
+use portcullis_domain::limits::FETCH_CALLS_MAX;
 use portcullis_domain::secret::SecretText;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -208,11 +209,15 @@ impl Resolver for Scripted {
     }
 }
 
-/// A resolver that never answers.
-struct Silent;
+/// A resolver that never answers and counts who asks.
+#[derive(Default)]
+struct CountingSilence {
+    asked: Arc<AtomicUsize>,
+}
 
-impl Resolver for Silent {
+impl Resolver for CountingSilence {
     fn resolve(&self, _: &str) -> impl Future<Output = Result<Vec<IpAddr>, Refusal>> + Send {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         std::future::pending()
     }
 }
@@ -259,11 +264,11 @@ fn t123_special_use_addresses_are_not_dialled() {
         for (url, expected) in [
             ("https://127.0.0.1/".to_owned(), Refusal::SpecialUse),
             ("https://[::1]/".to_owned(), Refusal::SpecialUse),
-            ("https://[::ffff:127.0.0.1]/".to_owned(), Refusal::SpecialUse),
+            ("https://[::ffff:7f00:1]/".to_owned(), Refusal::SpecialUse),
             ("https://[64:ff9b::7f00:1]/".to_owned(), Refusal::SpecialUse),
             ("https://169.254.169.254/latest/meta-data".to_owned(), Refusal::SpecialUse),
-            ("https://2130706433/".to_owned(), Refusal::Host),
-            ("https://0x7f.1/".to_owned(), Refusal::Host),
+            ("https://2130706433/".to_owned(), Refusal::Url),
+            ("https://0x7f.1/".to_owned(), Refusal::Url),
             (format!("http://127.0.0.1:{port}/"), Refusal::Scheme),
             (format!("https://127.0.0.1:{port}/"), Refusal::Port),
         ] {
@@ -329,7 +334,7 @@ fn t125_further_addresses_are_tried_in_order() {
 #[test]
 fn r78_a_resolver_that_never_answers_is_cut_at_the_deadline() {
     run(async {
-        let client = Fetch::with_resolver(FetchConfig::default(), Silent).unwrap();
+        let client = Fetch::with_resolver(FetchConfig::default(), CountingSilence::default()).unwrap();
         let caps = Caps { deadline: Duration::from_millis(200), answer_max: 10 };
         let start = Instant::now();
         let answer = client.fetch(Request::get("https://slow.example/".into(), "*/*"), caps).await;
@@ -396,6 +401,49 @@ fn t129_every_call_has_its_own_connection_and_carries_nothing_over() {
         for seen in peer.seen.heads.lock().unwrap().iter() {
             assert_eq!(*seen, expected);
         }
+    });
+}
+
+#[test]
+fn the_request_line_holds_the_path_of_the_url_as_it_stands() {
+    for (path, line) in [
+        ("", "GET / HTTP/1.1"),
+        ("?a=b", "GET /?a=b HTTP/1.1"),
+        ("//other.example/a", "GET //other.example/a HTTP/1.1"),
+        ("/http://other.example/", "GET /http://other.example/ HTTP/1.1"),
+        ("/a%2Fb/../c;d=e?f=%20&g", "GET /a%2Fb/../c;d=e?f=%20&g HTTP/1.1"),
+        ("/a%0d%0aX:%20y", "GET /a%0d%0aX:%20y HTTP/1.1"),
+    ] {
+        run(async {
+            let peer = Peer::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            assert_eq!(get(peer.url(path)).await.map(|answer| answer.status), Ok(200), "{path}");
+            assert_eq!(peer.head().lines().next(), Some(line), "{path}");
+        });
+    }
+}
+
+#[test]
+fn calls_at_a_time_are_bounded_and_the_rest_waits_within_its_deadline() {
+    run(async {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let resolver = CountingSilence { asked: Arc::clone(&asked) };
+        let client = Fetch::with_resolver(FetchConfig::default(), resolver).unwrap();
+        let caps = Caps { deadline: Duration::from_millis(300), answer_max: 10 };
+        let calls: Vec<_> = (0..FETCH_CALLS_MAX + 50)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.fetch(Request::get("https://a.example/".into(), "*/*"), caps).await })
+            })
+            .collect();
+        sleep(Duration::from_millis(150)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), FETCH_CALLS_MAX);
+        for call in calls {
+            assert_eq!(call.await.unwrap().err(), Some(Refusal::Deadline));
+        }
+        // Calls that were given up have left their places.
+        let (client, again) = (client.clone(), asked.load(Ordering::SeqCst));
+        let last = client.fetch(Request::get("https://a.example/".into(), "*/*"), caps).await;
+        assert_eq!((last.err(), asked.load(Ordering::SeqCst)), (Some(Refusal::Deadline), again + 1));
     });
 }
 

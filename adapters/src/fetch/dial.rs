@@ -43,7 +43,7 @@ pub(super) async fn secure(
 ) -> Result<TlsStream<TcpStream>, Refusal> {
     let name = match host {
         Host::Address(address) => ServerName::IpAddress((*address).into()),
-        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Refusal::Host)?,
+        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Refusal::Url)?,
     };
     TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(|error| {
         let certificate = error

@@ -17,6 +17,7 @@ use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_TYPE, DATE, EXPIRES, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, USER_AGENT,
 };
+use hyper::http::uri::PathAndQuery;
 use hyper::{StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -42,7 +43,7 @@ pub(super) fn prepare(request: Request, target: &Target) -> Result<Prepared, Ref
     let unsendable = |_| Refusal::Unsendable;
     let mut out = hyper::Request::builder()
         .method(method)
-        .uri(target.path_and_query.as_str())
+        .uri(PathAndQuery::try_from(target.path_and_query.as_str()).map_err(|_| Refusal::Unsendable)?)
         .version(Version::HTTP_11)
         .header(HOST, target.authority())
         .header(USER_AGENT, AGENT)

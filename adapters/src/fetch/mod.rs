@@ -1,6 +1,6 @@
 //! The one guarded outbound HTTP client: what leaves the gateway towards an address that somebody else named leaves here.
 //!
-//! A call is judged by its URL ([`Refusal::Scheme`], [`Refusal::Port`], [`Refusal::Host`]), its host is resolved once, every
+//! A call is judged by its URL ([`Refusal::Url`], [`Refusal::Scheme`], [`Refusal::Port`]), its host is resolved once, every
 //! answer is vetted ([`vet`]), and one of the vetted addresses itself is dialled, so that a second answer of the name server
 //! cannot change where the call goes. Redirects are answers like any other and are never followed. There are no cookies, no
 //! Referer, no proxy, no connection that serves two calls, no protocol but HTTP/1.1.
@@ -150,14 +150,12 @@ impl fmt::Debug for Answer {
 /// what the gateway can see from where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The URL is too long, or not an absolute URL with characters of RFC 3986 and without userinfo and fragment.
+    /// Not a URL as `wire::uri` reads them (odd spellings of addresses are none), or with userinfo or a fragment.
     Url,
     /// Neither https nor, for a named host, http.
     Scheme,
     /// Not 443, and the host is not named.
     Port,
-    /// The host is no name, canonical dotted quad or IPv6 literal.
-    Host,
     /// The gateway itself.
     Own,
     /// A value of the request cannot be sent as a header.
@@ -203,9 +201,14 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// The guarded client. Clones share its bounds.
-#[derive(Clone)]
 pub struct Fetch<R = SystemResolver> {
     shared: Arc<Shared<R>>,
+}
+
+impl<R> Clone for Fetch<R> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
 }
 
 struct Shared<R> {
