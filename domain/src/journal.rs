@@ -1,1 +1,131 @@
-//! The audit events.
+//! The audit events: what happened to whom, in identifiers that are no secrets.
+
+use crate::key::{ClientHash, GrantId, Person};
+use crate::oauth::fault::Fault;
+use std::net::IpAddr;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Happened {
+    /// A client registered.
+    ClientRegistered,
+    /// A client was not let register.
+    RegistrationRefused,
+    /// A client did not prove who it is.
+    ClientAuthenticationFailed,
+    /// Somebody approved a client on the consent page.
+    ConsentGranted,
+    /// Somebody denied a client on the consent page.
+    ConsentDenied,
+    /// A form or a callback did not come from the browser that it belongs to.
+    BrowserMismatch,
+    /// A person logged in, and a code was issued.
+    CodeIssued,
+    /// A login failed at or after the identity provider.
+    LoginRefused,
+    /// A code was redeemed: a session begins.
+    TokensIssued,
+    /// A redeemed code came again with everything right: its session is revoked.
+    CodeReplayed,
+    /// A refresh token was rotated.
+    TokensRefreshed,
+    /// A superseded refresh token came again within the grace and got the current one.
+    RefreshRepeated,
+    /// A superseded refresh token came again after the grace: its session is revoked.
+    RefreshReplayed,
+    /// An authentic refresh token of a generation that the store does not know.
+    RefreshAhead,
+    /// The store had lost a rotation, and the refresh token brought it back.
+    RefreshRolledForward,
+    /// A session was revoked by its client.
+    SessionRevoked,
+    /// Somebody used up their share of requests.
+    RateLimited,
+}
+
+impl Happened {
+    /// The event's name in the journal: stable, lower case, for alerts to match.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientRegistered           => "client_registered",
+            Self::RegistrationRefused        => "client_registration_rejected",
+            Self::ClientAuthenticationFailed => "client_authentication_failed",
+            Self::ConsentGranted             => "consent_granted",
+            Self::ConsentDenied              => "consent_denied",
+            Self::BrowserMismatch            => "browser_mismatch",
+            Self::CodeIssued                 => "authorization_code_issued",
+            Self::LoginRefused               => "login_refused",
+            Self::TokensIssued               => "token_issued",
+            Self::CodeReplayed               => "authorization_code_reuse_detected",
+            Self::TokensRefreshed            => "token_refreshed",
+            Self::RefreshRepeated            => "refresh_token_repeated_in_grace",
+            Self::RefreshReplayed            => "refresh_token_reuse_detected",
+            Self::RefreshAhead               => "refresh_token_ahead_of_store",
+            Self::RefreshRolledForward       => "refresh_token_rolled_forward",
+            Self::SessionRevoked             => "token_revoked",
+            Self::RateLimited                => "rate_limit_exceeded",
+        }
+    }
+
+    /// Whether somebody should look at it.
+    #[must_use]
+    pub const fn alarming(self) -> bool {
+        matches!(self, Self::CodeReplayed | Self::RefreshReplayed | Self::RefreshAhead)
+    }
+}
+
+/// One entry of the journal, before it is dated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What.
+    pub happened: Happened,
+    /// To whom.
+    pub person: Option<Person>,
+    /// In which session.
+    pub grant: Option<GrantId>,
+    /// By which client.
+    pub client: Option<ClientHash>,
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// Which rule refused it.
+    pub fault: Option<Fault>,
+}
+
+impl Event {
+    /// An event without circumstances.
+    #[must_use]
+    pub const fn new(happened: Happened) -> Self {
+        Self { happened, person: None, grant: None, client: None, address: None, fault: None }
+    }
+
+    /// In this session, and so to this person.
+    #[must_use]
+    pub const fn of(mut self, grant: GrantId) -> Self {
+        self.person = Some(grant.person);
+        self.grant = Some(grant);
+        self
+    }
+
+    /// By this client.
+    #[must_use]
+    pub const fn by(mut self, client: ClientHash) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// From this address.
+    #[must_use]
+    pub const fn from(mut self, address: Option<IpAddr>) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Refused under this rule.
+    #[must_use]
+    pub const fn under(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+}

@@ -165,3 +165,8 @@ const _: () = assert!(REFRESH_GRACE.as_secs() <= REFRESH_GRACE_MAX.as_secs());
 const _: () = assert!(GRANT_CLIENT_NAME_MAX <= CLIENT_NAME_MAX);
 const _: () = assert!(REDIRECT_MAX <= URI_MAX);
 const _: () = assert!(SCOPE_GRANT_MAX <= SCOPE_REQUEST_MAX);
+
+/// Master keys in one ring.
+pub const MASTER_KEYS_MAX: usize = 8;
+/// Distinct byte values that a master key must have; 32 random bytes have about 30.
+pub const MASTER_KEY_DISTINCT_MIN: usize = 16;

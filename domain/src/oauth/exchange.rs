@@ -1,1 +1,191 @@
-//! exchange
+//! `grant_type=authorization_code`: a code becomes a session (RFC 6749 section 4.1.3, OAuth 2.1 section 4.1.3).
+//!
+//! Everything is checked before anything is burnt: a wrong verifier, client or redirect URI leaves the code to its owner. A
+//! code that comes again with everything right revokes its grant; with anything wrong it does nothing, or any stranger who saw
+//! a code could end the session.
+
+use crate::fresh::Fresh;
+use crate::journal::{Event, Happened};
+use crate::key::{ClientHash, CutScope, GrantId, Key};
+use crate::oauth::cut::{self, Cuts};
+use crate::oauth::fault::Fault;
+use crate::oauth::grant::{Grant, State, Why};
+use crate::oauth::pkce::{Challenge, Verifier};
+use crate::oauth::policy::Policy;
+use crate::oauth::redirect::RedirectHash;
+use crate::oauth::resource::ResourceHash;
+use crate::oauth::scope::Scopes;
+use crate::oauth::token::{AccessToken, Code, RefreshToken};
+use crate::operation::{Decision, Facts, Keys, Operation, Stored, Write};
+use crate::record::Record;
+use crate::secret::SecretText;
+use crate::time::Timestamp;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A code, with everything that came along with it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The operator's decisions.
+    pub policy: Arc<Policy>,
+    /// The code.
+    pub code: Code,
+    /// The client, authenticated if it is confidential.
+    pub client: ClientHash,
+    /// `redirect_uri`, which OAuth 2.1 no longer asks for, but which must be right if it is there.
+    pub redirect: Option<RedirectHash>,
+    /// `code_verifier`.
+    pub verifier: Verifier,
+    /// `resource`, if it was sent.
+    pub resource: Option<ResourceHash>,
+    /// Whether the client's grant types include `refresh_token`.
+    pub refreshes: bool,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
+}
+
+/// What the token endpoint hands out.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The session.
+    pub grant: GrantId,
+    /// `access_token`.
+    pub access: SecretText,
+    /// `expires_in`.
+    pub expires_in: Duration,
+    /// `refresh_token`.
+    pub refresh: Option<SecretText>,
+    /// `scope`.
+    pub scopes: Scopes,
+}
+
+impl Operation for Exchange {
+    type Reply = Tokens;
+
+    fn reads(&self) -> Keys {
+        Keys::of([self.key()])
+    }
+
+    fn consults(&self, own: &Facts) -> Keys {
+        consulted(own, self.code.id, self.client)
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<Tokens> {
+        Decision::from(self.judge(facts, now, fresh))
+    }
+}
+
+impl Exchange {
+    fn key(&self) -> Key {
+        Key::Grant(self.code.id)
+    }
+
+    fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Tokens>, Fault> {
+        let stored = facts.standing(&self.key(), now)?.ok_or(Fault::CodeUnknown)?;
+        let grant = stored.record.grant().ok_or(Fault::CodeUnknown)?;
+        if !self.code.belongs_to(grant) {
+            return Err(Fault::CodeUnknown);
+        }
+        if grant.client != self.client {
+            return Err(Fault::ClientMismatch);
+        }
+        match &grant.state {
+            State::Code { challenge, redirect, expires } => {
+                self.fits(grant, challenge, redirect)?;
+                if grant.epoch != facts.epoch() {
+                    return Err(Fault::CodeEpoch);
+                }
+                if now >= *expires {
+                    return Err(Fault::CodeExpired);
+                }
+                Cuts::consult(facts, now).spare(grant.created)?;
+                self.redeem(grant, facts, now, fresh)
+            }
+            State::Live(live) => {
+                let spent = live.spent.as_ref().filter(|spent| now < spent.until).ok_or(Fault::CodeUnknown)?;
+                self.fits(grant, &spent.challenge, &spent.redirect)?;
+                Ok(self.replayed(stored, grant, facts, fresh))
+            }
+            State::Revoked(_) => Err(Fault::CodeUnknown),
+        }
+    }
+
+    /// Whether everything beside the code is right too.
+    fn fits(&self, grant: &Grant, challenge: &Challenge, redirect: &RedirectHash) -> Result<(), Fault> {
+        if self.redirect.as_ref().is_some_and(|sent| sent != redirect) {
+            return Err(Fault::RedirectMismatch);
+        }
+        self.verifier.answers(challenge)?;
+        if self.resource.is_some_and(|resource| resource != grant.resource) {
+            return Err(Fault::ResourceBeyondGrant);
+        }
+        Ok(())
+    }
+
+    fn redeem(&self, grant: &Grant, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Tokens>, Fault> {
+        let id = self.code.id;
+        let next = grant.redeemed(1, facts.epoch(), now);
+        let until = next.until(&self.policy.lifetimes, now);
+        let issued = Issued { policy: &self.policy, id, grant: &next, generation: 1, until, now };
+        let tokens = issued.tokens(next.scopes.clone(), self.refreshes, fresh)?;
+        let write = write(id, next, until, fresh, false);
+        Ok(Decision::commit(vec![write], Ok(tokens)).noting(self.event(Happened::TokensIssued)))
+    }
+
+    fn replayed(&self, stored: &Stored, grant: &Grant, facts: &Facts, fresh: &Fresh) -> Decision<Tokens> {
+        let revoked = grant.revoked(Why::CodeReplay, facts.epoch());
+        let write = write(self.code.id, revoked, stored.until, fresh, true);
+        Decision::commit(vec![write], Err(Fault::CodeReplayed)).noting(self.event(Happened::CodeReplayed))
+    }
+
+    fn event(&self, happened: Happened) -> Event {
+        Event::new(happened).of(self.code.id).by(self.client).from(self.address)
+    }
+}
+
+/// The cuts that end a session of this client, known once the grant is.
+pub(crate) fn consulted(own: &Facts, id: GrantId, client: ClientHash) -> Keys {
+    let session = own
+        .iter()
+        .find_map(|(_, fact)| match fact {
+            crate::operation::Fact::Found(stored) => stored.record.grant(),
+            _ => None,
+        })
+        .and_then(|grant| grant.provider_session);
+    cut::keys([CutScope::All, CutScope::Client(client), CutScope::Person(id.person)])
+        .and(session.map(|session| Key::Cut(CutScope::ProviderSession(session))))
+}
+
+/// The write of a grant's next state.
+pub(crate) fn write(id: GrantId, grant: Grant, until: Timestamp, fresh: &Fresh, durable: bool) -> Write {
+    let key = Key::Grant(id);
+    Write { key, stamp: fresh.stamp(&key), until, record: Arc::new(Record::Grant(grant)), durable }
+}
+
+/// What the tokens of one answer are made from.
+pub(crate) struct Issued<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) id: GrantId,
+    pub(crate) grant: &'a Grant,
+    /// The generation that is current after this answer.
+    pub(crate) generation: u32,
+    /// The end of the session as it stands after this answer.
+    pub(crate) until: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+impl Issued<'_> {
+    /// A fresh access token for these scopes, and the current refresh token.
+    pub(crate) fn tokens(&self, scopes: Scopes, refreshes: bool, fresh: &Fresh) -> Result<Tokens, Fault> {
+        let Self { policy, id, grant, generation, until, now } = *self;
+        let access = AccessToken::mint(id, grant, generation, scopes.clone(), until, policy.lifetimes.access, now);
+        Ok(Tokens {
+            grant: id,
+            expires_in: access.expires.since(now),
+            access: access.seal(&policy.ring, fresh.salt("access token"), now)?,
+            refresh: refreshes.then(|| RefreshToken::of(id, grant, generation)),
+            scopes,
+        })
+    }
+}

@@ -1,1 +1,507 @@
-//! grant
+//! The grant: one login of one client, from its code to its end.
+//!
+//! ```text
+//!             redeem                      revoke
+//!   Code ───────────────► Live ─────────────────────────► Revoked
+//!                         │  ▲
+//!                         └──┘ rotate (generation + 1)
+//! ```
+//!
+//! Nothing that a client presents is stored. Code and refresh tokens are derived from the grant's seed, so the successor of a
+//! refresh token is the same for everybody who is entitled to it: a family cannot fork. No master key goes into them, so a
+//! key rotation cannot touch them.
+
+use crate::codec::{Broken, Fields, Writer};
+use crate::key::{ClientHash, ProviderSession};
+use crate::limits::{
+    ABSOLUTE_LIFE, ACCESS_LIFE, GRANT_CLIENT_NAME_MAX, IDLE_LIFE, REFRESH_GRACE, ROTATIONS_REMEMBERED, SPENT_LIFE,
+};
+use crate::oauth::pkce::Challenge;
+use crate::oauth::redirect::RedirectHash;
+use crate::oauth::resource::ResourceHash;
+use crate::oauth::scope::Scopes;
+use crate::operation::Epoch;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use ring::hmac;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long what is issued lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An access token.
+    pub access: Duration,
+    /// A session that nobody refreshes.
+    pub idle: Duration,
+    /// A session, whoever refreshes it.
+    pub absolute: Duration,
+    /// A superseded refresh token; zero for none.
+    pub grace: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { access: ACCESS_LIFE, idle: IDLE_LIFE, absolute: ABSOLUTE_LIFE, grace: REFRESH_GRACE }
+    }
+}
+
+/// The grant record.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// What code, refresh tokens and the tags of access tokens are derived from.
+    pub seed: Secret<32>,
+    /// The client.
+    pub client: ClientHash,
+    /// The client's name at the time of login, for display only.
+    pub client_name: String,
+    /// Whether the client has to authenticate.
+    pub confidential: bool,
+    /// What was granted.
+    pub scopes: Scopes,
+    /// For which resource.
+    pub resource: ResourceHash,
+    /// The key that its tokens are bound to (RFC 9449): SHA-256 thumbprint.
+    pub thumbprint: Option<[u8; 32]>,
+    /// The session at the identity provider that it came out of.
+    pub provider_session: Option<ProviderSession>,
+    /// When the person logged in, as cuts compare it.
+    pub created: Timestamp,
+    /// The absolute end.
+    pub ends: Timestamp,
+    /// The store's epoch at its last write.
+    pub epoch: Epoch,
+    /// Where it stands.
+    pub state: State,
+    /// Fields of a newer version.
+    pub(crate) unknown: Vec<u8>,
+}
+
+/// Where a grant stands, with what is alive there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The code has been sent to the client.
+    Code {
+        /// What the verifier must hash to.
+        challenge: Challenge,
+        /// Where the code was sent.
+        redirect: RedirectHash,
+        /// Until when it can be redeemed.
+        expires: Timestamp,
+    },
+    /// The code has been redeemed: a session.
+    Live(Live),
+    /// Over.
+    Revoked(Why),
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// The generation of the current refresh token, from 1.
+    pub generation: u32,
+    /// When the latest generations were superseded, the latest first.
+    rotated: [Option<Timestamp>; ROTATIONS_REMEMBERED],
+    /// What a replay of the code must bring to count as one.
+    pub spent: Option<Spent>,
+}
+
+/// A code that has been redeemed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Its challenge.
+    pub challenge: Challenge,
+    /// Where it was sent.
+    pub redirect: RedirectHash,
+    /// Until when a replay counts.
+    pub until: Timestamp,
+}
+
+/// Why a grant was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its client asked for it.
+    Client,
+    /// Its code was redeemed twice.
+    CodeReplay,
+    /// A refresh token was used again after the grace.
+    RefreshReplay,
+}
+
+/// A new grant, before anything of it is known to the client.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// See [`Grant::seed`].
+    pub seed: Secret<32>,
+    /// See [`Grant::client`].
+    pub client: ClientHash,
+    /// See [`Grant::client_name`].
+    pub client_name: String,
+    /// See [`Grant::confidential`].
+    pub confidential: bool,
+    /// See [`Grant::scopes`].
+    pub scopes: Scopes,
+    /// See [`Grant::resource`].
+    pub resource: ResourceHash,
+    /// See [`Grant::thumbprint`].
+    pub thumbprint: Option<[u8; 32]>,
+    /// See [`Grant::provider_session`].
+    pub provider_session: Option<ProviderSession>,
+    /// See [`Grant::created`].
+    pub created: Timestamp,
+    /// See [`Grant::ends`].
+    pub ends: Timestamp,
+    /// See [`Grant::epoch`].
+    pub epoch: Epoch,
+}
+
+impl Grant {
+    /// A grant whose code is on its way.
+    #[must_use]
+    pub fn open(opening: Opening, challenge: Challenge, redirect: RedirectHash, expires: Timestamp) -> Self {
+        let Opening { seed, client, client_name, confidential, scopes, resource, .. } = opening;
+        let Opening { thumbprint, provider_session, created, ends, epoch, .. } = opening;
+        let state = State::Code { challenge, redirect, expires };
+        let unknown = Vec::new();
+        Self {
+            seed,
+            client,
+            client_name,
+            confidential,
+            scopes,
+            resource,
+            thumbprint,
+            provider_session,
+            created,
+            ends,
+            epoch,
+            state,
+            unknown,
+        }
+    }
+
+    /// The grant with its code redeemed, or rolled forward to `generation` by a refresh token whose record was lost.
+    #[must_use]
+    pub fn redeemed(&self, generation: u32, epoch: Epoch, now: Timestamp) -> Self {
+        let spent = match &self.state {
+            State::Code { challenge, redirect, .. } => {
+                Some(Spent { challenge: *challenge, redirect: *redirect, until: now.plus(SPENT_LIFE) })
+            }
+            State::Live(live) => live.spent.clone(),
+            State::Revoked(_) => None,
+        };
+        let rotated = [None; ROTATIONS_REMEMBERED];
+        Self { state: State::Live(Live { generation, rotated, spent }), epoch, ..self.clone() }
+    }
+
+    /// The grant with the next refresh token current, or nothing if there can be no next one.
+    #[must_use]
+    pub fn rotated(&self, live: &Live, epoch: Epoch, now: Timestamp) -> Option<Self> {
+        let generation = live.generation.checked_add(1)?;
+        let mut rotated = live.rotated;
+        rotated.rotate_right(1);
+        if let Some(latest) = rotated.first_mut() {
+            *latest = Some(now);
+        }
+        let spent = live.spent.clone().filter(|spent| now < spent.until);
+        Some(Self { state: State::Live(Live { generation, rotated, spent }), epoch, ..self.clone() })
+    }
+
+    /// The same, as if the generation before its current one had been superseded just now: its holders have the grace too.
+    #[must_use]
+    pub fn superseding(mut self, now: Timestamp) -> Self {
+        if let State::Live(live) = &mut self.state
+            && let Some(latest) = live.rotated.first_mut()
+        {
+            *latest = Some(now);
+        }
+        self
+    }
+
+    /// The grant at its end.
+    #[must_use]
+    pub fn revoked(&self, why: Why, epoch: Epoch) -> Self {
+        Self { state: State::Revoked(why), epoch, ..self.clone() }
+    }
+
+    /// Until when the session lives if nobody refreshes it again.
+    #[must_use]
+    pub fn until(&self, lifetimes: &Lifetimes, now: Timestamp) -> Timestamp {
+        now.plus(lifetimes.idle).min(self.ends)
+    }
+
+    /// The secret half of the code.
+    #[must_use]
+    pub fn code_tag(&self) -> Secret<32> {
+        Secret::new(self.derive("code", &[]))
+    }
+
+    /// The secret half of the refresh token of a generation.
+    #[must_use]
+    pub fn refresh_tag(&self, generation: u32) -> Secret<32> {
+        Secret::new(self.derive("refresh", &[&generation.to_be_bytes()]))
+    }
+
+    /// What makes an access token this grant's: over all its other fields.
+    #[must_use]
+    pub fn access_tag(&self, fields: &[&[u8]]) -> [u8; 16] {
+        let full: [u8; 32] = self.derive("access", fields);
+        let mut out = [0; 16];
+        for (to, from) in out.iter_mut().zip(full) {
+            *to = from;
+        }
+        out
+    }
+
+    fn derive(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.seed.expose()));
+        for part in std::iter::once(&label.as_bytes()).chain(parts) {
+            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(part);
+        }
+        let mut out = [0; 32];
+        for (to, from) in out.iter_mut().zip(context.sign().as_ref()) {
+            *to = *from;
+        }
+        out
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut writer = Writer::new();
+        writer
+            .bytes(1, self.seed.expose())
+            .bytes(2, &self.client.0)
+            .text(3, &self.client_name)
+            .number(4, u64::from(self.confidential))
+            .text(5, self.scopes.line())
+            .bytes(6, &self.resource.0)
+            .optional(7, self.thumbprint.as_ref().map(<[u8; 32]>::as_slice))
+            .optional(8, self.provider_session.as_ref().map(|session| session.0.as_slice()))
+            .time(9, self.created)
+            .time(10, self.ends)
+            .bytes(11, &self.epoch.0);
+        match &self.state {
+            State::Code { challenge, redirect, expires } => {
+                writer.number(12, STATE_CODE).bytes(13, &challenge.0).bytes(14, &redirect.0).time(15, *expires);
+            }
+            State::Live(live) => {
+                writer.number(12, STATE_LIVE);
+                if let Some(spent) = &live.spent {
+                    writer.bytes(13, &spent.challenge.0).bytes(14, &spent.redirect.0).time(15, spent.until);
+                }
+                writer.number(16, u64::from(live.generation));
+                for rotated in live.rotated.iter().flatten() {
+                    writer.time(17, *rotated);
+                }
+            }
+            State::Revoked(why) => {
+                writer.number(12, STATE_REVOKED).number(18, why.code());
+            }
+        }
+        writer.carry(&self.unknown).finish()
+    }
+
+    /// From the stored form.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn decode(body: &[u8]) -> Result<Self, Broken> {
+        let fields = Fields::parse(body)?;
+        let client_name = fields.text(3)?.to_owned();
+        if client_name.len() > GRANT_CLIENT_NAME_MAX {
+            return Err(Broken);
+        }
+        let code = |fields: &Fields<'_>| -> Result<(Challenge, RedirectHash, Timestamp), Broken> {
+            Ok((Challenge(fields.array(13)?), RedirectHash(fields.array(14)?), fields.time(15)?))
+        };
+        let state = match fields.number(12)? {
+            STATE_CODE => {
+                let (challenge, redirect, expires) = code(&fields)?;
+                State::Code { challenge, redirect, expires }
+            }
+            STATE_LIVE => {
+                let spent = match fields.optional(13)? {
+                    Some(_) => {
+                        let (challenge, redirect, until) = code(&fields)?;
+                        Some(Spent { challenge, redirect, until })
+                    }
+                    None => None,
+                };
+                let mut rotated = [None; ROTATIONS_REMEMBERED];
+                for (place, time) in rotated.iter_mut().zip(fields.all(17)) {
+                    *place = Some(Timestamp::from_millis(crate::codec::number_of(time)?));
+                }
+                let generation = u32::try_from(fields.number(16)?).map_err(|_| Broken)?;
+                State::Live(Live { generation, rotated, spent })
+            }
+            STATE_REVOKED => State::Revoked(Why::from_code(fields.number(18)?)?),
+            _ => return Err(Broken),
+        };
+        Ok(Self {
+            seed: fields.secret(1)?,
+            client: ClientHash(fields.array(2)?),
+            client_name,
+            confidential: fields.number(4)? != 0,
+            scopes: Scopes::parse(fields.text(5)?).map_err(|_| Broken)?,
+            resource: ResourceHash(fields.array(6)?),
+            thumbprint: fields.optional_array(7)?,
+            provider_session: fields.optional_array(8)?.map(ProviderSession),
+            created: fields.time(9)?,
+            ends: fields.time(10)?,
+            epoch: Epoch(fields.array(11)?),
+            state,
+            unknown: fields.unknown(18),
+        })
+    }
+}
+
+const STATE_CODE: u64 = 1;
+const STATE_LIVE: u64 = 2;
+const STATE_REVOKED: u64 = 3;
+
+impl Live {
+    /// Whether the refresh token of `generation` was superseded so recently that it still answers with the current one.
+    #[must_use]
+    pub fn within_grace(&self, generation: u32, grace: Duration, now: Timestamp) -> bool {
+        let behind = self.generation.checked_sub(generation).and_then(|behind| behind.checked_sub(1));
+        let place = behind.and_then(|behind| usize::try_from(behind).ok());
+        let rotated = place.and_then(|place| self.rotated.get(place)).copied().flatten();
+        recent(rotated, grace, now)
+    }
+
+    /// Whether so many rotations happened within one grace that no more can be remembered: the next one has to wait, or the
+    /// grace of the oldest would be cut short.
+    #[must_use]
+    pub fn saturated(&self, grace: Duration, now: Timestamp) -> bool {
+        recent(self.rotated.last().copied().flatten(), grace, now)
+    }
+}
+
+fn recent(rotated: Option<Timestamp>, grace: Duration, now: Timestamp) -> bool {
+    !grace.is_zero() && rotated.is_some_and(|rotated| now.since(rotated) <= grace)
+}
+
+impl Why {
+    const fn code(self) -> u64 {
+        match self {
+            Self::Client => 1,
+            Self::CodeReplay => 2,
+            Self::RefreshReplay => 3,
+        }
+    }
+
+    const fn from_code(code: u64) -> Result<Self, Broken> {
+        match code {
+            1 => Ok(Self::Client),
+            2 => Ok(Self::CodeReplay),
+            3 => Ok(Self::RefreshReplay),
+            _ => Err(Broken),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    pub(crate) fn opening() -> Opening {
+        Opening {
+            seed: Secret::new([9; 32]),
+            client: ClientHash::of("client"),
+            client_name: "Client".into(),
+            confidential: false,
+            scopes: Scopes::of(["mcp", "more"]),
+            resource: ResourceHash::of("https://gate.example/mcp"),
+            thumbprint: None,
+            provider_session: Some(ProviderSession([5; 16])),
+            created: NOW,
+            ends: NOW.plus(ABSOLUTE_LIFE),
+            epoch: Epoch([1; 16]),
+        }
+    }
+
+    pub(crate) fn code() -> Grant {
+        Grant::open(opening(), Challenge([2; 32]), RedirectHash([3; 32]), NOW.plus(Duration::from_secs(60)))
+    }
+
+    fn live(grant: &Grant) -> &Live {
+        match &grant.state {
+            State::Live(live) => live,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_grant_survives_its_stored_form_in_every_state() {
+        let live_grant = code().redeemed(1, Epoch([2; 16]), NOW);
+        let rotated = live_grant.rotated(live(&live_grant), Epoch([3; 16]), NOW.plus(secs(9))).unwrap();
+        for mut grant in [code(), live_grant, rotated.revoked(Why::RefreshReplay, Epoch([4; 16])), rotated] {
+            grant.unknown = Writer::new().text(90, "newer").finish().to_vec();
+            let again = Grant::decode(&grant.encode()).unwrap();
+            assert_eq!(again.state, grant.state);
+            assert_eq!(again.encode(), grant.encode());
+        }
+    }
+
+    #[test]
+    fn grace_is_counted_from_each_generation_s_own_rotation() {
+        let mut grant = code().redeemed(1, Epoch::default(), NOW);
+        for (n, at) in [(2, 0), (3, 40), (4, 50)] {
+            grant = grant.rotated(live(&grant), Epoch::default(), NOW.plus(secs(at))).unwrap();
+            assert_eq!(live(&grant).generation, n);
+        }
+        let within = |generation, at| live(&grant).within_grace(generation, secs(60), NOW.plus(secs(at)));
+        assert!(within(1, 60) && !within(1, 61));
+        assert!(within(2, 100) && !within(2, 101));
+        assert!(within(3, 110) && !within(3, 111));
+        assert!(!within(4, 50), "the current one is not superseded");
+        assert!(!within(5, 50) && !within(0, 50));
+        assert!(!live(&grant).within_grace(3, Duration::ZERO, NOW.plus(secs(50))), "no grace is none at all");
+    }
+
+    #[test]
+    fn eight_rotations_within_one_grace_are_as_many_as_can_be_remembered() {
+        let mut grant = code().redeemed(1, Epoch::default(), NOW);
+        for _ in 0..ROTATIONS_REMEMBERED {
+            assert!(!live(&grant).saturated(secs(60), NOW));
+            grant = grant.rotated(live(&grant), Epoch::default(), NOW).unwrap();
+        }
+        assert!(live(&grant).saturated(secs(60), NOW));
+        assert!(!live(&grant).saturated(secs(60), NOW.plus(secs(61))));
+    }
+
+    #[test]
+    fn the_generation_stops_at_its_last_number() {
+        let grant = code().redeemed(u32::MAX, Epoch::default(), NOW);
+        assert!(grant.rotated(live(&grant), Epoch::default(), NOW).is_none());
+    }
+
+    #[test]
+    fn t054_what_is_derived_for_one_use_means_nothing_for_another() {
+        let grant = code();
+        let tags = [
+            *grant.code_tag().expose(),
+            *grant.refresh_tag(0).expose(),
+            *grant.refresh_tag(1).expose(),
+            grant.derive("access", &[]),
+        ];
+        for (n, tag) in tags.iter().enumerate() {
+            assert!(!tags.iter().skip(n + 1).any(|other| other == tag));
+        }
+    }
+
+    #[test]
+    fn p11_a_grant_does_not_show_its_seed() {
+        let grant = Grant { seed: Secret::new([0x41; 32]), ..code() };
+        let shown = format!("{grant:?}");
+        assert!(!shown.contains("65, 65") && !shown.contains("AAAA"), "{shown}");
+    }
+}

@@ -1,6 +1,5 @@
 //! The authorization server's rules, one file per operation.
 
-pub mod access;
 pub mod admit;
 pub mod authorize;
 pub mod callback;
@@ -14,9 +13,11 @@ pub mod grant;
 pub mod identity;
 pub mod metadata;
 pub mod pkce;
+pub mod policy;
 pub mod redirect;
 pub mod refresh;
 pub mod register;
 pub mod resource;
 pub mod revoke;
 pub mod scope;
+pub mod token;

@@ -1,1 +1,100 @@
-//! revoke
+//! Token revocation: RFC 7009.
+//!
+//! Any access or refresh token of a grant, also an old or an expired one, revokes the grant with all that came out of it.
+
+use crate::fresh::Fresh;
+use crate::journal::{Event, Happened};
+use crate::key::{ClientHash, GrantId, Key};
+use crate::oauth::exchange::write;
+use crate::oauth::fault::Fault;
+use crate::oauth::grant::{Grant, State, Why};
+use crate::oauth::token::{AccessToken, RefreshToken};
+use crate::operation::{Decision, Facts, Keys, Operation};
+use crate::seal::KeyRing;
+use crate::time::Timestamp;
+use std::net::IpAddr;
+
+/// A token whose grant is to end.
+#[derive(Debug)]
+pub struct Revoke {
+    /// The token.
+    pub token: Revocable,
+    /// The client, authenticated if it is confidential; none if a public client did not say who it is.
+    pub client: Option<ClientHash>,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
+}
+
+/// A token that can be revoked.
+#[derive(Debug)]
+pub enum Revocable {
+    /// An access token.
+    Access(AccessToken),
+    /// A refresh token.
+    Refresh(RefreshToken),
+}
+
+impl Revocable {
+    /// Reads a presented token. Whatever it is not needs no revoking: RFC 7009 section 2.2.
+    #[must_use]
+    pub fn parse(ring: &KeyRing, presented: &str) -> Option<Self> {
+        if RefreshToken::is(presented) {
+            RefreshToken::parse(presented).ok().map(Self::Refresh)
+        } else {
+            AccessToken::open(ring, presented).ok().map(Self::Access)
+        }
+    }
+
+    const fn id(&self) -> GrantId {
+        match self {
+            Self::Access(token) => token.id,
+            Self::Refresh(token) => token.id,
+        }
+    }
+
+    fn belongs_to(&self, grant: &Grant) -> bool {
+        match self {
+            Self::Access(token) => token.belongs_to(grant),
+            Self::Refresh(token) => token.belongs_to(grant),
+        }
+    }
+}
+
+impl Operation for Revoke {
+    type Reply = ();
+
+    fn reads(&self) -> Keys {
+        Keys::of([Key::Grant(self.token.id())])
+    }
+
+    fn consults(&self, _own: &Facts) -> Keys {
+        Keys::NONE
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<()> {
+        Decision::from(self.judge(facts, now, fresh))
+    }
+}
+
+impl Revoke {
+    fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<()>, Fault> {
+        let id = self.token.id();
+        let Some(stored) = facts.standing(&Key::Grant(id), now)? else {
+            return Ok(Decision::answer(()));
+        };
+        let Some(grant) = stored.record.grant().filter(|grant| self.token.belongs_to(grant)) else {
+            return Ok(Decision::answer(()));
+        };
+        match self.client {
+            Some(client) if client != grant.client => return Err(Fault::ClientMismatch),
+            None if grant.confidential => return Err(Fault::ClientAuthentication),
+            _ => {}
+        }
+        if matches!(grant.state, State::Revoked(_)) {
+            return Ok(Decision::answer(()));
+        }
+        let revoked = write(id, grant.revoked(Why::Client, facts.epoch()), stored.until, fresh, true);
+        let event = Event::new(Happened::SessionRevoked).of(id).by(grant.client).from(self.address);
+        Ok(Decision::commit(vec![revoked], Ok(())).noting(event))
+    }
+}
