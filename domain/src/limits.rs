@@ -59,7 +59,7 @@ pub const COOKIES_MAX: usize = 256;
 pub const PROVIDER_ANSWER_MAX: usize = 256 * 1024;
 /// A JWT from outside.
 pub const JWT_MAX: usize = 16 * 1024;
-/// Keys of one key set that are kept.
+/// Keys of one key set.
 pub const JWKS_KEYS_MAX: usize = 64;
 /// `kid`.
 pub const KID_MAX: usize = 256;
@@ -75,6 +75,8 @@ pub const GROUPS_MAX: usize = 600;
 pub const GROUP_MAX: usize = 256;
 /// E-mail address, name and preferred user name, each.
 pub const PROFILE_TEXT_MAX: usize = 320;
+/// `code` of the identity provider.
+pub const PROVIDER_CODE_MAX: usize = 4_096;
 /// One stored upstream token.
 pub const UPSTREAM_TOKEN_MAX: usize = 16 * 1024;
 
@@ -147,6 +149,8 @@ pub const CUT_MARGIN: Duration = Duration::from_secs(2);
 pub const BROOM_DELAY: Duration = Duration::from_secs(10 * 60);
 /// How far the clock of a neighbour (identity provider) may differ.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// How long ago an ID token may have been issued: it comes straight from the provider, within seconds.
+pub const ID_TOKEN_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// One state change, from its first reading to its answer.
 pub const TRANSACT_DEADLINE: Duration = Duration::from_secs(2);
 
