@@ -4,4 +4,5 @@ pub mod callback;
 pub mod discovery;
 pub mod id_token;
 pub mod profile;
+pub mod request;
 pub mod token_response;

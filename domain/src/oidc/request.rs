@@ -1,0 +1,177 @@
+//! Builds what is sent to the identity provider: the authorization URL for the browser, the token request for the back channel.
+//!
+//! OpenID Connect Core section 3.1.2.1, RFC 7636 section 4.3, RFC 6749 sections 2.3.1, 4.1.1 and 4.1.3. State, nonce
+//! and PKCE are always there, also with a client secret (RFC 9700 section 2.1.1). Nothing is sent here; the answers are
+//! judged in [`callback`](super::callback), [`token_response`](super::token_response) and [`id_token`](super::id_token).
+
+use super::discovery::{ClientAuthentication, Provider};
+use super::profile::Profile;
+use crate::limits;
+use crate::secret::SecretText;
+use crate::wire::{form, text};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroizing;
+
+/// One login that is about to go to the provider.
+///
+/// `state`, `nonce` and the verifier behind `code_challenge` must be fresh for this login, at least 128 bits each.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// Our client identifier at the provider.
+    pub client_id: &'a str,
+    /// Our callback, exactly as it is registered at the provider.
+    pub redirect_uri: &'a str,
+    /// From [`Profile::scope`].
+    pub scope: &'a str,
+    /// What the provider echoes to our callback.
+    pub state: &'a str,
+    /// What the ID token must carry.
+    pub nonce: &'a str,
+    /// The S256 challenge of our verifier.
+    pub code_challenge: &'a str,
+    /// What the client may ask of the provider.
+    pub wishes: &'a Wishes,
+}
+
+/// The parameters of a client's authorization request that are passed on. There are no others: a parameter that is not
+/// a field here cannot reach the provider (T203).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// `prompt=login`: ask for the credentials again.
+    pub login: bool,
+    /// `prompt=select_account`: let the person choose.
+    pub select_account: bool,
+    /// `login_hint`: who will probably log in. Dropped when it is longer than [`limits::LOGIN_HINT_MAX`].
+    pub login_hint: Option<String>,
+    /// `max_age` in seconds; the ID token is then judged for `auth_time`.
+    pub max_age: Option<u32>,
+}
+
+/// The URL that the browser is sent to. A query that the endpoint has is kept (RFC 6749 section 3.1).
+#[must_use]
+pub fn authorization_url(provider: &Provider, profile: &Profile, login: &Login<'_>) -> String {
+    let mut query = vec![
+        ("response_type", "code"),
+        ("client_id", login.client_id),
+        ("redirect_uri", login.redirect_uri),
+        ("scope", login.scope),
+        ("state", login.state),
+        ("nonce", login.nonce),
+        ("code_challenge", login.code_challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let prompts = [
+        (login.wishes.login, "login"),
+        (login.wishes.select_account, "select_account"),
+        (profile.always_consent, "consent"),
+    ];
+    let prompts: Vec<&str> = prompts.into_iter().filter_map(|(wanted, word)| wanted.then_some(word)).collect();
+    let prompts = prompts.join(" ");
+    if !prompts.is_empty() {
+        query.push(("prompt", &prompts));
+    }
+    if let Some(hint) = login.wishes.login_hint.as_deref().filter(|hint| hint.len() <= limits::LOGIN_HINT_MAX) {
+        query.push(("login_hint", hint));
+    }
+    let max_age = login.wishes.max_age.map(|max_age| max_age.to_string());
+    if let Some(max_age) = &max_age {
+        query.push(("max_age", max_age));
+    }
+    query.extend(profile.parameters);
+    form::with_query(&provider.authorization_endpoint, query)
+}
+
+/// Our credentials at the provider.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// `client_id`.
+    pub client_id: String,
+    /// `client_secret`.
+    pub client_secret: SecretText,
+}
+
+/// A POST to the provider's back channel.
+#[derive(Clone, Debug)]
+pub struct BackChannel {
+    /// Where to.
+    pub url: String,
+    /// The value of `Authorization`, if the client authenticates there.
+    pub authorization: Option<SecretText>,
+    /// The body, of the type [`BackChannel::CONTENT_TYPE`].
+    pub body: SecretText,
+}
+
+impl BackChannel {
+    /// The `Content-Type` of the body.
+    pub const CONTENT_TYPE: &'static str = "application/x-www-form-urlencoded";
+    /// The value of `Accept`.
+    pub const ACCEPT: &'static str = "application/json";
+}
+
+/// Redeems the provider's code (RFC 6749 section 4.1.3).
+#[must_use]
+pub fn redeem(
+    provider: &Provider,
+    credentials: &Credentials,
+    code: &SecretText,
+    redirect_uri: &str,
+    code_verifier: &SecretText,
+) -> BackChannel {
+    let parameters = [
+        ("grant_type", "authorization_code"),
+        ("code", code.expose()),
+        ("redirect_uri", redirect_uri),
+        ("code_verifier", code_verifier.expose()),
+    ];
+    back_channel(provider, &provider.token_endpoint, credentials, &parameters)
+}
+
+/// Asks for new upstream tokens (RFC 6749 section 6).
+#[must_use]
+pub fn refresh(provider: &Provider, credentials: &Credentials, refresh_token: &SecretText) -> BackChannel {
+    let parameters = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
+    back_channel(provider, &provider.token_endpoint, credentials, &parameters)
+}
+
+fn back_channel(provider: &Provider, url: &str, credentials: &Credentials, parameters: &[(&str, &str)]) -> BackChannel {
+    let mut parameters = parameters.to_vec();
+    let authorization = match provider.client_authentication {
+        ClientAuthentication::Basic => Some(basic(credentials)),
+        ClientAuthentication::Post => {
+            parameters.push(("client_id", &credentials.client_id));
+            parameters.push(("client_secret", credentials.client_secret.expose()));
+            None
+        }
+    };
+    let mut body = roomy(parameters.iter().flat_map(|(name, value)| [*name, *value]));
+    for (name, value) in parameters {
+        if !body.is_empty() {
+            body.push('&');
+        }
+        text::push_percent_encoded(&mut body, name);
+        body.push('=');
+        text::push_percent_encoded(&mut body, value);
+    }
+    BackChannel { url: url.to_owned(), authorization, body: SecretText::new(body) }
+}
+
+/// Identifier and secret are form-encoded before they are joined (RFC 6749 section 2.3.1): a colon or a non-ASCII
+/// letter in either would otherwise be read differently by different providers.
+fn basic(credentials: &Credentials) -> SecretText {
+    let (id, secret) = (credentials.client_id.as_str(), credentials.client_secret.expose());
+    let mut pair = Zeroizing::new(roomy([id, secret].into_iter()));
+    text::push_percent_encoded(&mut pair, id);
+    pair.push(':');
+    text::push_percent_encoded(&mut pair, secret);
+    let coded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
+    SecretText::new(["Basic ", coded.as_str()].concat())
+}
+
+/// An empty text with room for all pieces and the signs between them: an escape makes a byte three at the most. A text
+/// that never grows leaves no half-written copy of a secret behind.
+fn roomy<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
+    String::with_capacity(
+        pieces.fold(0, |sum, piece| sum.saturating_add(piece.len().saturating_mul(3)).saturating_add(1)),
+    )
+}
