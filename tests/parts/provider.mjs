@@ -1,0 +1,198 @@
+// The upstream identity provider: oidc-provider with one confidential client and two people, on loopback.
+//
+// The control endpoint (POST /__control, JSON) makes it misbehave on purpose:
+//   {"rotate": true}                  a new signing key; the old one leaves the key set
+//   {"token": {"status": 500}}        the token endpoint fails; also {"delay": 3000}, {"body": "not json"}
+//   {"claims": {"nonce": "wrong"}}    id tokens are signed again with these claims put in (null takes a claim out)
+//   {"header": {"kid": "other"}}      id tokens are signed again with these header members
+//   {"reset": true}                   well-behaved again
+// GET /__control tells how often each endpoint was asked and what the last authorization request carried.
+import http from 'node:http';
+import { SignJWT, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, importJWK } from 'jose';
+import { listen, options, ready, sleep, text } from './part.mjs';
+
+const given = options({
+  port: '0',
+  host: '127.0.0.1',
+  'client-id': 'portcullis',
+  'client-secret': 'a secret of the upstream provider, long enough',
+  'redirect-uri': 'http://127.0.0.1:8080/oauth/callback',
+  alg: 'RS256',
+  consent: 'auto',
+  pkce: 'required',
+});
+// The library says on the standard output what it thinks of plain http and of development keys; nobody here needs that.
+console.info = console.warn = (...words) => process.stderr.write(`${words.join(' ')}\n`);
+const { Provider } = await import('oidc-provider');
+
+const people = {
+  alice: { email: 'alice@example.com', email_verified: true, name: 'Alice Example', preferred_username: 'alice', groups: ['staff', 'admins'] },
+  bob: { email: 'bob@example.com', email_verified: false, name: 'Bob Ünïcode, Jr.', preferred_username: 'bob', groups: ['staff'] },
+};
+
+let faults = {};
+let generation = 0;
+let signing;
+let current;
+const seen = { authorize: 0, token: 0, jwks: 0, discovery: 0, last: null };
+
+const server = http.createServer((request, response) => {
+  answer(request, response).catch((error) => {
+    process.stderr.write(`${error.stack}\n`);
+    if (!response.headersSent) response.writeHead(500);
+    response.end();
+  });
+});
+const port = await listen(server, given.port, given.host);
+const issuer = `http://${given.host}:${port}`;
+await rotate();
+ready({ issuer, port });
+
+/** A provider with a key of its own; what it has issued lives in the library's memory and outlasts it. */
+async function rotate() {
+  generation += 1;
+  const pair = await generateKeyPair(given.alg, { extractable: true, ...(given.alg === 'EdDSA' ? { crv: 'Ed25519' } : {}) });
+  signing = { ...(await exportJWK(pair.privateKey)), alg: given.alg, kid: `key-${generation}`, use: 'sig' };
+  const provider = new Provider(issuer, {
+    clients: [
+      {
+        client_id: given['client-id'],
+        client_secret: given['client-secret'],
+        redirect_uris: [given['redirect-uri']],
+        grant_types: ['authorization_code', 'refresh_token'],
+        response_types: ['code'],
+        id_token_signed_response_alg: given.alg,
+      },
+    ],
+    jwks: { keys: [signing] },
+    cookies: { keys: ['one key for the cookies of a test'] },
+    claims: {
+      openid: ['sub'],
+      email: ['email', 'email_verified'],
+      profile: ['name', 'preferred_username'],
+      groups: ['groups'],
+    },
+    scopes: ['openid', 'offline_access', 'email', 'profile', 'groups'],
+    conformIdTokenClaims: false,
+    features: { devInteractions: { enabled: false }, revocation: { enabled: true }, rpInitiatedLogout: { enabled: true } },
+    findAccount: (_context, id) => (people[id] ? { accountId: id, claims: () => ({ sub: id, ...people[id] }) } : undefined),
+    interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
+    pkce: { required: () => given.pkce === 'required' },
+    rotateRefreshToken: true,
+    ttl: { AccessToken: 600, IdToken: 600, RefreshToken: 86_400, Session: 3_600, Interaction: 600, Grant: 86_400 },
+    renderError: (context, out, error) => {
+      process.stderr.write(`${error.stack}\n`);
+      context.type = 'html';
+      context.body = page(`<h1>The provider refuses</h1><p>${escape(out.error)}: ${escape(out.error_description ?? '')}</p>`);
+    },
+  });
+  provider.use(async (context, next) => {
+    await next();
+    const idToken = context.path === '/token' && context.body?.id_token;
+    if (idToken && (faults.claims || faults.header)) context.body.id_token = await forge(idToken);
+  });
+  current = provider.callback();
+  current.provider = provider;
+}
+
+async function answer(request, response) {
+  const url = new URL(request.url, issuer);
+  if (url.pathname === '/__control') return control(request, response);
+  if (url.pathname.startsWith('/interaction/')) return interact(request, response, url);
+  if (url.pathname === '/auth') {
+    seen.authorize += 1;
+    seen.last = Object.fromEntries(url.searchParams);
+  }
+  if (url.pathname === '/jwks') seen.jwks += 1;
+  if (url.pathname === '/.well-known/openid-configuration') seen.discovery += 1;
+  if (url.pathname === '/token') {
+    seen.token += 1;
+    const { delay, status, body } = faults.token ?? {};
+    if (delay) await sleep(delay);
+    if (status || body !== undefined) {
+      response.writeHead(status ?? 200, { 'content-type': 'application/json' });
+      return response.end(body ?? '{"error":"server_error"}');
+    }
+  }
+  return current(request, response);
+}
+
+/** The pages of the login: a name is enough, there are no passwords here. */
+async function interact(request, response, url) {
+  const provider = current.provider;
+  const step = url.pathname.split('/')[3];
+  const { uid, prompt, params, session } = await provider.interactionDetails(request, response);
+  if (request.method === 'GET') {
+    if (prompt.name === 'consent' && given.consent === 'auto') {
+      return provider.interactionFinished(request, response, await agree(provider, prompt, params, session), { mergeWithLastSubmission: true });
+    }
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
+    return response.end(prompt.name === 'login' ? loginPage(uid, params) : consentPage(uid));
+  }
+  const form = new URLSearchParams(await text(request));
+  if (step === 'login') {
+    const name = form.get('username');
+    if (!people[name]) {
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' });
+      return response.end(loginPage(uid, params, 'There is nobody of that name.'));
+    }
+    return provider.interactionFinished(request, response, { login: { accountId: name } }, { mergeWithLastSubmission: false });
+  }
+  if (step === 'consent') {
+    return provider.interactionFinished(request, response, await agree(provider, prompt, params, session), { mergeWithLastSubmission: true });
+  }
+  return provider.interactionFinished(
+    request,
+    response,
+    { error: 'access_denied', error_description: 'The person went away' },
+    { mergeWithLastSubmission: false },
+  );
+}
+
+async function agree(provider, prompt, params, session) {
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  if (prompt.details.missingOIDCScope) grant.addOIDCScope(prompt.details.missingOIDCScope.join(' '));
+  if (prompt.details.missingOIDCClaims) grant.addOIDCClaims(prompt.details.missingOIDCClaims);
+  return { consent: { grantId: await grant.save() } };
+}
+
+/** Signs an id token again, wrong in the way that was asked for. */
+async function forge(idToken) {
+  const claims = { ...decodeJwt(idToken), ...faults.claims };
+  for (const [name, value] of Object.entries(claims)) if (value === null) delete claims[name];
+  const header = { ...decodeProtectedHeader(idToken), ...faults.header };
+  return new SignJWT(claims).setProtectedHeader(header).sign(await importJWK(signing, given.alg));
+}
+
+async function control(request, response) {
+  if (request.method === 'POST') {
+    const { rotate: wanted, reset, ...more } = JSON.parse(await text(request));
+    if (reset) faults = {};
+    if (wanted) await rotate();
+    faults = { ...faults, ...more };
+  }
+  response.writeHead(200, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ faults, kid: signing.kid, seen }));
+}
+
+function escape(value) {
+  return String(value).replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+}
+
+function page(body) {
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Example provider</title><body>${body}</body></html>`;
+}
+
+function loginPage(uid, params, complaint = '') {
+  return page(`<h1>Log in at the example provider</h1>${complaint && `<p role="alert">${escape(complaint)}</p>`}
+<form id="login" method="post" action="/interaction/${escape(uid)}/login">
+<label>Name <input name="username" autofocus value="${escape(params.login_hint ?? '')}"></label>
+<button type="submit">Log in</button></form>
+<form id="abort" method="post" action="/interaction/${escape(uid)}/abort"><button type="submit" name="abort" value="1">Go away</button></form>`);
+}
+
+function consentPage(uid) {
+  return page(`<h1>Let the gate know who you are?</h1>
+<form id="consent" method="post" action="/interaction/${escape(uid)}/consent"><button type="submit" name="decision" value="approve">Approve</button></form>
+<form id="abort" method="post" action="/interaction/${escape(uid)}/abort"><button type="submit" name="abort" value="1">Go away</button></form>`);
+}
