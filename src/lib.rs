@@ -1,1 +1,4 @@
-//! Portcullis.
+//! Portcullis: an OAuth 2.1 gate in front of MCP servers.
+#![forbid(unsafe_code)]
+
+pub mod config;

@@ -110,6 +110,21 @@ pub const IDENTITY_GRANTS_MAX: usize = 64;
 /// One encoded record.
 pub const RECORD_MAX: usize = 256 * 1024;
 
+// The configuration.
+
+/// The configuration file, and each file that it names.
+pub const CONFIG_FILE_MAX: usize = 1024 * 1024;
+/// One string of the configuration.
+pub const TEXT_VALUE_MAX: usize = 2_048;
+/// A secret that was agreed with somebody else.
+pub const SECRET_VALUE_MAX: usize = 512;
+/// A secret that the operator chooses and this gate checks.
+pub const CHOSEN_SECRET_MIN: usize = 16;
+/// Different values among the 32 bytes of a master key; chance gives about 30.
+pub const MASTER_KEY_DISTINCT_BYTES_MIN: usize = 16;
+/// What a scope lets a client do, in words.
+pub const SCOPE_DESCRIPTION_MAX: usize = 200;
+
 // The browser.
 
 /// One login cookie, name, value and attributes apart.

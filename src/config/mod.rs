@@ -1,0 +1,224 @@
+//! The configuration: one JSON file, read by one table of keys into one checked value.
+//!
+//! Adding a key is adding a row to a table here: the row is the field of the struct, the reading, the check, the default
+//! and the JSON Schema at once. Rules between several keys are in `safety`.
+
+mod complaint;
+mod document;
+mod keys;
+mod master_keys;
+mod nearest;
+mod place;
+mod safety;
+mod surroundings;
+mod urls;
+mod values;
+
+pub use complaint::{Complaint, Complaints};
+pub use master_keys::{MasterKey, MasterKeys};
+pub use surroundings::{Process, Surroundings, Unreadable};
+pub use urls::{
+    BaseUrl, HttpsRedirect, IssuerUrl, Origin, RedirectKind, RedirectUrl, ResourcePath, Scheme, UpstreamUrl,
+};
+pub use values::{
+    CaFile, Cidr, ClientAuthentication, ClientId, ClientName, LogFormat, LogLevel, ScopeDescription, ScopeName,
+    StorageType,
+};
+
+use keys::{
+    Keys, Part, Value, keys, object_schema, objects, read_object, read_short_or_object, short_or_object_schema,
+};
+use place::{Place, Reading};
+use portcullis_domain::limits;
+use portcullis_domain::secret::SecretText;
+use serde_json::{Value as Json, json};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use values::ProviderType;
+
+impl Config {
+    /// Reads the file that a command line names; every file and variable that it names itself is read too.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(path: &Path, around: &dyn Surroundings) -> Result<Self, Complaints> {
+        let text =
+            around.file(path).map_err(|why| Complaints::one(why.words(), "give --config the path of a JSON file"))?;
+        Self::read(text.expose(), around)
+    }
+
+    /// Reads the text of a configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once; of a text that is not JSON, only that.
+    pub fn read(text: &str, around: &dyn Surroundings) -> Result<Self, Complaints> {
+        let json = document::parse(text)?;
+        let reading = Reading::new(around);
+        let config = read_object(&json, &reading.root());
+        reading.close(config)
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of a configuration, for editors.
+#[must_use]
+pub fn schema() -> String {
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The configuration of Portcullis",
+    });
+    if let (Json::Object(whole), Json::Object(keys)) = (&mut schema, object_schema::<Config>()) {
+        whole.extend(keys);
+    }
+    format!("{schema:#}")
+}
+
+keys! {
+    /// A whole configuration, checked.
+    pub struct Config judged as ConfigDraft by safety::config {
+        base_url: BaseUrl = required("baseUrl") "Where clients reach the gate, and its issuer: https, or http on loopback; no slash at the end.",
+        listen: SocketAddr = or("listen", "127.0.0.1:8080") "Where the public listener listens.",
+        admin_listen: SocketAddr = or("adminListen", "127.0.0.1:9464") "Where the admin listener listens: probes and metrics, without any login.",
+        danger_plain_http: bool = or("dangerPlainHttp", false) "Listen beyond loopback without TLS and without a trusted proxy in front: whoever is on the way reads every token.",
+        trusted_proxy_cidrs: Vec<Cidr> = list("trustedProxyCIDRs") "Networks of the proxies in front, whose X-Forwarded-For and X-Forwarded-Host are believed.",
+        master_keys: MasterKeys = part() "The keys that seal everything.",
+        provider: Provider = part() "The identity provider.",
+        resources: Vec<Resource> = some("resources") "The protected MCP servers.",
+        allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call the resources. Left out: the known web clients and loopback.",
+        clients: Vec<Client> = list("clients") "Clients that need not register.",
+        trusted_clients: Vec<ClientId> = list("trustedClients") "Identifiers of `clients` that skip the consent page: only confidential ones with https redirects.",
+        allow_public_client_registration: bool = or("allowPublicClientRegistration", false) "Let anybody register a client. Without it, clients whose redirects are all known still can.",
+        registration_token: Option<SecretText> = optional_secret(&["registrationToken", "registrationTokenFile"], limits::CHOSEN_SECRET_MIN) "A bearer token that lets its holder register any client.",
+        trusted_public_registration_schemes: Vec<Scheme> = list("trustedPublicRegistrationSchemes") "Private-use schemes whose redirects may register themselves.",
+        trusted_public_registration_redirect_uris: Vec<HttpsRedirect> = list("trustedPublicRegistrationRedirectURIs") "https redirect URIs that may register themselves, compared exactly.",
+        allow_localhost_redirect_uris: bool = or("allowLocalhostRedirectURIs", true) "Let clients be sent back to a program on the person's own machine over http, on any port.",
+        session_duration: Duration = duration("sessionDuration", limits::IDLE_LIFE, limits::ACCESS_LIFE_MIN..=limits::ABSOLUTE_LIFE_MAX) "How long a session lives that nobody refreshes.",
+        session_max_duration: Duration = duration("sessionMaxDuration", limits::ABSOLUTE_LIFE, limits::ACCESS_LIFE_MIN..=limits::ABSOLUTE_LIFE_MAX) "How long a session lives, whoever refreshes it.",
+        access_token_duration: Duration = duration("accessTokenDuration", limits::ACCESS_LIFE, limits::ACCESS_LIFE_MIN..=limits::ACCESS_LIFE_MAX) "How long an access token lives.",
+        refresh_grace: Duration = duration("refreshGrace", limits::REFRESH_GRACE, Duration::ZERO..=limits::REFRESH_GRACE_MAX) "How long a superseded refresh token still answers with the current one.",
+        storage: Storage = or("storage", json!({ "type": "memory" })) "Where sessions are kept.",
+        rate_limits: RateLimits = or("rateLimits", json!({})) "What one client may do how often.",
+        ca_files: Vec<CaFile> = list("caFiles") "Files of PEM certificates that are trusted in outbound TLS beside the public ones.",
+        log_format: LogFormat = or("logFormat", "json") "How log lines are written: json or text.",
+        log_level: LogLevel = or("logLevel", "info") "The least weight that is logged: error, warn, info, debug or trace.",
+    }
+}
+
+keys! {
+    /// An OpenID provider, found by discovery.
+    pub struct Oidc judged as OidcDraft by safety::oidc {
+        issuer_url: IssuerUrl = required("issuerUrl") "Its issuer, byte for byte: https, or http on loopback.",
+        client_id: ClientId = required("clientId") "The gate's own client identifier there.",
+        client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
+        scopes: Vec<ScopeName> = or("scopes", json!(["openid", "profile", "email"])) "What the gate asks for there; openid must be among them.",
+        ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
+    }
+}
+
+keys! {
+    /// A protected MCP server.
+    pub struct Resource judged as ResourceDraft by safety::resource {
+        paths: Vec<ResourcePath> = part() "Where it is found, below `baseUrl`.",
+        subtree: bool = or("subtree", false) "Whether everything below its paths belongs to it too.",
+        upstream: UpstreamUrl = required("upstream") "The MCP server itself, an http:// URL.",
+        scopes: Vec<Scope> = list("scopes") "What a client needs to be granted, as names or as objects that say it in words.",
+        allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call this one, instead of the common `allowedOrigins`.",
+    }
+}
+
+keys! {
+    /// A scope that a resource asks for.
+    pub struct Scope {
+        name: ScopeName = required("name") "The name on the wire.",
+        description: Option<ScopeDescription> = optional("description") "What it lets a client do, as the consent page says it.",
+    }
+}
+
+keys! {
+    /// A client that need not register.
+    pub struct Client judged as ClientDraft by safety::client {
+        client_id: ClientId = required("clientId") "Its identifier.",
+        client_secret: Option<SecretText> = optional_secret(&["clientSecret", "clientSecretFile"], limits::CHOSEN_SECRET_MIN) "Its secret, at least 16 characters; without one it is public.",
+        name: ClientName = required("name") "Its name on the consent page.",
+        redirect_uris: Vec<RedirectUrl> = some("redirectUris") "Where it may be sent back to, compared exactly; on loopback the port is free.",
+        token_endpoint_auth_method: Option<ClientAuthentication> = optional("tokenEndpointAuthMethod") "How it proves who it is: none, client_secret_basic or client_secret_post. Left out: basic with a secret, none without.",
+    }
+}
+
+keys! {
+    /// Where sessions are kept.
+    pub struct Storage {
+        kind: StorageType = required("type") "memory: in this process, forgotten at a restart.",
+    }
+}
+
+keys! {
+    /// What one client may do how often.
+    pub struct RateLimits {
+        per_address: PerAddress = or("perAddress", json!({})) "For one client address (IPv6: one /64).",
+    }
+}
+
+keys! {
+    /// What one client address may do how often.
+    pub struct PerAddress {
+        registrations_per_hour: u32 = number("registrationsPerHour", 10, 1..=1_000_000) "Registrations an hour.",
+        token_per_second: u32 = number("tokenPerSecond", 50, 1..=1_000_000) "Requests to the token endpoint a second.",
+        token_burst: u32 = number("tokenBurst", 100, 1..=1_000_000) "Requests to the token endpoint at once.",
+    }
+}
+
+objects!(Oidc, Resource, Client, Storage, RateLimits, PerAddress);
+
+impl Value for Scope {
+    fn schema() -> Json {
+        short_or_object_schema::<Self, ScopeName>()
+    }
+
+    fn read(json: &Json, at: &Place<'_>) -> Option<Self> {
+        read_short_or_object(json, at, |name: ScopeName| Self { name, description: None })
+    }
+}
+
+/// The identity provider that persons log in at.
+#[derive(Clone, Debug)]
+pub enum Provider {
+    /// Any OpenID provider, by discovery.
+    Oidc(Oidc),
+}
+
+impl Part for Provider {
+    fn walk(keys: &mut Keys<'_>) -> Option<Self> {
+        let kind = keys
+            .required::<ProviderType>("provider", "How persons log in: oidc, an OpenID provider found by discovery.");
+        let oidc = keys.optional::<Oidc>("oidc", "The OpenID provider.");
+        match (kind?, oidc?) {
+            (ProviderType::Oidc, Some(oidc)) => Some(Self::Oidc(oidc)),
+            (ProviderType::Oidc, None) => {
+                keys.place()?.key("oidc").complain("is missing", "add it, with issuerUrl, clientId and clientSecret");
+                None
+            }
+        }
+    }
+}
+
+/// `path` and `paths`: the same, for one and for several.
+impl Part for Vec<ResourcePath> {
+    fn walk(keys: &mut Keys<'_>) -> Option<Self> {
+        keys.choice(&["path", "paths"], true);
+        let path = keys.optional::<ResourcePath>("path", "Where it is found, below `baseUrl`, as /mcp.");
+        let paths = keys.optional::<Self>("paths", "Several paths of one and the same resource.");
+        match (path?, paths?) {
+            (Some(path), None) => Some(vec![path]),
+            (None, Some(paths)) if paths.is_empty() => {
+                keys.place()?.key("paths").complain("is empty", "write at least one path");
+                None
+            }
+            (None, paths) => paths,
+            (Some(_), Some(_)) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

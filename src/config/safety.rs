@@ -1,0 +1,153 @@
+//! Rules between several keys: what would work and must not, and what cannot work together.
+
+use super::place::Place;
+use super::{
+    Client, ClientAuthentication, ClientDraft, ConfigDraft, OidcDraft, Provider, RedirectKind, Resource, ResourceDraft,
+};
+use portcullis_domain::limits::SCOPE_GRANT_MAX;
+use std::net::SocketAddr;
+
+/// The rules of the whole file. A rule whose keys could not all be read waits until they can.
+pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
+    listeners(draft, at);
+    lifetimes(draft, at);
+    resources(draft, at);
+    clients(draft, at);
+    if let (Some(base), Some(Provider::Oidc(oidc))) = (&draft.base_url, &draft.provider)
+        && base.as_str() == oidc.issuer_url.as_str()
+    {
+        at.key("oidc").key("issuerUrl").complain("is the gate itself", "write the issuer of the identity provider");
+    }
+}
+
+fn listeners(draft: &ConfigDraft, at: &Place<'_>) {
+    let (Some(listen), Some(admin)) = (draft.listen, draft.admin_listen) else { return };
+    if listen.port() == admin.port() && (listen.ip() == admin.ip() || is_any(listen) || is_any(admin)) {
+        at.key("adminListen").complain("is where the public listener listens", "use another port, such as 9464");
+    }
+    let (Some(proxies), Some(danger)) = (&draft.trusted_proxy_cidrs, draft.danger_plain_http) else { return };
+    if !listen.ip().to_canonical().is_loopback() && proxies.is_empty() && !danger {
+        at.key("listen").complain(
+            "is beyond loopback, and nothing here says that a proxy with TLS stands in front",
+            "listen on 127.0.0.1, or name the proxy in trustedProxyCIDRs, or set dangerPlainHttp",
+        );
+    }
+}
+
+fn is_any(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_unspecified()
+}
+
+fn lifetimes(draft: &ConfigDraft, at: &Place<'_>) {
+    if let (Some(idle), Some(most)) = (draft.session_duration, draft.session_max_duration)
+        && idle > most
+    {
+        at.key("sessionDuration").complain("is longer than sessionMaxDuration", "shorten it, or lengthen the other");
+    }
+    if let (Some(access), Some(idle)) = (draft.access_token_duration, draft.session_duration)
+        && access > idle
+    {
+        at.key("accessTokenDuration").complain("is longer than sessionDuration", "shorten it, or lengthen the other");
+    }
+}
+
+fn resources(draft: &ConfigDraft, at: &Place<'_>) {
+    let Some(resources) = &draft.resources else { return };
+    let listeners = [(draft.listen, "is the gate itself"), (draft.admin_listen, "is the gate's admin listener")];
+    for (index, resource) in resources.iter().enumerate() {
+        let here = at.key("resources").item(index);
+        let earlier = |path| resources.iter().take(index).any(|earlier: &Resource| earlier.paths.contains(path));
+        if resource.paths.iter().any(earlier) {
+            here.complain("has a path that an earlier resource has", "give every resource paths of its own");
+        }
+        for (listener, wrong) in listeners {
+            if listener.is_some_and(|listener| leads_to(&resource.upstream, listener)) {
+                here.key("upstream").complain(wrong, "write the URL of the MCP server");
+            }
+        }
+    }
+}
+
+/// Whether an upstream is one of the gate's own listeners, as far as the text tells.
+fn leads_to(upstream: &super::UpstreamUrl, listener: SocketAddr) -> bool {
+    let host = upstream.host();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok().map(|address| address.to_canonical());
+    let own = listener.ip().to_canonical();
+    let here = host == "localhost" || address.is_some_and(|address| address.is_loopback() || address.is_unspecified());
+    upstream.port() == listener.port()
+        && (address == Some(own) || (here && (is_any(listener) || (host == "localhost" && own.is_loopback()))))
+}
+
+fn clients(draft: &ConfigDraft, at: &Place<'_>) {
+    let Some(clients) = &draft.clients else { return };
+    for (index, client) in clients.iter().enumerate() {
+        let here = at.key("clients").item(index);
+        if clients.iter().take(index).any(|earlier| earlier.client_id == client.client_id) {
+            here.key("clientId").complain("is the identifier of an earlier client", "give every client its own");
+        }
+        for (index, redirect) in client.redirect_uris.iter().enumerate() {
+            if redirect.kind() == RedirectKind::Loopback && draft.allow_localhost_redirect_uris == Some(false) {
+                here.key("redirectUris")
+                    .item(index)
+                    .complain("is on loopback, and allowLocalhostRedirectURIs is false", "remove it, or allow them");
+            }
+        }
+    }
+    for (index, trusted) in draft.trusted_clients.iter().flatten().enumerate() {
+        let here = at.key("trustedClients").item(index);
+        match clients.iter().find(|client| client.client_id == *trusted) {
+            None => here.complain("is not the identifier of one of clients", "register it there, or remove it"),
+            Some(client) if client.client_secret.is_none() => here.complain(
+                "is a public client, and anybody can pass for one where no page asks",
+                "give it a secret, or remove it here so that the consent page asks",
+            ),
+            Some(client) if !only_https(client) => here.complain(
+                "has a redirect that is not https, where another program could take its place",
+                "give it https redirects only, or remove it here so that the consent page asks",
+            ),
+            Some(_) => {}
+        }
+    }
+}
+
+fn only_https(client: &Client) -> bool {
+    client.redirect_uris.iter().all(|redirect| redirect.kind() == RedirectKind::Https)
+}
+
+/// The rules of one client.
+pub(super) fn client(draft: &ClientDraft, at: &Place<'_>) {
+    let (Some(secret), Some(Some(method))) = (&draft.client_secret, draft.token_endpoint_auth_method) else { return };
+    let here = at.key("tokenEndpointAuthMethod");
+    match (method, secret) {
+        (ClientAuthentication::None, Some(_)) => here.complain("is none beside a secret", "remove one of the two"),
+        (ClientAuthentication::Basic | ClientAuthentication::Post, None) => {
+            here.complain("wants a secret, and there is none", "give clientSecret, or write \"none\"");
+        }
+        _ => {}
+    }
+}
+
+/// The rules of the provider.
+pub(super) fn oidc(draft: &OidcDraft, at: &Place<'_>) {
+    if draft.scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.as_str() == "openid")) {
+        at.key("scopes").complain("lacks openid, without which there is no ID token", "add \"openid\"");
+    }
+}
+
+/// The rules of one resource.
+pub(super) fn resource(draft: &ResourceDraft, at: &Place<'_>) {
+    if let Some(paths) = &draft.paths
+        && paths.iter().enumerate().any(|(index, path)| paths.iter().take(index).any(|earlier| earlier == path))
+    {
+        at.key("paths").complain("holds the same path twice", "remove one of them");
+    }
+    let Some(scopes) = &draft.scopes else { return };
+    let names: Vec<_> = scopes.iter().map(|scope| scope.name.as_str()).collect();
+    if names.iter().enumerate().any(|(index, name)| names.iter().take(index).any(|earlier| earlier == name)) {
+        at.key("scopes").complain("holds the same scope twice", "remove one of them");
+    }
+    if names.join(" ").len() > SCOPE_GRANT_MAX {
+        at.key("scopes")
+            .complain("has names too long to be granted together", "keep them to 256 bytes with their spaces");
+    }
+}

@@ -1,0 +1,818 @@
+//! Aim: every key reaches the configuration, every unsafe combination is refused, and nothing secret is ever said.
+//! Method: one full configuration, and tables of what is changed in it and what must come of it.
+
+use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const OTHER_KEY: &str = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f";
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+
+/// Surroundings with a few variables and files.
+struct Around {
+    variables: BTreeMap<&'static str, &'static str>,
+    files: BTreeMap<&'static str, Result<&'static str, Unreadable>>,
+}
+
+impl Around {
+    fn new() -> Self {
+        let variables =
+            [("DEX_SECRET", "from the environment"), ("LISTEN", "127.0.0.1:7070"), ("EMPTY", ""), ("BREAK", "a\nb")];
+        let files = [
+            ("/run/secret", Ok("  a secret out of a file \n")),
+            ("/run/key", Ok("202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n")),
+            (
+                "/run/keys",
+                Ok("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n\n\
+                    202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n"),
+            ),
+            ("/run/no-key", Ok("\n")),
+            ("/run/garbage", Ok("canary canary canary")),
+            ("/run/two-lines", Ok("canary-canary-canary\ncanary-canary-canary\n")),
+            ("/run/forbidden", Err(Unreadable::Forbidden)),
+            ("/run/ca.pem", Ok(PEM)),
+            ("/run/other-ca.pem", Ok(PEM)),
+            ("/run/private.pem", Ok("-----BEGIN PRIVATE KEY-----\ncanary\n-----BEGIN CERTIFICATE-----\n")),
+        ];
+        Self { variables: variables.into(), files: files.into() }
+    }
+}
+
+impl Surroundings for Around {
+    fn variable(&self, name: &str) -> Option<SecretText> {
+        self.variables.get(name).map(|value| SecretText::new((*value).to_owned()))
+    }
+
+    fn file(&self, path: &Path) -> Result<SecretText, Unreadable> {
+        let file = path.to_str().and_then(|path| self.files.get(path)).ok_or(Unreadable::Absent)?;
+        file.map(|text| SecretText::new(text.to_owned()))
+    }
+}
+
+/// The least that loads.
+fn least() -> Json {
+    json!({
+        "baseUrl": "https://mcp.example.com",
+        "masterKeys": [KEY],
+        "provider": "oidc",
+        "oidc": { "issuerUrl": "https://id.example.com", "clientId": "gate", "clientSecret": "hush" },
+        "resources": [{ "path": "/mcp", "upstream": "http://127.0.0.1:3000/mcp" }],
+    })
+}
+
+/// The same with something of everything that is a list.
+fn rich() -> Json {
+    change(
+        least(),
+        &[
+            ("/masterKeys/0", json!({ "key": KEY })),
+            ("/masterKeys/1", json!({ "key": OTHER_KEY })),
+            ("/resources/0/scopes", json!([{ "name": "mcp" }])),
+            (
+                "/clients",
+                json!([{
+                    "clientId": "app",
+                    "clientSecret": "sixteen-letters-",
+                    "name": "App",
+                    "redirectUris": ["https://app.example.com/cb"],
+                }]),
+            ),
+            ("/rateLimits", json!({ "perAddress": {} })),
+            ("/storage", json!({ "type": "memory" })),
+        ],
+    )
+}
+
+/// Sets what each pointer (RFC 6901) points to; null removes it.
+fn change(mut json: Json, changes: &[Change<'_>]) -> Json {
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        match json.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer} points nowhere")) {
+            Json::Object(object) if value.is_null() => drop(object.remove(name)),
+            Json::Object(object) => drop(object.insert(name.to_owned(), value.clone())),
+            Json::Array(list) if name.parse() == Ok(list.len()) => list.push(value.clone()),
+            Json::Array(list) => list[name.parse::<usize>().unwrap()] = value.clone(),
+            _ => panic!("{pointer} points into a plain value"),
+        }
+    }
+    json
+}
+
+fn read(json: &Json) -> Result<Config, Complaints> {
+    Config::read(&json.to_string(), &Around::new())
+}
+
+fn complaints(json: &Json) -> Vec<(String, String)> {
+    let complaints = read(json).map(|_| ()).unwrap_err().0;
+    complaints.into_iter().map(|complaint| (complaint.path, complaint.wrong.into_owned())).collect()
+}
+
+/// Every key of the schema that takes more than an object, as `resources[].path`.
+fn schema_keys() -> Vec<(String, Json)> {
+    fn walk(path: &str, schema: &Json, keys: &mut Vec<(String, Json)>) {
+        let forms = schema["oneOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+        let plain = |form: &Json| form.get("properties").is_none();
+        if schema["type"] == "array" {
+            let items = &schema["items"];
+            if items["oneOf"].as_array().map_or(plain(items), |forms| forms.iter().any(plain)) {
+                keys.push((path.to_owned(), schema.clone()));
+            }
+            return walk_objects(&format!("{path}[]"), items, keys);
+        }
+        if forms.iter().any(plain) {
+            keys.push((path.to_owned(), schema.clone()));
+        }
+        walk_objects(path, schema, keys);
+    }
+    fn walk_objects(path: &str, schema: &Json, keys: &mut Vec<(String, Json)>) {
+        let forms = schema["oneOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+        for (name, schema) in forms.iter().filter_map(|form| form["properties"].as_object()).flatten() {
+            let dot = if path.is_empty() { "" } else { "." };
+            walk(&format!("{path}{dot}{name}"), schema, keys);
+        }
+    }
+    let schema: Json = serde_json::from_str(&super::schema()).unwrap();
+    let mut keys = Vec::new();
+    walk_objects("", &schema, &mut keys);
+    keys
+}
+
+fn oidc(config: &Config) -> &Oidc {
+    let Provider::Oidc(oidc) = &config.provider;
+    oidc
+}
+
+fn master_keys(config: &Config) -> String {
+    match &config.master_keys {
+        MasterKeys::Given(keys) => {
+            let keys = keys.iter().map(|key| {
+                format!(
+                    "{:02x} {:?} {}",
+                    key.key.expose()[0],
+                    key.seals_from.map(|from| from.secs()),
+                    key.client_ids_only
+                )
+            });
+            keys.collect::<Vec<_>>().join(", ")
+        }
+        MasterKeys::ToCreate(path) => format!("create {}", path.display()),
+        MasterKeys::DangerRandom => "random".to_owned(),
+    }
+}
+
+fn first_secret(config: &Config) -> &str {
+    config.clients[0].client_secret.as_ref().map_or("none", SecretText::expose)
+}
+
+type Change<'c> = (&'c str, Json);
+type Probe = fn(&Config) -> String;
+type Arrival = (&'static str, Vec<Change<'static>>, Probe, &'static str);
+type Refusal<'r> = (&'r [Change<'r>], &'r str, &'r str);
+
+/// For every key of the schema: what to change in the rich configuration, where the value must arrive, and as what.
+fn arrivals() -> Vec<Arrival> {
+    let debug_origins: Probe = |c| format!("{:?}", c.allowed_origins);
+    vec![
+        (
+            "baseUrl",
+            vec![("/baseUrl", json!("https://a.example"))],
+            |c| c.base_url.as_str().into(),
+            "https://a.example",
+        ),
+        ("listen", vec![("/listen", json!("127.0.0.1:1"))], |c| c.listen.to_string(), "127.0.0.1:1"),
+        ("adminListen", vec![("/adminListen", json!("127.0.0.1:2"))], |c| c.admin_listen.to_string(), "127.0.0.1:2"),
+        ("dangerPlainHttp", vec![("/dangerPlainHttp", json!(true))], |c| c.danger_plain_http.to_string(), "true"),
+        (
+            "trustedProxyCIDRs",
+            vec![("/trustedProxyCIDRs", json!(["10.0.0.0/8"]))],
+            |c| c.trusted_proxy_cidrs.iter().map(|net| format!("{}/{}", net.address, net.prefix)).collect(),
+            "10.0.0.0/8",
+        ),
+        ("masterKeys", vec![("/masterKeys", json!([OTHER_KEY]))], master_keys, "20 None false"),
+        (
+            "masterKeys[].key",
+            vec![("/masterKeys/0/key", json!(OTHER_KEY)), ("/masterKeys/1/key", json!(KEY))],
+            master_keys,
+            "20 None false, 00 None false",
+        ),
+        (
+            "masterKeys[].keyFile",
+            vec![("/masterKeys", json!([{ "keyFile": "/run/key" }]))],
+            master_keys,
+            "20 None false",
+        ),
+        (
+            "masterKeys[].sealsFrom",
+            vec![("/masterKeys/1/sealsFrom", json!("1970-01-01T00:01:00Z"))],
+            master_keys,
+            "00 None false, 20 Some(60) false",
+        ),
+        (
+            "masterKeys[].clientIdsOnly",
+            vec![("/masterKeys/1/clientIdsOnly", json!(true))],
+            master_keys,
+            "00 None false, 20 None true",
+        ),
+        (
+            "masterKeyFile",
+            vec![("/masterKeys", Json::Null), ("/masterKeyFile", json!("/run/key"))],
+            master_keys,
+            "20 None false",
+        ),
+        (
+            "dangerRandomMasterKey",
+            vec![("/masterKeys", Json::Null), ("/dangerRandomMasterKey", json!(true))],
+            master_keys,
+            "random",
+        ),
+        // The one value that it can have is the one that it has.
+        ("provider", vec![], |c| matches!(c.provider, Provider::Oidc(_)).to_string(), "true"),
+        (
+            "oidc.issuerUrl",
+            vec![("/oidc/issuerUrl", json!("https://b.example/"))],
+            |c| oidc(c).issuer_url.as_str().into(),
+            "https://b.example/",
+        ),
+        ("oidc.clientId", vec![("/oidc/clientId", json!("me"))], |c| oidc(c).client_id.as_str().into(), "me"),
+        (
+            "oidc.clientSecret",
+            vec![("/oidc/clientSecret", json!("${DEX_SECRET}"))],
+            |c| oidc(c).client_secret.expose().into(),
+            "from the environment",
+        ),
+        (
+            "oidc.clientSecretFile",
+            vec![("/oidc/clientSecret", Json::Null), ("/oidc/clientSecretFile", json!("/run/secret"))],
+            |c| oidc(c).client_secret.expose().into(),
+            "a secret out of a file",
+        ),
+        (
+            "oidc.scopes",
+            vec![("/oidc/scopes", json!(["openid", "groups"]))],
+            |c| oidc(c).scopes.iter().map(ScopeName::as_str).collect::<Vec<_>>().join(" "),
+            "openid groups",
+        ),
+        (
+            "oidc.caFile",
+            vec![("/oidc/caFile", json!("/run/ca.pem"))],
+            |c| oidc(c).ca_file.as_ref().map_or("none".into(), |file| file.path.display().to_string()),
+            "/run/ca.pem",
+        ),
+        (
+            "resources[].path",
+            vec![("/resources/0/path", json!("/sse"))],
+            |c| c.resources[0].paths[0].as_str().into(),
+            "/sse",
+        ),
+        (
+            "resources[].paths",
+            vec![("/resources/0/path", Json::Null), ("/resources/0/paths", json!(["/sse", "/message"]))],
+            |c| c.resources[0].paths.iter().map(ResourcePath::as_str).collect(),
+            "/sse/message",
+        ),
+        (
+            "resources[].subtree",
+            vec![("/resources/0/subtree", json!(true))],
+            |c| c.resources[0].subtree.to_string(),
+            "true",
+        ),
+        (
+            "resources[].upstream",
+            vec![("/resources/0/upstream", json!("http://mcp.internal"))],
+            |c| c.resources[0].upstream.as_str().into(),
+            "http://mcp.internal",
+        ),
+        (
+            "resources[].scopes",
+            vec![("/resources/0/scopes", json!(["read"]))],
+            |c| c.resources[0].scopes[0].name.as_str().into(),
+            "read",
+        ),
+        (
+            "resources[].scopes[].name",
+            vec![("/resources/0/scopes/0/name", json!("read"))],
+            |c| c.resources[0].scopes[0].name.as_str().into(),
+            "read",
+        ),
+        (
+            "resources[].scopes[].description",
+            vec![("/resources/0/scopes/0/description", json!("Read your notes"))],
+            |c| c.resources[0].scopes[0].description.as_ref().map_or("none", ScopeDescription::as_str).into(),
+            "Read your notes",
+        ),
+        (
+            "resources[].allowedOrigins",
+            vec![("/resources/0/allowedOrigins", json!(["https://r.example"]))],
+            |c| format!("{:?}", c.resources[0].allowed_origins),
+            r#"Some([Origin("https://r.example")])"#,
+        ),
+        (
+            "allowedOrigins",
+            vec![("/allowedOrigins", json!(["https://o.example"]))],
+            debug_origins,
+            r#"Some([Origin("https://o.example")])"#,
+        ),
+        (
+            "clients[].clientId",
+            vec![("/clients/0/clientId", json!("b"))],
+            |c| c.clients[0].client_id.as_str().into(),
+            "b",
+        ),
+        (
+            "clients[].clientSecret",
+            vec![("/clients/0/clientSecret", json!("another-16-bytes"))],
+            |c| first_secret(c).into(),
+            "another-16-bytes",
+        ),
+        (
+            "clients[].clientSecretFile",
+            vec![("/clients/0/clientSecret", Json::Null), ("/clients/0/clientSecretFile", json!("/run/secret"))],
+            |c| first_secret(c).into(),
+            "a secret out of a file",
+        ),
+        ("clients[].name", vec![("/clients/0/name", json!("Other"))], |c| c.clients[0].name.as_str().into(), "Other"),
+        (
+            "clients[].redirectUris",
+            vec![("/clients/0/redirectUris", json!(["http://127.0.0.1/cb"]))],
+            |c| c.clients[0].redirect_uris[0].as_str().into(),
+            "http://127.0.0.1/cb",
+        ),
+        (
+            "clients[].tokenEndpointAuthMethod",
+            vec![("/clients/0/tokenEndpointAuthMethod", json!("client_secret_post"))],
+            |c| format!("{:?}", c.clients[0].token_endpoint_auth_method),
+            "Some(Post)",
+        ),
+        (
+            "trustedClients",
+            vec![("/trustedClients", json!(["app"]))],
+            |c| c.trusted_clients.iter().map(ClientId::as_str).collect(),
+            "app",
+        ),
+        (
+            "allowPublicClientRegistration",
+            vec![("/allowPublicClientRegistration", json!(true))],
+            |c| c.allow_public_client_registration.to_string(),
+            "true",
+        ),
+        (
+            "registrationToken",
+            vec![("/registrationToken", json!("sixteen-letters-"))],
+            |c| c.registration_token.as_ref().map_or("none", SecretText::expose).into(),
+            "sixteen-letters-",
+        ),
+        (
+            "registrationTokenFile",
+            vec![("/registrationTokenFile", json!("/run/secret"))],
+            |c| c.registration_token.as_ref().map_or("none", SecretText::expose).into(),
+            "a secret out of a file",
+        ),
+        (
+            "trustedPublicRegistrationSchemes",
+            vec![("/trustedPublicRegistrationSchemes", json!(["cursor"]))],
+            |c| c.trusted_public_registration_schemes.iter().map(Scheme::as_str).collect(),
+            "cursor",
+        ),
+        (
+            "trustedPublicRegistrationRedirectURIs",
+            vec![("/trustedPublicRegistrationRedirectURIs", json!(["https://t.example/cb"]))],
+            |c| c.trusted_public_registration_redirect_uris.iter().map(HttpsRedirect::as_str).collect(),
+            "https://t.example/cb",
+        ),
+        (
+            "allowLocalhostRedirectURIs",
+            vec![("/allowLocalhostRedirectURIs", json!(false))],
+            |c| c.allow_localhost_redirect_uris.to_string(),
+            "false",
+        ),
+        ("sessionDuration", vec![("/sessionDuration", json!("1h"))], |c| format!("{:?}", c.session_duration), "3600s"),
+        (
+            "sessionMaxDuration",
+            vec![("/sessionMaxDuration", json!("721h"))],
+            |c| format!("{:?}", c.session_max_duration),
+            "2595600s",
+        ),
+        (
+            "accessTokenDuration",
+            vec![("/accessTokenDuration", json!("5m"))],
+            |c| format!("{:?}", c.access_token_duration),
+            "300s",
+        ),
+        ("refreshGrace", vec![("/refreshGrace", json!("0s"))], |c| format!("{:?}", c.refresh_grace), "0ns"),
+        ("storage.type", vec![], |c| format!("{:?}", c.storage.kind), "Memory"),
+        (
+            "rateLimits.perAddress.registrationsPerHour",
+            vec![("/rateLimits/perAddress/registrationsPerHour", json!(7))],
+            |c| c.rate_limits.per_address.registrations_per_hour.to_string(),
+            "7",
+        ),
+        (
+            "rateLimits.perAddress.tokenPerSecond",
+            vec![("/rateLimits/perAddress/tokenPerSecond", json!(8))],
+            |c| c.rate_limits.per_address.token_per_second.to_string(),
+            "8",
+        ),
+        (
+            "rateLimits.perAddress.tokenBurst",
+            vec![("/rateLimits/perAddress/tokenBurst", json!(9))],
+            |c| c.rate_limits.per_address.token_burst.to_string(),
+            "9",
+        ),
+        (
+            "caFiles",
+            vec![("/caFiles", json!(["/run/ca.pem", "/run/other-ca.pem"]))],
+            |c| c.ca_files.iter().map(|file| file.path.display().to_string()).collect(),
+            "/run/ca.pem/run/other-ca.pem",
+        ),
+        ("logFormat", vec![("/logFormat", json!("text"))], |c| format!("{:?}", c.log_format), "Text"),
+        ("logLevel", vec![("/logLevel", json!("debug"))], |c| format!("{:?}", c.log_level), "Debug"),
+    ]
+}
+
+#[test]
+fn every_key_of_the_schema_reaches_the_configuration() {
+    let before = read(&rich()).unwrap();
+    for (key, changes, probe, expected) in arrivals() {
+        let after = read(&change(rich(), &changes)).unwrap_or_else(|complaints| panic!("{key}: {complaints}"));
+        assert_eq!(probe(&after), expected, "{key}");
+        assert!(changes.is_empty() || probe(&before) != expected, "{key} was so already");
+    }
+    let shown: BTreeSet<_> = arrivals().into_iter().map(|row| row.0.to_owned()).collect();
+    let described: BTreeSet<_> = schema_keys().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(shown, described, "left: keys that this test shows, right: keys of the schema");
+}
+
+#[test]
+fn the_least_configuration_has_the_published_defaults() {
+    let config = read(&least()).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.session_duration, limits::IDLE_LIFE);
+    assert_eq!(config.session_max_duration, limits::ABSOLUTE_LIFE);
+    assert_eq!(config.access_token_duration, limits::ACCESS_LIFE);
+    assert_eq!(config.refresh_grace, limits::REFRESH_GRACE);
+    let limits = config.rate_limits.per_address;
+    assert_eq!((limits.registrations_per_hour, limits.token_per_second, limits.token_burst), (10, 50, 100));
+    assert!(config.allow_localhost_redirect_uris && !config.allow_public_client_registration);
+    assert!(!config.danger_plain_http && config.allowed_origins.is_none() && config.trusted_proxy_cidrs.is_empty());
+    assert_eq!((config.log_format, config.log_level), (LogFormat::Json, LogLevel::Info));
+    assert_eq!((config.storage.kind, config.registration_token.is_none()), (StorageType::Memory, true));
+}
+
+#[test]
+fn all_complaints_come_at_once_with_their_paths() {
+    let json = json!({
+        "baseURL": "https://mcp.example.com",
+        "listen": "0.0.0.0:8080",
+        "masterKeys": ["short", { "key": KEY, "keyFile": "/run/key" }, 7],
+        "provider": "dex",
+        "oidc": { "issuerUrl": "http://id.example.com", "clientID": "gate" },
+        "resources": [{ "upstream": "https://mcp.internal", "subtree": "yes" }, { "path": "/mcp", "scopes": ["a b", {}] }],
+        "sessionDuration": "30d",
+        "refreshGrace": "601s",
+        "rateLimits": { "perAddress": { "tokenBurst": 0 } },
+        "clients": {},
+        "logLevel": null,
+        "encryptionKey": "x",
+    });
+    let found: BTreeSet<_> = complaints(&json).into_iter().collect();
+    let expected = [
+        ("baseUrl", "is missing"),
+        ("baseURL", "is not a key of this version"),
+        ("listen", "is beyond loopback, and nothing here says that a proxy with TLS stands in front"),
+        ("masterKeys[0]", "holds what is not 32 bytes in base64 or hex"),
+        ("masterKeys[1].keyFile", "is given beside key"),
+        ("masterKeys[2]", "is not a string"),
+        ("provider", "names a provider that this version does not have"),
+        ("oidc.issuerUrl", "is http beyond loopback, where anybody could listen in"),
+        ("oidc.clientId", "is missing"),
+        ("oidc.clientID", "is not a key of this version"),
+        ("oidc.clientSecret", "is missing"),
+        ("resources[0].path", "is missing"),
+        ("resources[0].upstream", "is an https URL, which this version cannot forward to"),
+        ("resources[0].subtree", "is neither true nor false"),
+        ("resources[1].upstream", "is missing"),
+        ("resources[1].scopes[0]", "is not the name of a scope"),
+        ("resources[1].scopes[1].name", "is missing"),
+        ("sessionDuration", "is not a duration"),
+        ("refreshGrace", "is out of bounds"),
+        ("rateLimits.perAddress.tokenBurst", "is not a whole number within bounds"),
+        ("clients", "is not a list"),
+        ("logLevel", "is not a string"),
+        ("encryptionKey", "is not a key of this version"),
+    ];
+    let expected: BTreeSet<_> = expected.into_iter().map(|(path, wrong)| (path.to_owned(), wrong.to_owned())).collect();
+    assert_eq!(found, expected);
+
+    let said = read(&json).unwrap_err().to_string();
+    assert_eq!(said.lines().count(), expected.len());
+    for line in [
+        "baseURL: is not a key of this version; did you mean baseUrl? If not, remove it",
+        "encryptionKey: is not a key of this version; did you mean masterKeys? If not, remove it",
+        "refreshGrace: is out of bounds; write 0s to 10m",
+        "provider: names a provider that this version does not have; write \"oidc\", the only one so far",
+        "oidc.clientSecret: is missing; give one of clientSecret, clientSecretFile",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line} is not in\n{said}");
+    }
+}
+
+/// One row: what is changed in the rich configuration, and the one complaint that must come of it.
+fn judge(rows: &[Refusal<'_>]) {
+    for (changes, path, wrong) in rows {
+        let found = complaints(&change(rich(), changes));
+        assert!(
+            matches!(&found[..], [(at, said)] if at == path && said.contains(wrong)),
+            "{changes:?} should say {path}: {wrong}, and says {found:?}"
+        );
+    }
+}
+
+#[test]
+fn t289_unsafe_combinations_do_not_load() {
+    let public = |redirect: &str| json!({ "clientId": "p", "name": "P", "redirectUris": [redirect] });
+    let loopback = json!(["https://app.example.com/cb", "http://localhost/cb"]);
+    judge(&[
+        (&[("/baseUrl", json!("http://mcp.example.com"))], "baseUrl", "http beyond loopback"),
+        (&[("/listen", json!("0.0.0.0:8080"))], "listen", "beyond loopback"),
+        (&[("/listen", json!("[::]:8080"))], "listen", "beyond loopback"),
+        (&[("/listen", json!("192.0.2.1:8080"))], "listen", "beyond loopback"),
+        (&[("/trustedProxyCIDRs", json!(["0.0.0.0/0"]))], "trustedProxyCIDRs[0]", "trusts so much"),
+        (&[("/allowedOrigins", json!(["*"]))], "allowedOrigins[0]", "every web page"),
+        (&[("/resources/0/allowedOrigins", json!(["null"]))], "resources[0].allowedOrigins[0]", "every web page"),
+        (
+            &[("/clients/0/redirectUris/0", json!("https://app.example.com/*"))],
+            "clients[0].redirectUris[0]",
+            "wildcard",
+        ),
+        (&[("/clients/0/clientSecret", json!("short"))], "clients[0].clientSecret", "short enough to guess"),
+        (&[("/registrationToken", json!("short"))], "registrationToken", "short enough to guess"),
+        (
+            &[("/trustedPublicRegistrationRedirectURIs", json!(["http://localhost/cb"]))],
+            "trustedPublicRegistrationRedirectURIs[0]",
+            "not an https URL",
+        ),
+        (
+            &[("/trustedPublicRegistrationSchemes", json!(["javascript"]))],
+            "trustedPublicRegistrationSchemes[0]",
+            "no program can have",
+        ),
+        (&[("/trustedClients", json!(["unknown"]))], "trustedClients[0]", "not the identifier of one of clients"),
+        (
+            &[("/clients/1", public("https://p.example/cb")), ("/trustedClients", json!(["app", "p"]))],
+            "trustedClients[1]",
+            "public client",
+        ),
+        (
+            &[("/clients/0/redirectUris", loopback.clone()), ("/trustedClients", json!(["app"]))],
+            "trustedClients[0]",
+            "not https",
+        ),
+        (
+            &[("/clients/0/redirectUris", json!(["cursor://x/cb"])), ("/trustedClients", json!(["app"]))],
+            "trustedClients[0]",
+            "not https",
+        ),
+        (
+            &[("/clients/0/redirectUris", loopback), ("/allowLocalhostRedirectURIs", json!(false))],
+            "clients[0].redirectUris[1]",
+            "allowLocalhostRedirectURIs is false",
+        ),
+        (&[("/sessionMaxDuration", json!("8761h"))], "sessionMaxDuration", "out of bounds"),
+        (&[("/accessTokenDuration", json!("25h"))], "accessTokenDuration", "out of bounds"),
+        (&[("/accessTokenDuration", json!("4m"))], "accessTokenDuration", "out of bounds"),
+        (&[("/sessionDuration", json!("2161h"))], "sessionDuration", "longer than sessionMaxDuration"),
+        (&[("/sessionDuration", json!("10m"))], "accessTokenDuration", "longer than sessionDuration"),
+        (
+            &[("/resources/0/upstream", json!("http://127.0.0.1:9464/metrics"))],
+            "resources[0].upstream",
+            "admin listener",
+        ),
+        (&[("/resources/0/upstream", json!("http://localhost:8080/mcp"))], "resources[0].upstream", "the gate itself"),
+        (
+            &[("/resources/0/upstream", json!("http://[::ffff:7f00:1]:9464/"))],
+            "resources[0].upstream",
+            "admin listener",
+        ),
+        (
+            &[("/adminListen", json!("0.0.0.0:9464")), ("/resources/0/upstream", json!("http://127.0.0.1:9464"))],
+            "resources[0].upstream",
+            "admin listener",
+        ),
+        (&[("/oidc/issuerUrl", json!("https://mcp.example.com"))], "oidc.issuerUrl", "the gate itself"),
+        (&[("/caFiles", json!(["/run/private.pem"]))], "caFiles[0]", "a private key"),
+    ]);
+}
+
+#[test]
+fn t289_what_is_said_out_loud_does_load() {
+    for changes in [
+        &[("/listen", json!("0.0.0.0:8080")), ("/dangerPlainHttp", json!(true))],
+        &[("/listen", json!("0.0.0.0:8080")), ("/trustedProxyCIDRs", json!(["10.0.0.0/8"]))],
+        &[("/baseUrl", json!("http://localhost:8080")), ("/listen", json!("[::1]:8080"))],
+        &[("/trustedClients", json!(["app"])), ("/clients/0/tokenEndpointAuthMethod", json!("client_secret_basic"))],
+    ] {
+        assert!(read(&change(rich(), changes)).is_ok(), "{changes:?}");
+    }
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_refused() {
+    judge(&[
+        (&[("/adminListen", json!("127.0.0.1:8080"))], "adminListen", "where the public listener listens"),
+        (&[("/adminListen", json!("0.0.0.0:8080"))], "adminListen", "where the public listener listens"),
+        (
+            &[("/resources/1", json!({ "paths": ["/x", "/mcp"], "upstream": "http://u" }))],
+            "resources[1]",
+            "an earlier resource",
+        ),
+        (
+            &[("/resources/0/path", Json::Null), ("/resources/0/paths", json!(["/x", "/x"]))],
+            "resources[0].paths",
+            "same path twice",
+        ),
+        (&[("/resources/0/path", Json::Null), ("/resources/0/paths", json!([]))], "resources[0].paths", "is empty"),
+        (&[("/resources/0/paths", json!(["/x"]))], "resources[0].paths", "given beside path"),
+        (&[("/resources", json!([]))], "resources", "missing or empty"),
+        (&[("/resources/0/scopes", json!(["a", "a"]))], "resources[0].scopes", "same scope twice"),
+        (
+            &[("/resources/0/scopes", json!(["a".repeat(200), "b".repeat(56)]))],
+            "resources[0].scopes",
+            "granted together",
+        ),
+        (&[("/clients/0/redirectUris", json!([]))], "clients[0].redirectUris", "missing or empty"),
+        (
+            &[("/clients/0/tokenEndpointAuthMethod", json!("none"))],
+            "clients[0].tokenEndpointAuthMethod",
+            "none beside a secret",
+        ),
+        (
+            &[
+                ("/clients/0/clientSecret", Json::Null),
+                ("/clients/0/tokenEndpointAuthMethod", json!("client_secret_post")),
+            ],
+            "clients[0].tokenEndpointAuthMethod",
+            "wants a secret",
+        ),
+        (
+            &[("/clients/1", json!({ "clientId": "app", "name": "B", "redirectUris": ["https://b.example/cb"] }))],
+            "clients[1].clientId",
+            "an earlier client",
+        ),
+        (&[("/oidc/scopes", json!(["profile"]))], "oidc.scopes", "lacks openid"),
+        (&[("/oidc", Json::Null)], "oidc", "is missing"),
+        (&[("/oidc/clientSecretFile", json!("/run/secret"))], "oidc.clientSecretFile", "given beside clientSecret"),
+        (&[("/storage", json!({ "type": "valkey" }))], "storage.type", "names a storage"),
+        (&[("/tls", json!({}))], "tls", "not a key"),
+    ]);
+}
+
+#[test]
+fn master_keys_are_32_bytes_of_chance() {
+    let low = "0".repeat(64);
+    let fifteen = "000102030405060708090a0b0c0d0e0e".repeat(2);
+    let sixteen = "000102030405060708090a0b0c0d0e0f".repeat(2);
+    let nothing = ("/masterKeys", Json::Null);
+    judge(&[
+        (&[("/masterKeys", json!([low]))], "masterKeys[0]", "chance did not make"),
+        (&[("/masterKeys", json!([fifteen]))], "masterKeys[0]", "chance did not make"),
+        (&[("/masterKeys", json!(["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg=="]))], "masterKeys[0]", "not 32 bytes"),
+        (&[("/masterKeys", json!(["g".repeat(64)]))], "masterKeys[0]", "not 32 bytes"),
+        (&[("/masterKeys", json!(["A".repeat(2000)]))], "masterKeys[0]", "not 32 bytes"),
+        (&[("/masterKeys", json!([]))], "masterKeys", "holds no key"),
+        (&[("/masterKeys", json!([KEY, KEY]))], "masterKeys", "same key twice"),
+        (&[("/masterKeys", json!([{ "key": KEY, "clientIdsOnly": true }]))], "masterKeys", "no key that may seal"),
+        (
+            &[("/masterKeys", json!([{ "key": KEY, "sealsFrom": "2026-01-01T00:00:00Z" }]))],
+            "masterKeys",
+            "no key that may seal",
+        ),
+        (
+            &[("/masterKeys/1/clientIdsOnly", json!(true)), ("/masterKeys/1/sealsFrom", json!("2026-01-01T00:00:00Z"))],
+            "masterKeys[1].sealsFrom",
+            "never seals",
+        ),
+        (std::slice::from_ref(&nothing), "masterKeys", "is missing"),
+        (
+            &[nothing.clone(), ("/dangerRandomMasterKey", json!(false))],
+            "dangerRandomMasterKey",
+            "no master key is given",
+        ),
+        (&[("/masterKeyFile", json!("/run/keys"))], "masterKeyFile", "given beside masterKeys"),
+        (&[("/dangerRandomMasterKey", json!(true))], "dangerRandomMasterKey", "given beside masterKeys"),
+        (&[nothing.clone(), ("/masterKeyFile", json!("/run/no-key"))], "masterKeyFile", "holds no key"),
+        (&[nothing.clone(), ("/masterKeyFile", json!("/run/garbage"))], "masterKeyFile", "not 32 bytes"),
+        (&[nothing.clone(), ("/masterKeyFile", json!("/run/forbidden"))], "masterKeyFile", "may not read"),
+    ]);
+    for (changes, expected) in [
+        (vec![("/masterKeys", json!([sixteen]))], "00 None false"),
+        (vec![("/masterKeys", json!([KEY.trim_end_matches('=')]))], "00 None false"),
+        (vec![("/masterKeys", json!(["-_ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"]))], "fb None false"),
+        (vec![nothing.clone(), ("/masterKeyFile", json!("/run/keys"))], "00 None false, 20 None false"),
+        (vec![nothing, ("/masterKeyFile", json!("/run/to-be-made"))], "create /run/to-be-made"),
+    ] {
+        assert_eq!(master_keys(&read(&change(rich(), &changes)).unwrap()), expected, "{changes:?}");
+    }
+}
+
+#[test]
+fn variables_and_files_stand_for_whole_values() {
+    assert_eq!(read(&change(rich(), &[("/listen", json!("${LISTEN}"))])).unwrap().listen.port(), 7070);
+    let from_file =
+        change(rich(), &[("/oidc/clientSecret", Json::Null), ("/oidc/clientSecretFile", json!("/run/absent"))]);
+    assert_eq!(complaints(&from_file), [("oidc.clientSecretFile".into(), "names a file that does not exist".into())]);
+    judge(&[
+        (&[("/listen", json!("${MISSING}"))], "listen", "environment variable MISSING, which is not set"),
+        (&[("/listen", json!("127.0.0.1:${PORT}"))], "listen", "mixes an environment variable"),
+        (&[("/listen", json!("${}"))], "listen", "mixes an environment variable"),
+        (&[("/listen", json!("${1A}"))], "listen", "mixes an environment variable"),
+        (&[("/listen", json!("${LISTEN} "))], "listen", "mixes an environment variable"),
+        (&[("/oidc/clientId", json!("${EMPTY}"))], "oidc.clientId", "is empty"),
+        (&[("/oidc/clientId", json!("${BREAK}"))], "oidc.clientId", "control character"),
+        (&[("/oidc/clientId", json!(" gate"))], "oidc.clientId", "space"),
+        (&[("/oidc/clientSecret", json!(""))], "oidc.clientSecret", "is empty"),
+        (&[("/oidc/clientSecret", json!("hüsch"))], "oidc.clientSecret", "plain ASCII"),
+        (&[("/oidc/clientSecret", json!("x".repeat(513)))], "oidc.clientSecret", "too long"),
+        (&[("/oidc/caFile", json!("/run/secret"))], "oidc.caFile", "without a PEM certificate"),
+        (&[("/registrationTokenFile", json!("/run/two-lines"))], "registrationTokenFile", "line breaks"),
+        (&[("/registrationTokenFile", json!("/run/no-key"))], "registrationTokenFile", "holds nothing"),
+    ]);
+}
+
+#[test]
+fn f27_no_complaint_and_no_debug_says_a_value() {
+    let canary = "canary";
+    // Every key of the schema in turn holds the canary, alone and with what makes it wrong in other ways.
+    for value in [json!("canary"), json!(["canary", "https://canary.example/#canary"]), json!({ "canary-key": "x" })] {
+        for (key, _) in schema_keys() {
+            let pointer = format!("/{}", key.replace("[]", "/0").replace('.', "/"));
+            if pointer.starts_with("/resources/0/scopes/0/") && !value.is_string() {
+                continue;
+            }
+            let Err(complaints) = read(&change(rich(), &[(&pointer, value.clone())])) else { continue };
+            for complaint in complaints.0 {
+                let unknown_key = complaint.path.ends_with("canary-key");
+                assert!(unknown_key || !complaint.to_string().contains(canary), "{key}: {complaint}");
+            }
+        }
+    }
+    for file in ["/run/garbage", "/run/two-lines", "/run/private.pem"] {
+        for pointer in ["/registrationTokenFile", "/masterKeys/0", "/caFiles", "/masterKeyFile"] {
+            let value = match pointer {
+                "/masterKeys/0" => json!({ "keyFile": file }),
+                "/caFiles" => json!([file]),
+                _ => json!(file),
+            };
+            if let Err(complaints) = read(&change(rich(), &[(pointer, value)])) {
+                assert!(!complaints.to_string().contains(canary), "{complaints}");
+            }
+        }
+    }
+    let secrets = [("/oidc/clientSecret", json!("canary")), ("/registrationToken", json!("canary-canary-canary"))];
+    let config = read(&change(rich(), &secrets)).unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(
+        !shown.contains(canary) && !shown.contains("sixteen-letters-") && shown.contains("https://mcp.example.com")
+    );
+}
+
+#[test]
+fn unknown_keys_are_shown_short_and_harmless() {
+    let key = format!("a\u{1b}[2J{}", "x".repeat(1000));
+    let json = change(rich(), &[(&format!("/{key}"), json!(1))]);
+    let [(path, wrong)] = complaints(&json).try_into().unwrap();
+    assert_eq!(wrong, "is not a key of this version");
+    assert!(path.len() < 60 && path.chars().all(|shown| !shown.is_control()), "{path}");
+}
+
+#[test]
+fn a_file_that_is_no_configuration_says_so() {
+    for (text, path, wrong) in [
+        ("[]", "", "is not an object"),
+        ("", "", "is not JSON"),
+        ("{\"listen\": 1, \"listen\": 2}", "listen", "is there twice"),
+    ] {
+        let complaints = Config::read(text, &Around::new()).unwrap_err().0;
+        assert!(
+            matches!(&complaints[..], [one] if one.path == path && one.wrong.contains(wrong)),
+            "{text}: {complaints:?}"
+        );
+    }
+    let absent = Config::load(&PathBuf::from("/run/absent"), &Around::new()).unwrap_err().to_string();
+    assert_eq!(absent, "the configuration: names a file that does not exist; give --config the path of a JSON file\n");
+}
+
+#[test]
+fn the_schema_is_for_editors() {
+    let schema: Json = serde_json::from_str(&super::schema()).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["additionalProperties"], json!(false));
+    assert_eq!(schema["required"], json!(["baseUrl", "provider", "resources"]));
+    assert_eq!(schema["properties"]["sessionDuration"]["default"], json!("720h"));
+    assert_eq!(schema["properties"]["oidc"]["required"], json!(["issuerUrl", "clientId"]));
+    for (key, schema) in schema_keys() {
+        let description = schema["description"].as_str().unwrap_or_default();
+        assert!(description.ends_with('.') || description.ends_with(':'), "{key} is described as {description:?}");
+    }
+}
