@@ -24,8 +24,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
-// Made with `openssl ca`, P-256, good from 2020 to 2120 (the expired one until 2021), for localhost, idp.test, 127.0.0.1 and ::1. The
-// keys of the two authorities were thrown away; the key of the servers guards nothing.
+// Made with `openssl ca`, P-256, good from 2020 to 2120 (the expired one until 2021), for localhost, idp.test,
+// 127.0.0.1 and ::1. The keys of the two authorities were thrown away; the key of the servers guards nothing.
 const AUTHORITY: &[u8] = include_bytes!("certificates/authority.pem");
 const OTHER_AUTHORITY: &[u8] = include_bytes!("certificates/other-authority.pem");
 const SERVER: &[u8] = include_bytes!("certificates/server.pem");
@@ -149,7 +149,8 @@ async fn drain<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<()> {
     Ok(())
 }
 
-/// A TLS peer with this certificate that answers every request with "secret garden"; it keeps the server name that it was asked for.
+/// A TLS peer with this certificate that answers every request with "secret garden"; it keeps the server name that it
+/// was asked for.
 async fn tls_peer(certificate: &[u8], names: Arc<Mutex<Vec<Option<String>>>>) -> Peer {
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(SERVER_KEY).unwrap();

@@ -17,8 +17,8 @@ use super::Refusal;
 use super::target::Host;
 use super::vet::Vetted;
 
-/// Connects to the first vetted address that answers. An address that stays silent may use up a third of what is left until
-/// `deadline` while others wait behind it.
+/// Connects to the first vetted address that answers. An address that stays silent may use up a third of what is left
+/// until `deadline` while others wait behind it.
 pub(super) async fn connect(vetted: &Vetted, deadline: Instant) -> Result<TcpStream, Refusal> {
     let dialled = vetted.addresses().len().min(FETCH_DIALS_MAX);
     let mut left = u32::try_from(dialled).unwrap_or(u32::MAX);

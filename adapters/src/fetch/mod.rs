@@ -1,16 +1,17 @@
-//! The one guarded outbound HTTP client: what leaves the gateway towards an address that somebody else named leaves here.
+//! The one guarded outbound HTTP client: what leaves the gateway towards an address that somebody else named leaves
+//! here.
 //!
-//! A call is judged by its URL ([`Refusal::Url`], [`Refusal::Scheme`], [`Refusal::Port`]), its host is resolved once, every
-//! answer is vetted ([`vet`]), and one of the vetted addresses itself is dialled, so that a second answer of the name server
-//! cannot change where the call goes. Redirects are answers like any other and are never followed. There are no cookies, no
-//! Referer, no proxy, no connection that serves two calls, no protocol but HTTP/1.1.
+//! A call is judged by its URL ([`Refusal::Url`], [`Refusal::Scheme`], [`Refusal::Port`]), its host is resolved once,
+//! every answer is vetted ([`vet`]), and one of the vetted addresses itself is dialled, so that a second answer of the
+//! name server cannot change where the call goes. Redirects are answers like any other and are never followed. There
+//! are no cookies, no Referer, no proxy, no connection that serves two calls, no protocol but HTTP/1.1.
 //!
-//! RFC 9110, RFC 9112, RFC 9525; RFC 9728 section 7.7 and the security sections of OAuth Client ID Metadata Documents ask for
-//! the guard.
+//! RFC 9110, RFC 9112, RFC 9525; RFC 9728 section 7.7 and the security sections of OAuth Client ID Metadata Documents
+//! ask for the guard.
 //!
 //! Who may reach private addresses is a property of the [`Fetch`], not of the call. URLs that strangers choose (client
-//! documents and what they refer to) go through one without named hosts, so that the exception which the configuration makes for the
-//! identity provider is not theirs to use.
+//! documents and what they refer to) go through one without named hosts, so that the exception which the configuration
+//! makes for the identity provider is not theirs to use.
 
 mod address;
 mod dial;
@@ -146,8 +147,8 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Why a call brought no answer: for logs. `Display` gives the same text for all, because which one it was would tell a stranger
-/// what the gateway can see from where it stands.
+/// Why a call brought no answer: for logs. `Display` gives the same text for all, because which one it was would tell a
+/// stranger what the gateway can see from where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Not a URL as `wire::uri` reads them (odd spellings of addresses are none), or with userinfo or a fragment.
@@ -289,8 +290,8 @@ impl<R> fmt::Debug for Fetch<R> {
     }
 }
 
-/// TLS 1.2 and 1.3 with the web's authorities and those of the configuration, HTTP/1.1 only, every handshake a full one: what
-/// a session ticket would save is not worth state that ties two calls together.
+/// TLS 1.2 and 1.3 with the web's authorities and those of the configuration, HTTP/1.1 only, every handshake a full
+/// one: what a session ticket would save is not worth state that ties two calls together.
 fn tls(extra_roots: &[Vec<u8>]) -> Result<ClientConfig, Misconfigured> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for file in extra_roots {

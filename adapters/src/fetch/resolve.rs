@@ -22,8 +22,9 @@ pub trait Resolver: Send + Sync + 'static {
 
 /// The resolver of the operating system (`getaddrinfo`), on the runtime's blocking threads.
 ///
-/// A lookup cannot be called back, so one that outlives its deadline keeps its thread until the system gives up. The number of
-/// them is bounded by permits that the threads themselves hold; a stranger's dead name servers cannot take every thread.
+/// A lookup cannot be called back, so one that outlives its deadline keeps its thread until the system gives up. The
+/// number of them is bounded by permits that the threads themselves hold; a stranger's dead name servers cannot take
+/// every thread.
 #[derive(Clone, Debug)]
 pub struct SystemResolver {
     permits: Arc<Semaphore>,

@@ -1,7 +1,7 @@
 //! Where a call wants to go, judged by the text of its URL alone, before any name is resolved.
 //!
-//! RFC 3986 section 3, RFC 9110 section 4.2. The reader of URLs is the one of the whole house; it takes no host that others could
-//! read as an IPv4 address in an odd spelling (`0x7f.1`, `2130706433`), and no zone.
+//! RFC 3986 section 3, RFC 9110 section 4.2. The reader of URLs is the one of the whole house; it takes no host that
+//! others could read as an IPv4 address in an odd spelling (`0x7f.1`, `2130706433`), and no zone.
 
 use std::net::IpAddr;
 

@@ -16,7 +16,8 @@ pub enum Reach {
     Anywhere,
 }
 
-/// Addresses that have been judged, at least one, none of them twice. Only [`vet`] makes it, and dialling takes nothing else.
+/// Addresses that have been judged, at least one, none of them twice. Only [`vet`] makes it, and dialling takes nothing
+/// else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vetted(Vec<SocketAddr>);
 
@@ -28,8 +29,8 @@ impl Vetted {
     }
 }
 
-/// Judges all answers of one resolution. One that may not be dialled refuses the whole set: an honest public name has no
-/// private half, and a set that mixes both is a rebinding attempt.
+/// Judges all answers of one resolution. One that may not be dialled refuses the whole set: an honest public name has
+/// no private half, and a set that mixes both is a rebinding attempt.
 ///
 /// `own` are addresses at which this gateway itself is reached; strangers must not make it call itself.
 ///
