@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn r25_malformed_forms_are_refused_by_their_rule() {
+    fn t001_malformed_forms_are_refused_by_their_rule() {
         for (input, malformed) in [
             (&b"a=%"[..], Malformed::BadEscape),
             (b"a=%4", Malformed::BadEscape),

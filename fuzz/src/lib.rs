@@ -1,0 +1,41 @@
+//! Fuzz targets: each takes any bytes and asserts a property, not only that nothing panics.
+//!
+//! One module per room of the product. A new target is a function there, a line in [`TARGETS`], and a few seeds in
+//! `corpus/<target>/`. `tests/smoke.rs` runs all of them in an ordinary test, `./smoke` runs them under libFuzzer.
+#![forbid(unsafe_code)]
+
+pub mod mutation;
+pub mod wire;
+
+/// A name and the function that asserts its property on any input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target, by the name that `PORTCULLIS_FUZZ_TARGET` and the folders of the corpus know it by.
+pub const TARGETS: &[Target] = &[
+    ("wire-authorization", wire::authorization),
+    ("wire-base64url", wire::base64url),
+    ("wire-basic", wire::basic),
+    ("wire-cookies", wire::cookies),
+    ("wire-form", wire::form),
+    ("wire-header-values", wire::header_values),
+    ("wire-html", wire::html),
+    ("wire-json", wire::json),
+    ("wire-query", wire::query),
+    ("wire-text", wire::text),
+    ("wire-uri", wire::uri),
+];
+
+/// Fails on purpose, on inputs that only a working harness finds: it is asked for by name and is not in [`TARGETS`].
+pub const CANARY: Target = ("canary", canary);
+
+/// The function of a target, the canary's too.
+#[must_use]
+pub fn target(name: &str) -> Option<fn(&[u8])> {
+    TARGETS.iter().chain([&CANARY]).find(|(other, _)| *other == name).map(|(_, run)| *run)
+}
+
+/// # Panics
+/// Where two neighbours are `!` and `?`: not in the seed, and one changed byte away from it.
+fn canary(data: &[u8]) {
+    assert!(!data.windows(2).any(|pair| pair == b"!?"), "the canary was found, as it should be");
+}
