@@ -189,3 +189,8 @@ const _: () = assert!(SCOPE_GRANT_MAX <= SCOPE_REQUEST_MAX);
 pub const MASTER_KEYS_MAX: usize = 8;
 /// Distinct byte values that a master key must have; 32 random bytes have about 30.
 pub const MASTER_KEY_DISTINCT_MIN: usize = 16;
+
+/// How long a state change whose outcome is in doubt waits before it looks again.
+pub const UNKNOWN_PAUSE: Duration = Duration::from_millis(25);
+/// What the memory store holds at the most, by its own estimate.
+pub const MEMORY_BYTES_MAX: usize = 1 << 30;

@@ -1,1 +1,16 @@
-//! ports
+//! What Portcullis asks of the outside, and the use cases written against it.
+//!
+//! Every port is a trait whose methods give `impl Future + Send`; all of them together are the one [`World`] that use cases
+//! are generic over. [`transact`] is the one loop that drives a state change, [`ask`] the one way to read.
+#![forbid(unsafe_code)]
+
+mod ask;
+mod deadline;
+mod outside;
+mod store;
+mod transact;
+
+pub use ask::ask;
+pub use outside::{Clock, Entropy, Journal, NoEntropy, Tasks, Turnstiles, World};
+pub use store::{Outcome, Seen, Store, Unavailable};
+pub use transact::transact;

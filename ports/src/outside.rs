@@ -1,0 +1,88 @@
+//! The other ports, and the [`World`] that bundles them.
+
+use crate::Store;
+use portcullis_domain::journal::Event;
+use portcullis_domain::key::Partition;
+use portcullis_domain::secret::Secret;
+use portcullis_domain::time::Timestamp;
+use std::future::Future;
+use std::time::Duration;
+
+/// The time.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock, for what is written down.
+    fn now(&self) -> Timestamp;
+
+    /// Time since some fixed point, never going back, for deadlines.
+    fn monotonic(&self) -> Duration;
+
+    /// Lets this much time pass.
+    fn sleep(&self, span: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// The operating system gave no randomness: nothing can be issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoEntropy;
+
+/// Chance.
+pub trait Entropy: Send + Sync + 'static {
+    /// 32 bytes that nobody can guess.
+    ///
+    /// # Errors
+    /// [`NoEntropy`].
+    fn draw(&self) -> Result<Secret<32>, NoEntropy>;
+}
+
+/// Where audit events go. Noting never waits and never fails: what cannot be written is counted.
+pub trait Journal: Send + Sync + 'static {
+    /// Writes one event down.
+    fn note(&self, at: Timestamp, event: &Event);
+}
+
+/// Runs things to their end, whoever hangs up.
+pub trait Tasks: Send + Sync + 'static {
+    /// Runs the future detached, and hands its answer back to whoever still waits. Nothing if it panicked or the process is
+    /// ending.
+    fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send;
+}
+
+/// One queue per partition, over all threads of the process.
+pub trait Turnstiles: Send + Sync + 'static {
+    /// Holding it, one is alone in the partition; dropping it lets the next one in.
+    type Pass: Send;
+
+    /// Waits for one's turn.
+    fn enter(&self, partition: Partition) -> impl Future<Output = Self::Pass> + Send;
+}
+
+/// Everything outside. The one thing that use cases are generic over.
+pub trait World: Send + Sync + 'static {
+    /// See [`Store`].
+    type Store: Store;
+    /// See [`Clock`].
+    type Clock: Clock;
+    /// See [`Entropy`].
+    type Entropy: Entropy;
+    /// See [`Journal`].
+    type Journal: Journal;
+    /// See [`Tasks`].
+    type Tasks: Tasks;
+    /// See [`Turnstiles`].
+    type Turnstiles: Turnstiles;
+
+    /// Where records are kept.
+    fn store(&self) -> &Self::Store;
+    /// The time.
+    fn clock(&self) -> &Self::Clock;
+    /// Chance.
+    fn entropy(&self) -> &Self::Entropy;
+    /// Where audit events go.
+    fn journal(&self) -> &Self::Journal;
+    /// Runs things to their end.
+    fn tasks(&self) -> &Self::Tasks;
+    /// One queue per partition.
+    fn turnstiles(&self) -> &Self::Turnstiles;
+}

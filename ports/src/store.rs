@@ -1,0 +1,70 @@
+//! The store port: two verbs, and no knowledge of what is stored.
+
+use portcullis_domain::fresh::Stamp;
+use portcullis_domain::key::Key;
+use portcullis_domain::limits::KEYS_MAX;
+use portcullis_domain::operation::{Fact, Facts, Keys, Landed, Write};
+use std::future::Future;
+
+/// The store does not answer, or not with anything that could be believed. Never an absence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All writes are in the store, and every later `load`, by whomever, sees them.
+    Landed(Landed),
+    /// None of the writes is in the store: something in `seen` has changed.
+    Stale,
+    /// None of the writes is in the store, and trying again will not help now: there is no room.
+    Full,
+    /// Either all writes are in the store, or none is, or all will be later, unless something in `seen` changes first.
+    Unknown,
+}
+
+/// The versions that a commit relies on: a stamp, or that there is no record.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    list: [Option<(Key, Option<Stamp>)>; KEYS_MAX],
+}
+
+impl Seen {
+    /// The versions behind these facts.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Self {
+        let mut list = [None; KEYS_MAX];
+        for (place, (key, fact)) in list.iter_mut().zip(facts.iter()) {
+            let stamp = match fact {
+                Fact::Absent => None,
+                Fact::Found(stored) => Some(stored.stamp),
+                Fact::Unreadable(stamp) => Some(*stamp),
+            };
+            *place = Some((*key, stamp));
+        }
+        Self { list }
+    }
+
+    /// The keys with their versions.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, Option<Stamp>)> {
+        self.list.iter().flatten().map(|(key, stamp)| (key, *stamp))
+    }
+}
+
+/// Where records are kept.
+///
+/// The contract, which the contract suite states as tests: commits to one partition are linearizable, also across processes; a
+/// commit writes all or nothing, and only if every version in `seen` still stands; `load` of one partition sees one state of
+/// it; a record stays until its `until` plus `BROOM_DELAY`, and may go any time after.
+pub trait Store: Send + Sync + 'static {
+    /// What the store says of these keys, straight from the place where commits land, and in which epoch.
+    fn load(&self, keys: Keys) -> impl Future<Output = Result<Facts, Unavailable>> + Send;
+
+    /// The same for questions: it may come from a copy that lags by less than the published bound.
+    fn recall(&self, keys: Keys) -> impl Future<Output = Result<Facts, Unavailable>> + Send {
+        self.load(keys)
+    }
+
+    /// Writes all or nothing. All keys, of `seen` and of `writes`, are of one partition, and every key written was seen.
+    fn commit(&self, seen: Seen, writes: Vec<Write>) -> impl Future<Output = Outcome> + Send;
+}

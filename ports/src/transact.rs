@@ -1,0 +1,163 @@
+//! Drives an [`Operation`]: load, decide, commit, and only then the reply.
+//!
+//! ```text
+//!         ┌──────────────────────────────── Stale: take the partition's turnstile ──┐
+//!         ▼                                                                          │
+//!   load own ──► mine landed? ──► consult ──► decide ──┬─ Commit ──► commit ─────────┤
+//!         ▲          │ yes                             │               │ Landed      │ Unknown: remember
+//!         │          ▼                                 ▼               ▼             │ stamps and reply
+//!         │     that reply                          Answer        this reply         │
+//!         └──────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The loser of a race decides again on new facts, and finds in them what it has become: a replay, a repetition, a refusal. A
+//! round whose outcome is unknown is remembered with its stamps: if one of them turns up in a later load, that round landed,
+//! and its reply is the answer. The whole drive runs detached, so a caller that hangs up neither interrupts a commit nor keeps
+//! an event from the journal.
+
+use crate::deadline::within;
+use crate::{Clock, Entropy, Journal, Outcome, Seen, Store, Tasks, Turnstiles, World};
+use portcullis_domain::fresh::{Fresh, Stamp};
+use portcullis_domain::journal::Event;
+use portcullis_domain::key::Key;
+use portcullis_domain::limits::{TRANSACT_DEADLINE, UNKNOWN_PAUSE};
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::operation::{Decision, Facts, Keys, Landed, Operation, Sealed, Write};
+use portcullis_domain::secret::Secret;
+use portcullis_domain::time::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Carries a state change out, and answers.
+///
+/// # Errors
+/// Whatever the operation refuses with; [`Fault::StoreUnavailable`], [`Fault::Contended`] or [`Fault::Full`] if it could not be
+/// carried out in time. After [`Fault::StoreUnavailable`] it may or may not have happened.
+pub async fn transact<W: World, O: Operation>(world: &Arc<W>, operation: O) -> Result<O::Reply, Fault> {
+    let driver = Driver::new(Arc::clone(world), operation);
+    let driven = world.tasks().run(async move { driver?.drive().await });
+    driven.await.unwrap_or(Err(Fault::Internal("a state change did not come to its end")))
+}
+
+struct Driver<W: World, O: Operation> {
+    world: Arc<W>,
+    operation: O,
+    keys: Keys,
+    drawn: Secret<32>,
+    deadline: Duration,
+    /// Rounds that may have landed.
+    unknown: Vec<Round<O::Reply>>,
+}
+
+/// One round's commit, as it is remembered.
+struct Round<R> {
+    stamps: Vec<(Key, Stamp)>,
+    reply: Sealed<Result<R, Fault>>,
+    events: Vec<Event>,
+    at: Timestamp,
+}
+
+/// What a round came to.
+enum Turn<R> {
+    Done(Result<R, Fault>),
+    Stale,
+    Unknown,
+}
+
+impl<W: World, O: Operation> Driver<W, O> {
+    fn new(world: Arc<W>, operation: O) -> Result<Self, Fault> {
+        let keys = operation.reads();
+        keys.partition().ok_or(Fault::Internal("an operation reads one partition"))?;
+        let drawn = world.entropy().draw().map_err(|_| Fault::Internal("no randomness to be had"))?;
+        let deadline = world.clock().monotonic().saturating_add(TRANSACT_DEADLINE);
+        Ok(Self { world, operation, keys, drawn, deadline, unknown: Vec::new() })
+    }
+
+    async fn drive(mut self) -> Result<O::Reply, Fault> {
+        let world = Arc::clone(&self.world);
+        let mut pass = None;
+        let mut round = 0_u32;
+        while world.clock().monotonic() < self.deadline {
+            match self.turn(round).await? {
+                Turn::Done(reply) => return reply,
+                Turn::Stale if pass.is_none() => {
+                    let partition = self.keys.partition().ok_or(Fault::Internal("an operation reads one partition"))?;
+                    pass = within(world.clock(), self.deadline, world.turnstiles().enter(partition)).await;
+                }
+                Turn::Stale => {}
+                Turn::Unknown => world.clock().sleep(UNKNOWN_PAUSE).await,
+            }
+            round = round.saturating_add(1);
+        }
+        Err(if self.unknown.is_empty() { Fault::Contended } else { Fault::StoreUnavailable })
+    }
+
+    async fn turn(&mut self, round: u32) -> Result<Turn<O::Reply>, Fault> {
+        let world = Arc::clone(&self.world);
+        let Some(own) = load(&*world, self.deadline, self.keys).await else { return self.unavailable() };
+        if let Some(reply) = self.landed(&own) {
+            return Ok(Turn::Done(reply));
+        }
+        let consults = self.operation.consults(&own);
+        let mut facts = own.clone();
+        if !consults.is_empty() {
+            let Some(consulted) = load(&*world, self.deadline, consults).await else { return self.unavailable() };
+            facts.join(consulted);
+        }
+        let now = world.clock().now();
+        match self.operation.decide(&facts, now, &Fresh::new(&self.drawn, round)) {
+            Decision::Answer { reply, events } => {
+                self.note(now, &events);
+                Ok(Turn::Done(reply))
+            }
+            Decision::Commit { writes, reply, events } => {
+                self.check(&writes)?;
+                let stamps = writes.iter().map(|write| (write.key, write.stamp)).collect();
+                let commit = world.store().commit(Seen::of(&own), writes);
+                match within(world.clock(), self.deadline, commit).await {
+                    Some(Outcome::Landed(landed)) => {
+                        self.note(now, &events);
+                        Ok(Turn::Done(reply.open(&landed)))
+                    }
+                    Some(Outcome::Stale) => Ok(Turn::Stale),
+                    Some(Outcome::Full) => Err(Fault::Full),
+                    Some(Outcome::Unknown) | None => {
+                        self.unknown.push(Round { stamps, reply, events, at: now });
+                        Ok(Turn::Unknown)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The store does not answer: the end of it, unless a commit is still in doubt, whose reply may yet be found.
+    const fn unavailable(&self) -> Result<Turn<O::Reply>, Fault> {
+        if self.unknown.is_empty() { Err(Fault::StoreUnavailable) } else { Ok(Turn::Unknown) }
+    }
+
+    /// The reply of the round in doubt whose stamp stands in the store.
+    fn landed(&mut self, own: &Facts) -> Option<Result<O::Reply, Fault>> {
+        let seen = Seen::of(own);
+        let stands = |(key, stamp): &(Key, Stamp)| seen.iter().any(|(found, at)| found == key && at == Some(*stamp));
+        let place = self.unknown.iter().position(|round| round.stamps.iter().any(stands))?;
+        let Round { reply, events, at, .. } = self.unknown.swap_remove(place);
+        self.note(at, &events);
+        Some(reply.open(&Landed { acknowledged: 0 }))
+    }
+
+    /// An operation that writes what it has not read has not been judged on it: our own mistake.
+    fn check(&self, writes: &[Write]) -> Result<(), Fault> {
+        let read = |write: &Write| self.keys.iter().any(|key| *key == write.key);
+        if writes.iter().all(read) { Ok(()) } else { Err(Fault::Internal("an operation writes what it reads")) }
+    }
+
+    fn note(&self, at: Timestamp, events: &[Event]) {
+        for event in events {
+            self.world.journal().note(at, event);
+        }
+    }
+}
+
+async fn load<W: World>(world: &W, deadline: Duration, keys: Keys) -> Option<Facts> {
+    within(world.clock(), deadline, world.store().load(keys)).await.and_then(Result::ok)
+}
