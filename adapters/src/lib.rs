@@ -1,3 +1,5 @@
 //! adapters
 
 pub mod fetch;
+pub mod memory;
+pub mod system;

@@ -55,6 +55,17 @@ impl Record {
         if let Self::Cut(cut) = self { Some(cut) } else { None }
     }
 
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>().saturating_add(match self {
+            Self::Grant(grant) => grant.weight(),
+            Self::Identity(identity) => identity.weight(),
+            Self::Cut(_) | Self::Mark => 0,
+            Self::RingCheck(checks) => checks.len().saturating_mul(16),
+        })
+    }
+
     /// The body, in the clear: a tag byte for the kind, then its fields.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {

@@ -224,6 +224,12 @@ impl Grant {
         Self { state: State::Revoked(why), epoch, ..self.clone() }
     }
 
+    /// About how many bytes it takes beside its own struct.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        [self.client_name.len(), self.scopes.line().len(), self.unknown.len()].iter().sum()
+    }
+
     /// Until when the session lives if nobody refreshes it again.
     #[must_use]
     pub fn until(&self, lifetimes: &Lifetimes, now: Timestamp) -> Timestamp {

@@ -94,6 +94,18 @@ impl Identity {
         self.grants.iter().map(|listed| listed.ends).max().unwrap_or(Timestamp::EPOCH)
     }
 
+    /// About how many bytes it takes beside its own struct.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let profile = &self.profile;
+        let texts = [&profile.email, &profile.name, &profile.preferred_username].into_iter().flatten();
+        let texts = texts.chain([&profile.issuer, &profile.subject]).chain(&profile.groups);
+        let token = self.upstream_refresh.as_ref().map_or(0, |token| token.expose().len());
+        let groups = profile.groups.len().saturating_mul(size_of::<String>());
+        let listed = self.grants.iter().map(|listed| size_of::<Listed>().saturating_add(listed.client_name.len()));
+        texts.map(String::len).chain(listed).chain([token, groups, self.unknown.len()]).sum()
+    }
+
     /// The stored form.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
