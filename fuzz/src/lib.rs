@@ -4,6 +4,7 @@
 //! `corpus/<target>/`. `tests/smoke.rs` runs all of them in an ordinary test, `./smoke` runs them under libFuzzer.
 #![forbid(unsafe_code)]
 
+pub mod fetch;
 pub mod mutation;
 pub mod wire;
 
@@ -12,6 +13,8 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name that `PORTCULLIS_FUZZ_TARGET` and the folders of the corpus know it by.
 pub const TARGETS: &[Target] = &[
+    ("fetch-address", fetch::address),
+    ("fetch-answers", fetch::answers),
     ("wire-authorization", wire::authorization),
     ("wire-base64url", wire::base64url),
     ("wire-basic", wire::basic),
