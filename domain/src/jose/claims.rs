@@ -8,6 +8,7 @@
 use crate::limits;
 use crate::time::Timestamp;
 use crate::wire::json::{self, Json};
+use std::fmt;
 
 /// Why a payload is not a set of claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +92,8 @@ impl Claims {
     }
 }
 
-impl std::fmt::Debug for Claims {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Claims {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Claims(..)")
     }
 }

@@ -8,6 +8,7 @@ use super::discovery::Provider;
 use crate::limits;
 use crate::secret::SecretText;
 use crate::wire::form::Form;
+use std::fmt;
 
 /// Why a callback is not an answer to any login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,18 @@ pub enum Refused {
 }
 
 /// What the provider answered, and to which login.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// The `state` that it echoes.
     pub state: String,
     /// A code, or our word for its error.
     pub outcome: Result<SecretText, ProviderError>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Answer({:?})", self.outcome)
+    }
 }
 
 /// Our words for what the provider can answer instead of a code.
@@ -94,5 +101,108 @@ impl ProviderError {
             }
             _ => Self::AccessDenied,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "tests may panic")]
+    use super::*;
+    use crate::oidc::testing::provider;
+
+    const ISS: &str = "iss=https%3A%2F%2Fid.example";
+
+    fn judged(query: &str) -> Result<(String, Result<String, ProviderError>), Refused> {
+        judged_by(query, &provider())
+    }
+
+    fn judged_by(query: &str, provider: &Provider) -> Result<(String, Result<String, ProviderError>), Refused> {
+        let form = Form::parse(query).unwrap();
+        judge(&form, provider).map(|answer| (answer.state, answer.outcome.map(|code| code.expose().to_owned())))
+    }
+
+    #[test]
+    fn a_code_is_taken_with_its_state() {
+        assert_eq!(judged(&format!("state=s&code=c&{ISS}&session_state=x")), Ok(("s".to_owned(), Ok("c".to_owned()))));
+    }
+
+    #[test]
+    fn t186_r69_the_state_must_be_there_once() {
+        let long = "s".repeat(limits::STATE_MAX + 1);
+        for (query, refused) in [
+            (format!("code=c&{ISS}"), Refused::NoState),
+            (format!("state=&code=c&{ISS}"), Refused::NoState),
+            (format!("state=s&state=s&code=c&{ISS}"), Refused::Repeated),
+            (format!("state=s&state=&code=c&{ISS}"), Refused::Repeated),
+            (format!("State=s&code=c&{ISS}"), Refused::NoState),
+            (format!("state={long}&code=c&{ISS}"), Refused::StateTooLong),
+        ] {
+            assert_eq!(judged(&query), Err(refused), "{query}");
+        }
+    }
+
+    #[test]
+    fn t191_the_issuer_must_be_the_one_that_was_asked() {
+        let mut silent = provider();
+        silent.names_itself_at_callback = false;
+        for outcome in ["code=c", "error=access_denied"] {
+            let query = |iss: &str| format!("state=s&{outcome}{iss}");
+            for (iss, refused) in [
+                ("&iss=https%3A%2F%2Fevil.example", Refused::OtherIssuer),
+                ("&iss=https%3A%2F%2Fid.example%2F", Refused::OtherIssuer),
+                ("&iss=https%3A%2F%2Fid.example&iss=https%3A%2F%2Fid.example", Refused::Repeated),
+            ] {
+                assert_eq!(judged(&query(iss)), Err(refused), "{outcome} {iss}");
+                assert_eq!(judged_by(&query(iss), &silent), Err(refused), "{outcome} {iss}");
+            }
+            for iss in ["", "&iss="] {
+                assert_eq!(judged(&query(iss)), Err(Refused::NoIssuer), "{outcome}");
+                assert!(judged_by(&query(iss), &silent).is_ok(), "{outcome}");
+            }
+            assert!(judged_by(&query(&format!("&{ISS}")), &silent).is_ok());
+        }
+    }
+
+    #[test]
+    fn t195_r03_an_error_wins_and_becomes_our_own_word() {
+        for (error, word) in [
+            ("access_denied", ProviderError::AccessDenied),
+            ("login_required", ProviderError::InteractionRequired),
+            ("interaction_required", ProviderError::InteractionRequired),
+            ("temporarily_unavailable", ProviderError::TemporarilyUnavailable),
+            ("server_error", ProviderError::ServerError),
+            ("invalid_scope", ProviderError::Misconfigured),
+            ("unauthorized_client", ProviderError::Misconfigured),
+            ("ACCESS_DENIED", ProviderError::AccessDenied),
+            ("%3Cscript%3Ealert(1)%3C%2Fscript%3E", ProviderError::AccessDenied),
+        ] {
+            for more in ["", "&code=c", "&error_description=%3Cscript%3E&error_uri=javascript%3Ax&error_hint=%3Cb%3E"] {
+                let query = format!("state=s&error={error}{more}&{ISS}");
+                assert_eq!(judged(&query), Ok(("s".to_owned(), Err(word))), "{query}");
+            }
+        }
+        // The first error may hide a second one.
+        assert_eq!(judged(&format!("state=s&error=server_error&error=access_denied&{ISS}")), Err(Refused::Repeated));
+    }
+
+    #[test]
+    fn the_code_must_be_there_once_and_has_a_limit() {
+        let code = |length: usize| format!("state=s&code={}&{ISS}", "c".repeat(length));
+        assert!(judged(&code(limits::PROVIDER_CODE_MAX)).is_ok());
+        for (query, refused) in [
+            (code(limits::PROVIDER_CODE_MAX + 1), Refused::CodeTooLong),
+            (code(0), Refused::NoCode),
+            (format!("state=s&{ISS}"), Refused::NoCode),
+            (format!("state=s&code=a&code=b&{ISS}"), Refused::Repeated),
+        ] {
+            assert_eq!(judged(&query), Err(refused));
+        }
+    }
+
+    #[test]
+    fn p11_an_answer_shows_neither_state_nor_code() {
+        let query = format!("state=hush&code=hush&{ISS}");
+        let answer = judge(&Form::parse(&query).unwrap(), &provider()).unwrap();
+        assert!(!format!("{answer:?}").contains("hush"));
     }
 }

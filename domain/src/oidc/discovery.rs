@@ -26,12 +26,12 @@ pub enum Refused {
     NoTokenEndpoint,
     /// `jwks_uri` is missing or is no text.
     NoKeysUri,
-    /// An endpoint is no absolute http or https URI without userinfo and fragment.
-    BadEndpoint,
-    /// An endpoint is http, and not on the issuer's own origin with plain http allowed there.
-    PlainHttp,
-    /// A member has the wrong type.
-    BadMember,
+    /// The endpoint of this name is no absolute http or https URI without userinfo and fragment.
+    BadEndpoint(&'static str),
+    /// The endpoint of this name is http, and not on the issuer's own origin with plain http allowed there.
+    PlainHttp(&'static str),
+    /// The member of this name has the wrong type.
+    BadMember(&'static str),
     /// `response_types_supported` is there without `code`.
     NoCodeFlow,
     /// `code_challenge_methods_supported` is there without `S256`.
@@ -111,11 +111,13 @@ pub fn judge(document: &[u8], issuer: &str, plain_http_allowed: bool) -> Result<
         Some(Json::Text(_)) => return Err(Refused::OtherIssuer),
         _ => return Err(Refused::NoIssuer),
     }
+    demands(&document, "response_types_supported", "code", Refused::NoCodeFlow)?;
+    demands(&document, "code_challenge_methods_supported", "S256", Refused::NoS256)?;
     let home = Uri::parse(issuer).ok().and_then(|uri| uri.origin()).filter(|_| plain_http_allowed);
-    let endpoint = |name: &str| match document.member(name) {
+    let endpoint = |name: &'static str| match document.member(name) {
         None => Ok(None),
-        Some(Json::Text(uri)) => judged_endpoint(uri, home.as_deref()).map(Some),
-        Some(_) => Err(Refused::BadMember),
+        Some(Json::Text(uri)) => judged_endpoint(name, uri, home.as_deref()).map(Some),
+        Some(_) => Err(Refused::BadMember(name)),
     };
     Ok(Provider {
         issuer: issuer.to_owned(),
@@ -130,20 +132,15 @@ pub fn judge(document: &[u8], issuer: &str, plain_http_allowed: bool) -> Result<
         algorithms: algorithms(&document)?,
         scopes: words(&document, "scopes_supported")?,
     })
-    .and_then(|provider| {
-        demands(&document, "response_types_supported", "code", Refused::NoCodeFlow)?;
-        demands(&document, "code_challenge_methods_supported", "S256", Refused::NoS256)?;
-        Ok(provider)
-    })
 }
 
-fn judged_endpoint(text: &str, home: Option<&str>) -> Result<String, Refused> {
-    let uri = Uri::parse(text).map_err(|_| Refused::BadEndpoint)?;
+fn judged_endpoint(name: &'static str, text: &str, home: Option<&str>) -> Result<String, Refused> {
+    let uri = Uri::parse(text).map_err(|_| Refused::BadEndpoint(name))?;
     if !uri.is_web() || uri.userinfo().is_some() || uri.fragment().is_some() {
-        return Err(Refused::BadEndpoint);
+        return Err(Refused::BadEndpoint(name));
     }
     if uri.has_scheme("http") && (home.is_none() || uri.origin().as_deref() != home) {
-        return Err(Refused::PlainHttp);
+        return Err(Refused::PlainHttp(name));
     }
     Ok(text.to_owned())
 }
@@ -172,18 +169,144 @@ fn algorithms(document: &Json) -> Result<Vec<Algorithm>, Refused> {
     if known.is_empty() { Err(Refused::NoAlgorithm) } else { Ok(known) }
 }
 
-fn demands(document: &Json, name: &str, word: &str, refused: Refused) -> Result<(), Refused> {
+fn demands(document: &Json, name: &'static str, word: &str, refused: Refused) -> Result<(), Refused> {
     match words(document, name)? {
         Some(words) if !words.iter().any(|known| known == word) => Err(refused),
         _ => Ok(()),
     }
 }
 
-fn flag(document: &Json, name: &str) -> Result<bool, Refused> {
-    document.optional_bool(name).map(Option::unwrap_or_default).map_err(|_| Refused::BadMember)
+fn flag(document: &Json, name: &'static str) -> Result<bool, Refused> {
+    document.optional_bool(name).map(Option::unwrap_or_default).map_err(|_| Refused::BadMember(name))
 }
 
-fn words(document: &Json, name: &str) -> Result<Option<Vec<String>>, Refused> {
-    let words = document.optional_text_list(name).map_err(|_| Refused::BadMember)?;
+fn words(document: &Json, name: &'static str) -> Result<Option<Vec<String>>, Refused> {
+    let words = document.optional_text_list(name).map_err(|_| Refused::BadMember(name))?;
     Ok(words.map(|words| words.into_iter().map(str::to_owned).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "tests may panic")]
+    use super::*;
+    use crate::oidc::testing::{DOCUMENT, ISSUER, provider};
+
+    fn changed(from: &str, to: &str) -> String {
+        let document = DOCUMENT.replacen(from, to, 1);
+        assert_ne!(document, DOCUMENT, "{from} is not in the document");
+        document
+    }
+
+    fn without(member: &str) -> String {
+        changed(&format!("\"{member}\""), &format!("\"x_{member}\""))
+    }
+
+    #[test]
+    fn a_good_document_is_read() {
+        let provider = provider();
+        assert_eq!(provider.token_endpoint, "https://id.example/token");
+        assert_eq!(provider.userinfo_endpoint.as_deref(), Some("https://id.example/userinfo"));
+        assert_eq!((provider.revocation_endpoint, provider.end_session_endpoint), (None, None));
+        assert!(provider.names_itself_at_callback);
+        assert_eq!(provider.client_authentication, ClientAuthentication::Basic);
+        assert_eq!(provider.algorithms, [Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519]);
+        assert_eq!(provider.scopes.as_deref().map(<[String]>::len), Some(3));
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let document = r#"{"issuer":"https://id.example","authorization_endpoint":"https://a.example/x?y=z","token_endpoint":"https://t.example","jwks_uri":"https://k.example/"}"#;
+        let provider = judge(document.as_bytes(), ISSUER, false).unwrap();
+        assert!(!provider.names_itself_at_callback);
+        assert_eq!(provider.client_authentication, ClientAuthentication::Basic);
+        assert_eq!(provider.algorithms, Algorithm::ALL);
+        assert!(provider.supports_scope("offline_access"));
+        let post = judge(changed(r#""client_secret_basic", "#, "").as_bytes(), ISSUER, false).unwrap();
+        assert_eq!(post.client_authentication, ClientAuthentication::Post);
+    }
+
+    #[test]
+    fn t193_documents_of_another_issuer_are_refused() {
+        for other in [
+            "https://id.example/",
+            "https://ID.example",
+            "https://id.example:443",
+            "http://id.example",
+            "https://id.example.evil.example",
+            " https://id.example",
+            "",
+        ] {
+            let document = changed("\"https://id.example\"", &format!("\"{other}\""));
+            assert_eq!(judge(document.as_bytes(), ISSUER, false), Err(Refused::OtherIssuer), "{other}");
+            assert_eq!(judge(DOCUMENT.as_bytes(), other, true), Err(Refused::OtherIssuer), "{other}");
+        }
+        for value in ["null", "1", r#"["https://id.example"]"#] {
+            let document = changed("\"https://id.example\"", value);
+            assert_eq!(judge(document.as_bytes(), ISSUER, false), Err(Refused::NoIssuer));
+        }
+        assert_eq!(judge(without("issuer").as_bytes(), ISSUER, false), Err(Refused::NoIssuer));
+    }
+
+    #[test]
+    fn t193_r56_cve_2026_104056_bad_documents_are_refused() {
+        let token = "\"https://id.example/token\"";
+        let duplicate = changed("{", r#"{"token_endpoint": "https://evil.example/token","#);
+        let cases = [
+            ("<!doctype html><title>Sign in</title>".to_owned(), Refused::NotJson),
+            (String::new(), Refused::NotJson),
+            ("[]".to_owned(), Refused::NotJson),
+            (DOCUMENT[..DOCUMENT.len() - 1].to_owned(), Refused::NotJson),
+            (duplicate, Refused::NotJson),
+            (format!("{DOCUMENT}{}", " ".repeat(limits::PROVIDER_ANSWER_MAX)), Refused::TooLong),
+            (without("authorization_endpoint"), Refused::NoAuthorizationEndpoint),
+            (without("token_endpoint"), Refused::NoTokenEndpoint),
+            (without("jwks_uri"), Refused::NoKeysUri),
+            (changed(token, "null"), Refused::BadMember("token_endpoint")),
+            (changed(token, "[\"https://id.example/token\"]"), Refused::BadMember("token_endpoint")),
+            (changed(token, "\"\""), Refused::BadEndpoint("token_endpoint")),
+            (changed(token, "\"/token\""), Refused::BadEndpoint("token_endpoint")),
+            (changed(token, "\"file:///etc/passwd\""), Refused::BadEndpoint("token_endpoint")),
+            (changed(token, "\"https://a@id.example/token\""), Refused::BadEndpoint("token_endpoint")),
+            (changed(token, "\"https://id.example/token#x\""), Refused::BadEndpoint("token_endpoint")),
+            (changed(token, "\"http://id.example/token\""), Refused::PlainHttp("token_endpoint")),
+            (changed("https://id.example/keys", "http://127.0.0.1/keys"), Refused::PlainHttp("jwks_uri")),
+            (changed("https://id.example/userinfo", "http://id.example/"), Refused::PlainHttp("userinfo_endpoint")),
+            (changed("\"code\",", ""), Refused::NoCodeFlow),
+            (changed(", \"S256\"", ""), Refused::NoS256),
+            (changed("\"S256\"", "256"), Refused::BadMember("code_challenge_methods_supported")),
+            (changed(r#""RS256", "ES256", "EdDSA""#, "\"none\""), Refused::NoAlgorithm),
+            (
+                changed(r#""client_secret_basic", "client_secret_post""#, "\"private_key_jwt\""),
+                Refused::NoClientAuthentication,
+            ),
+            (changed("true", "\"true\""), Refused::BadMember("authorization_response_iss_parameter_supported")),
+        ];
+        for (document, refused) in cases {
+            assert_eq!(judge(document.as_bytes(), ISSUER, false), Err(refused), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_the_issuers_own_origin_where_it_is_allowed() {
+        let issuer = "http://127.0.0.1:5556/dex";
+        let at = |keys: &str| {
+            format!(
+                r#"{{"issuer":"{issuer}","authorization_endpoint":"{issuer}/auth","token_endpoint":"{issuer}/token","jwks_uri":"{keys}"}}"#
+            )
+        };
+        let judge = |keys: &str, allowed| judge(at(keys).as_bytes(), issuer, allowed).map(|_| ());
+        assert_eq!(judge("http://127.0.0.1:5556/keys", true), Ok(()));
+        assert_eq!(judge("https://keys.example/", true), Ok(()));
+        assert_eq!(judge("http://127.0.0.1:5556/keys", false), Err(Refused::PlainHttp("authorization_endpoint")));
+        for keys in ["http://127.0.0.1/keys", "http://127.0.0.1:5557/keys", "http://localhost:5556/keys"] {
+            assert_eq!(judge(keys, true), Err(Refused::PlainHttp("jwks_uri")), "{keys}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_the_document_has_one_slash() {
+        for issuer in ["https://id.example/a", "https://id.example/a/"] {
+            assert_eq!(document_url(issuer), "https://id.example/a/.well-known/openid-configuration");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::secret;
 use crate::time::Timestamp;
 use crate::wire::json::Json;
 use crate::wire::text;
+use std::fmt;
 use std::time::Duration;
 
 /// Which rule an ID token breaks.
@@ -65,7 +66,7 @@ pub enum Refused {
 }
 
 /// What the token is judged against.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Expected<'a> {
     /// The provider that answered.
     pub provider: &'a Provider,
@@ -112,8 +113,8 @@ pub struct Person {
     pub expires: Timestamp,
 }
 
-impl std::fmt::Debug for Person {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Person {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Person(..)")
     }
 }
@@ -263,4 +264,267 @@ fn groups(claims: &Claims) -> (Vec<String>, bool) {
 
 fn is_plain(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "tests may panic")]
+    use super::*;
+    use crate::jose::algorithm::Algorithm;
+    use crate::jose::testing::{honest, keys, token};
+    use crate::oidc::testing::provider;
+
+    const NOW: u64 = 1_000_000;
+    const GOOD: &str =
+        r#"{"iss":"https://id.example","sub":"s-1","aud":"gate","exp":1000300,"iat":999999,"nonce":"n-1"}"#;
+
+    fn judged(token: &str) -> Result<Person, Refused> {
+        judged_at(token, NOW, None)
+    }
+
+    fn judged_at(token: &str, now: u64, max_age: Option<u32>) -> Result<Person, Refused> {
+        let provider = provider();
+        let expected = Expected { provider: &provider, client_id: "gate", nonce: "n-1", access_token: "at", max_age };
+        let keys = keys(&[Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519, Algorithm::Ps256]);
+        judge(token, &keys, &expected, Timestamp::from_secs(now))
+    }
+
+    fn claims(payload: &str) -> Result<Person, Refused> {
+        judged(&honest(Algorithm::Ed25519, payload))
+    }
+
+    /// The good claims with one of them replaced; an empty value leaves it out.
+    fn with(name: &str, value: &str) -> String {
+        let members: Vec<String> = [
+            ("iss", r#""https://id.example""#),
+            ("sub", r#""s-1""#),
+            ("aud", r#""gate""#),
+            ("exp", "1000300"),
+            ("iat", "999999"),
+            ("nonce", r#""n-1""#),
+        ]
+        .into_iter()
+        .filter(|(other, _)| *other != name)
+        .chain([(name, value)])
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!(r#""{name}":{value}"#))
+        .collect();
+        format!("{{{}}}", members.join(","))
+    }
+
+    #[test]
+    fn a_good_token_names_the_person() {
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519] {
+            let person = judged(&honest(algorithm, GOOD)).unwrap();
+            assert_eq!((person.issuer.as_str(), person.subject.as_str()), ("https://id.example", "s-1"));
+            assert_eq!(person.expires, Timestamp::from_secs(1_000_300));
+            assert_eq!((person.email, person.email_verified, person.groups_complete), (None, false, true));
+        }
+    }
+
+    #[test]
+    fn t189_every_rule_of_section_3_1_3_7_is_judged() {
+        let long = format!("\"{}\"", "s".repeat(limits::SUBJECT_MAX + 1));
+        let cases = [
+            ("iss", "", Refused::OtherIssuer),
+            ("iss", r#""https://id.example/""#, Refused::OtherIssuer),
+            ("iss", r#""https://ID.example""#, Refused::OtherIssuer),
+            ("iss", r#""https://evil.example""#, Refused::OtherIssuer),
+            ("iss", r#"["https://id.example"]"#, Refused::BadClaims(claims::Malformed::NotText)),
+            ("aud", "", Refused::OtherAudience),
+            ("aud", r#""other""#, Refused::OtherAudience),
+            ("aud", r#""Gate""#, Refused::OtherAudience),
+            ("aud", r#"["other"]"#, Refused::OtherAudience),
+            ("aud", r#"["gate","other"]"#, Refused::NoAuthorizedParty),
+            ("aud", r#"["gate","gate"]"#, Refused::NoAuthorizedParty),
+            ("aud", "[]", Refused::BadClaims(claims::Malformed::BadAudience)),
+            ("azp", r#""other""#, Refused::OtherAuthorizedParty),
+            ("azp", r#""""#, Refused::OtherAuthorizedParty),
+            ("azp", "null", Refused::BadClaims(claims::Malformed::NotText)),
+            ("exp", "", Refused::NoExpiry),
+            ("exp", "999940", Refused::Expired),
+            ("exp", "0", Refused::Expired),
+            ("exp", r#""9999999999""#, Refused::BadClaims(claims::Malformed::BadTime)),
+            ("iat", "", Refused::NoIssueTime),
+            ("iat", "1000061", Refused::IssuedInFuture),
+            ("iat", "999339", Refused::IssuedTooLongAgo),
+            ("iat", "0", Refused::IssuedTooLongAgo),
+            ("nbf", "1000061", Refused::NotYetValid),
+            ("nbf", r#""0""#, Refused::BadClaims(claims::Malformed::BadTime)),
+            ("nonce", "", Refused::OtherNonce),
+            ("nonce", r#""""#, Refused::OtherNonce),
+            ("nonce", r#""n-2""#, Refused::OtherNonce),
+            ("nonce", r#""n-1 ""#, Refused::OtherNonce),
+            ("nonce", "null", Refused::BadClaims(claims::Malformed::NotText)),
+            ("at_hash", r#""77QmUPtjPfzWtF2AnpK9RQ""#, Refused::OtherAccessToken),
+            ("at_hash", r#""""#, Refused::OtherAccessToken),
+            ("at_hash", "1", Refused::BadClaims(claims::Malformed::NotText)),
+            ("sub", "", Refused::BadSubject),
+            ("sub", r#""""#, Refused::BadSubject),
+            ("sub", long.as_str(), Refused::BadSubject),
+            ("sub", r#""né""#, Refused::BadSubject),
+            ("sub", r#""a\u0000""#, Refused::BadSubject),
+            ("sub", r#""a\r\nb""#, Refused::BadSubject),
+            ("sub", "7", Refused::BadClaims(claims::Malformed::NotText)),
+        ];
+        for (name, value, refused) in cases {
+            assert_eq!(claims(&with(name, value)), Err(refused), "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn t154_edges_of_the_rules_are_on_the_right_side() {
+        let longest = format!("\"{}\"", "s".repeat(limits::SUBJECT_MAX));
+        for (name, value) in [
+            ("exp", "999941"),
+            ("exp", "1000000"),
+            ("exp", "4153600000"),
+            ("iat", "1000060"),
+            ("iat", "999340"),
+            ("nbf", "1000060"),
+            ("aud", r#"["gate"]"#),
+            ("azp", r#""gate""#),
+            ("sub", longest.as_str()),
+            ("sub", r#""auth0|CN=Jane Doe""#),
+        ] {
+            assert!(claims(&with(name, value)).is_ok(), "{name} {value}");
+        }
+        let several = with("aud", r#"["other","gate"],"azp":"gate""#);
+        assert!(claims(&several).is_ok());
+    }
+
+    #[test]
+    fn t189_signature_and_key_are_judged_before_any_claim() {
+        let unsigned = "eyJhbGciOiJub25lIn0.e30.";
+        assert_eq!(judged(unsigned), Err(Refused::Malformed(jws::Malformed::Unsigned)));
+        let hmac = "eyJhbGciOiJIUzI1NiJ9.e30.AA";
+        assert_eq!(judged(hmac), Err(Refused::Malformed(jws::Malformed::OtherAlgorithm)));
+        // The provider has a key for it but does not list the algorithm.
+        assert_eq!(judged(&honest(Algorithm::Ps256, GOOD)), Err(Refused::OtherAlgorithm));
+        let unknown = token(Algorithm::Es256, r#"{"alg":"ES256","kid":"new"}"#, GOOD);
+        assert_eq!(judged(&unknown), Err(Refused::UnknownKey));
+        let crossed = token(Algorithm::Es256, r#"{"alg":"ES256","kid":"RS256"}"#, GOOD);
+        assert_eq!(judged(&crossed), Err(Refused::KeyForOtherAlgorithm));
+        let good = honest(Algorithm::Rs256, GOOD);
+        let (signed, _) = good.rsplit_once('.').unwrap();
+        assert_eq!(judged(&format!("{signed}.AAAA")), Err(Refused::BadSignature));
+    }
+
+    #[test]
+    fn t155_tokens_of_another_type_are_refused() {
+        for typ in ["at+jwt", "application/at+jwt", "logout+jwt", "dpop+jwt", "JWS", ""] {
+            let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}"}}"#);
+            assert_eq!(judged(&token(Algorithm::Ed25519, &header, GOOD)), Err(Refused::OtherType), "{typ}");
+        }
+        for typ in ["JWT", "jwt", "application/jwt"] {
+            let header = format!(r#"{{"alg":"EdDSA","typ":"{typ}"}}"#);
+            assert!(judged(&token(Algorithm::Ed25519, &header, GOOD)).is_ok(), "{typ}");
+        }
+    }
+
+    #[test]
+    fn t190_cve_2026_42206_cve_2026_114617_nothing_switches_the_nonce_off() {
+        assert_eq!(
+            claims(&with("nonce", "").replacen('{', r#"{"nonce_supported":false,"#, 1)),
+            Err(Refused::OtherNonce)
+        );
+        // Not even a login that has lost its own nonce.
+        let provider = provider();
+        let expected =
+            Expected { provider: &provider, client_id: "gate", nonce: "", access_token: "at", max_age: None };
+        for nonce in ["", r#""""#] {
+            let token = honest(Algorithm::Ed25519, &with("nonce", nonce));
+            let keys = keys(&[Algorithm::Ed25519]);
+            assert_eq!(judge(&token, &keys, &expected, Timestamp::from_secs(NOW)), Err(Refused::OtherNonce));
+        }
+    }
+
+    #[test]
+    fn the_access_token_hash_is_the_algorithms() {
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519] {
+            let hash = text::base64url(&algorithm.half_hash("at"));
+            let payload = with("at_hash", &format!("\"{hash}\""));
+            assert!(judged(&honest(algorithm, &payload)).is_ok(), "{algorithm:?}");
+            let padded = with("at_hash", &format!("\"{hash}==\""));
+            assert_eq!(judged(&honest(algorithm, &padded)), Err(Refused::OtherAccessToken));
+        }
+    }
+
+    #[test]
+    fn a_maximal_age_needs_a_fresh_authentication() {
+        let at = |value: &str, max_age| judged_at(&honest(Algorithm::Ed25519, &with("auth_time", value)), NOW, max_age);
+        for value in ["", "999000", "1000061"] {
+            assert_eq!(at(value, Some(30)), Err(Refused::AuthenticationTooOld), "{value}");
+            assert!(at(value, None).is_ok(), "{value}");
+        }
+        for value in ["999910", "1000000", "1000060"] {
+            assert!(at(value, Some(30)).is_ok(), "{value}");
+        }
+        assert!(at("999940", Some(0)).is_ok());
+        assert_eq!(at("\"1000000\"", None), Err(Refused::BadClaims(claims::Malformed::BadTime)));
+    }
+
+    #[test]
+    fn a_later_clock_never_revives_a_token() {
+        let token = honest(Algorithm::Ed25519, GOOD);
+        let mut refused = false;
+        for now in NOW..NOW + 1_000 {
+            let good = judged_at(&token, now, None).is_ok();
+            assert!(!(refused && good), "valid again at {now}");
+            refused = !good;
+        }
+        assert!(refused);
+    }
+
+    #[test]
+    fn t197_groups_are_believed_only_as_a_list_of_texts() {
+        let groups = |value: &str| {
+            let person = claims(&with("groups", value)).unwrap();
+            (person.groups, person.groups_complete)
+        };
+        let long = format!(r#"["{}"]"#, "g".repeat(limits::GROUP_MAX + 1));
+        assert_eq!(groups(r#"["a","b"]"#), (vec!["a".to_owned(), "b".to_owned()], true));
+        assert_eq!(groups("[]"), (Vec::new(), true));
+        for value in [
+            r#""admins""#,
+            "null",
+            "{}",
+            r#"[["admins"]]"#,
+            r#"["admins",1]"#,
+            r#"["admins",null]"#,
+            r#"["admins",""]"#,
+            r#"["a\nb"]"#,
+            &long,
+        ] {
+            assert_eq!(groups(value), (Vec::new(), false), "{value}");
+        }
+        let many: Vec<String> = (0..=limits::GROUPS_MAX).map(|number| format!("\"g{number}\"")).collect();
+        let (kept, complete) = groups(&format!("[{}]", many.join(",")));
+        assert_eq!((kept.len(), complete), (limits::GROUPS_MAX, false));
+        let (kept, complete) = groups(&format!("[{}]", many[1..].join(",")));
+        assert_eq!((kept.len(), complete), (limits::GROUPS_MAX, true));
+    }
+
+    #[test]
+    fn r26_descriptions_in_doubt_are_left_out() {
+        let person = claims(&with("email", r#""a@b.example","email_verified":true,"name":"Ä","locale":7"#)).unwrap();
+        assert_eq!((person.email.as_deref(), person.email_verified), (Some("a@b.example"), true));
+        assert_eq!((person.name.as_deref(), person.locale), (Some("Ä"), None));
+        for (value, verified) in [
+            (r#""a@b.example","email_verified":"true""#, false),
+            (r#""a@b.example","email_verified":1"#, false),
+            (r#""a@b.example""#, false),
+            (r#"["a@b.example"],"email_verified":true"#, false),
+            (r#""a@b.example\r\nx: y","email_verified":true"#, false),
+        ] {
+            assert_eq!(claims(&with("email", value)).unwrap().email_verified, verified, "{value}");
+        }
+        let long = format!("\"{}\"", "n".repeat(limits::PROFILE_TEXT_MAX + 1));
+        assert_eq!(claims(&with("name", &long)).unwrap().name, None);
+    }
+
+    #[test]
+    fn p11_a_person_cannot_be_printed() {
+        assert_eq!(format!("{:?}", claims(GOOD).unwrap()), "Person(..)");
+    }
 }

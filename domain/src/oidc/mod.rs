@@ -5,4 +5,6 @@ pub mod discovery;
 pub mod id_token;
 pub mod profile;
 pub mod request;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod token_response;

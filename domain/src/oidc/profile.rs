@@ -49,3 +49,26 @@ impl Profile {
         once.join(" ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oidc::testing::provider;
+
+    #[test]
+    fn defaults_are_cut_down_to_what_the_provider_knows() {
+        let mut provider = provider();
+        assert_eq!(GENERIC.scope(None, &provider), "openid profile email");
+        provider.scopes = None;
+        assert_eq!(GENERIC.scope(None, &provider), "openid profile email offline_access");
+        provider.scopes = Some(Vec::new());
+        assert_eq!(GENERIC.scope(None, &provider), "openid");
+    }
+
+    #[test]
+    fn the_operators_scopes_are_asked_for_as_they_are_with_openid_first() {
+        let configured = ["groups", "openid", "groups"].map(str::to_owned);
+        assert_eq!(GENERIC.scope(Some(&configured), &provider()), "openid groups");
+        assert_eq!(GENERIC.scope(Some(&[]), &provider()), "openid");
+    }
+}

@@ -11,6 +11,7 @@ use crate::secret::SecretText;
 use crate::wire::{form, text};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// One login that is about to go to the provider.
@@ -36,7 +37,7 @@ pub struct Login<'a> {
 
 /// The parameters of a client's authorization request that are passed on. There are no others: a parameter that is not
 /// a field here cannot reach the provider (T203).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// `prompt=login`: ask for the credentials again.
     pub login: bool,
@@ -46,6 +47,13 @@ pub struct Wishes {
     pub login_hint: Option<String>,
     /// `max_age` in seconds; the ID token is then judged for `auth_time`.
     pub max_age: Option<u32>,
+}
+
+impl fmt::Debug for Wishes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The hint is somebody's address.
+        out.write_str("Wishes(..)")
+    }
 }
 
 /// The URL that the browser is sent to. A query that the endpoint has is kept (RFC 6749 section 3.1).
@@ -127,13 +135,6 @@ pub fn redeem(
     back_channel(provider, &provider.token_endpoint, credentials, &parameters)
 }
 
-/// Asks for new upstream tokens (RFC 6749 section 6).
-#[must_use]
-pub fn refresh(provider: &Provider, credentials: &Credentials, refresh_token: &SecretText) -> BackChannel {
-    let parameters = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
-    back_channel(provider, &provider.token_endpoint, credentials, &parameters)
-}
-
 fn back_channel(provider: &Provider, url: &str, credentials: &Credentials, parameters: &[(&str, &str)]) -> BackChannel {
     let mut parameters = parameters.to_vec();
     let authorization = match provider.client_authentication {
@@ -174,4 +175,106 @@ fn roomy<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
     String::with_capacity(
         pieces.fold(0, |sum, piece| sum.saturating_add(piece.len().saturating_mul(3)).saturating_add(1)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oidc::profile::GENERIC;
+    use crate::oidc::testing::provider;
+
+    fn login(wishes: &Wishes) -> Login<'_> {
+        Login {
+            client_id: "gate & co",
+            redirect_uri: "https://gate.example/oauth/callback",
+            scope: "openid email",
+            state: "s-1",
+            nonce: "n-1",
+            code_challenge: "c-1",
+            wishes,
+        }
+    }
+
+    const BASE: &str = "response_type=code&client_id=gate%20%26%20co&redirect_uri=https%3A%2F%2Fgate.example%2Foauth%2Fcallback&scope=openid%20email&state=s-1&nonce=n-1&code_challenge=c-1&code_challenge_method=S256";
+
+    #[test]
+    fn t202_state_nonce_and_pkce_are_always_sent() {
+        let url = authorization_url(&provider(), &GENERIC, &login(&Wishes::default()));
+        assert_eq!(url, format!("https://id.example/auth?{BASE}"));
+    }
+
+    #[test]
+    fn the_query_of_the_endpoint_is_kept() {
+        let mut provider = provider();
+        for (endpoint, start) in [
+            ("https://id.example/auth?tenant=a%20b", "https://id.example/auth?tenant=a%20b&"),
+            ("https://id.example/auth?", "https://id.example/auth?"),
+        ] {
+            provider.authorization_endpoint = endpoint.to_owned();
+            assert_eq!(authorization_url(&provider, &GENERIC, &login(&Wishes::default())), format!("{start}{BASE}"));
+        }
+    }
+
+    #[test]
+    fn t203_r59_only_known_wishes_are_passed_on_and_cannot_smuggle_another_parameter() {
+        let wishes = Wishes {
+            login: true,
+            select_account: true,
+            login_hint: Some("a@b.example&connector_id=evil#x".to_owned()),
+            max_age: Some(0),
+        };
+        let url = authorization_url(&provider(), &GENERIC, &login(&wishes));
+        let rest = url.strip_prefix(&format!("https://id.example/auth?{BASE}")).unwrap();
+        assert_eq!(rest, "&prompt=login%20select_account&login_hint=a%40b.example%26connector_id%3Devil%23x&max_age=0",);
+        let wishes = Wishes { login_hint: Some("x".repeat(limits::LOGIN_HINT_MAX.saturating_add(1))), ..wishes };
+        assert!(!authorization_url(&provider(), &GENERIC, &login(&wishes)).contains("login_hint"));
+    }
+
+    #[test]
+    fn a_profile_adds_its_own_parameters() {
+        let profile = Profile { parameters: &[("access_type", "offline")], always_consent: true, ..GENERIC };
+        let wishes = Wishes { login: true, ..Wishes::default() };
+        let url = authorization_url(&provider(), &profile, &login(&wishes));
+        assert!(url.ends_with("&prompt=login%20consent&access_type=offline"), "{url}");
+    }
+
+    fn credentials() -> Credentials {
+        Credentials { client_id: "gate:é".to_owned(), client_secret: SecretText::new("a b&=:%".to_owned()) }
+    }
+
+    fn redeem_at(provider: &Provider) -> BackChannel {
+        let (code, verifier) = (SecretText::new("c&d".to_owned()), SecretText::new("v".repeat(43)));
+        redeem(provider, &credentials(), &code, "https://gate.example/cb", &verifier)
+    }
+
+    #[test]
+    fn the_code_is_redeemed_with_either_client_authentication() {
+        let mut provider = provider();
+        let verifier = "v".repeat(43);
+        let body = format!(
+            "grant_type=authorization_code&code=c%26d&redirect_uri=https%3A%2F%2Fgate.example%2Fcb&code_verifier={verifier}"
+        );
+        let basic = redeem_at(&provider);
+        assert_eq!(basic.url, "https://id.example/token");
+        assert_eq!(basic.body.expose(), body);
+        // The base64 of "gate%3A%C3%A9:a%20b%26%3D%3A%25".
+        assert_eq!(basic.authorization.unwrap().expose(), "Basic Z2F0ZSUzQSVDMyVBOTphJTIwYiUyNiUzRCUzQSUyNQ==");
+
+        provider.client_authentication = ClientAuthentication::Post;
+        let post = redeem_at(&provider);
+        assert!(post.authorization.is_none());
+        assert_eq!(post.body.expose(), format!("{body}&client_id=gate%3A%C3%A9&client_secret=a%20b%26%3D%3A%25"),);
+    }
+
+    #[test]
+    fn p11_a_back_channel_request_shows_no_secret() {
+        let mut provider = provider();
+        for authentication in [ClientAuthentication::Basic, ClientAuthentication::Post] {
+            provider.client_authentication = authentication;
+            let shown = format!("{:?} {:?}", redeem_at(&provider), credentials());
+            for secret in ["a b&", "a%20b", "c%26d", "vvv", "Z2F0"] {
+                assert!(!shown.contains(secret), "{shown}");
+            }
+        }
+    }
 }

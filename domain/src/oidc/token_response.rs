@@ -135,3 +135,110 @@ fn expiry(answer: &Json) -> Result<Option<Duration>, Failure> {
     let seconds = answer.optional_seconds("expires_in").map_err(|_| Failure::BadExpiry)?;
     Ok(seconds.map(Duration::from_secs))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "tests may panic")]
+    use super::*;
+
+    const JSON: Option<&str> = Some("application/json");
+    const GOOD: &str = r#"{"access_token":"a","token_type":"bEaReR","expires_in":300,"refresh_token":"r","id_token":"i","scope":"openid"}"#;
+
+    fn changed(from: &str, to: &str) -> String {
+        let body = GOOD.replacen(from, to, 1);
+        assert_ne!(body, GOOD, "{from} is not in the body");
+        body
+    }
+
+    #[test]
+    fn a_good_answer_is_read() {
+        for content_type in ["application/json", "Application/JSON;charset=UTF-8", "application/json; charset=utf-8"] {
+            let tokens = judge(200, Some(content_type), GOOD.as_bytes()).unwrap();
+            assert_eq!((tokens.access_token.expose(), tokens.id_token.expose()), ("a", "i"));
+            assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
+            assert_eq!(tokens.expires_in, Some(Duration::from_secs(300)));
+        }
+        let least = judge(200, JSON, br#"{"access_token":"a","token_type":"Bearer","id_token":"i"}"#).unwrap();
+        assert!(least.refresh_token.is_none() && least.expires_in.is_none());
+    }
+
+    #[test]
+    fn t194_only_a_refusal_in_the_words_of_the_rfc_is_one() {
+        let error = |word: &str| format!(r#"{{"error":"{word}","error_description":"<script>"}}"#);
+        for (status, word, failure) in [
+            (400, "invalid_grant", Failure::InvalidGrant),
+            (401, "invalid_grant", Failure::InvalidGrant),
+            (400, "invalid_client", Failure::InvalidClient),
+            (401, "invalid_client", Failure::InvalidClient),
+            (400, "invalid_scope", Failure::Misconfigured),
+            (400, "unauthorized_client", Failure::Misconfigured),
+            (400, "invalid_grant ", Failure::OtherStatus),
+            (400, "slow_down", Failure::OtherStatus),
+            (403, "invalid_grant", Failure::OtherStatus),
+            (500, "invalid_grant", Failure::Unavailable),
+            (503, "invalid_grant", Failure::Unavailable),
+            (429, "invalid_grant", Failure::Unavailable),
+            (200, "invalid_grant", Failure::ErrorInSuccess),
+        ] {
+            let judged = judge(status, JSON, error(word).as_bytes()).unwrap_err();
+            assert_eq!(judged, failure, "{status} {word}");
+            assert_eq!(judged.is_definitive(), failure == Failure::InvalidGrant);
+        }
+        for (content_type, body) in [
+            (None, error("invalid_grant")),
+            (Some("text/html"), error("invalid_grant")),
+            (JSON, String::new()),
+            (JSON, "<html>Bad Request".to_owned()),
+            (JSON, r#"{"error":["invalid_grant"]}"#.to_owned()),
+            (JSON, r#"{"error":"x","error":"invalid_grant"}"#.to_owned()),
+            (JSON, r#"{"Error":"invalid_grant"}"#.to_owned()),
+        ] {
+            assert_eq!(judge(400, content_type, body.as_bytes()).unwrap_err(), Failure::OtherStatus, "{body}");
+        }
+    }
+
+    #[test]
+    fn t194_answers_that_are_none_are_trouble_at_the_provider() {
+        for (status, content_type, body, failure) in [
+            (302, JSON, GOOD.to_owned(), Failure::OtherStatus),
+            (201, JSON, GOOD.to_owned(), Failure::OtherStatus),
+            (404, JSON, GOOD.to_owned(), Failure::OtherStatus),
+            (200, None, GOOD.to_owned(), Failure::NotJsonType),
+            (200, Some("text/html"), GOOD.to_owned(), Failure::NotJsonType),
+            (200, Some("application/jsonp"), GOOD.to_owned(), Failure::NotJsonType),
+            (200, JSON, String::new(), Failure::NotJson),
+            (200, JSON, "<html>".to_owned(), Failure::NotJson),
+            (200, JSON, GOOD[..GOOD.len() - 1].to_owned(), Failure::NotJson),
+            (200, JSON, changed("{", r#"{"id_token":"x","#), Failure::NotJson),
+            (200, JSON, format!("{GOOD}{}", " ".repeat(limits::PROVIDER_ANSWER_MAX)), Failure::TooLong),
+            (200, JSON, changed("{", r#"{"error":null,"#), Failure::ErrorInSuccess),
+            (200, JSON, changed("bEaReR", "DPoP"), Failure::OtherTokenType),
+            (200, JSON, changed("\"bEaReR\"", "null"), Failure::OtherTokenType),
+            (200, JSON, changed("token_type", "x"), Failure::OtherTokenType),
+            (200, JSON, changed("access_token", "x"), Failure::BadAccessToken),
+            (200, JSON, changed("\"a\"", "\"\""), Failure::BadAccessToken),
+            (200, JSON, changed("\"a\"", "1"), Failure::BadAccessToken),
+            (
+                200,
+                JSON,
+                changed("\"a\"", &format!("\"{}\"", "a".repeat(limits::UPSTREAM_TOKEN_MAX + 1))),
+                Failure::BadAccessToken,
+            ),
+            (200, JSON, changed("id_token", "x"), Failure::BadIdToken),
+            (200, JSON, changed("\"i\"", "null"), Failure::BadIdToken),
+            (200, JSON, changed("\"i\"", &format!("\"{}\"", "i".repeat(limits::JWT_MAX + 1))), Failure::BadIdToken),
+            (200, JSON, changed("\"r\"", "null"), Failure::BadRefreshToken),
+            (200, JSON, changed("\"r\"", "\"\""), Failure::BadRefreshToken),
+            (200, JSON, changed("300", "\"300\""), Failure::BadExpiry),
+            (200, JSON, changed("300", "-1"), Failure::BadExpiry),
+            (200, JSON, changed("300", "null"), Failure::BadExpiry),
+        ] {
+            let judged = judge(status, content_type, body.as_bytes()).unwrap_err();
+            assert_eq!(judged, failure, "{status} {content_type:?} {}", &body[..body.len().min(200)]);
+            assert!(!judged.is_definitive());
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
+            assert_eq!(judge(status, None, b"").unwrap_err(), Failure::Unavailable, "{status}");
+        }
+    }
+}
