@@ -16,6 +16,7 @@ mod values;
 
 pub use complaint::{Complaint, Complaints};
 pub use master_keys::{MasterKey, MasterKeys};
+pub(crate) use nearest::nearest;
 pub use surroundings::{Process, Surroundings, Unreadable};
 pub use urls::{
     BaseUrl, HttpsRedirect, IssuerUrl, Origin, RedirectKind, RedirectUrl, ResourcePath, Scheme, UpstreamUrl,

@@ -10,7 +10,7 @@ const RENAMED: &[(&str, &str)] = &[
 ];
 
 /// The nearest of `known` to `key`, if any is near enough to be meant.
-pub(super) fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let renamed = RENAMED.iter().find(|(old, new)| *old == key && known.contains(new)).map(|(_, new)| *new);
     renamed.or_else(|| {
         let key: Vec<char> = key.chars().take(LONGEST).flat_map(char::to_lowercase).collect();
