@@ -3,3 +3,4 @@
 pub mod fetch;
 pub mod memory;
 pub mod system;
+pub mod http;

@@ -194,3 +194,57 @@ pub const MASTER_KEY_DISTINCT_MIN: usize = 16;
 pub const UNKNOWN_PAUSE: Duration = Duration::from_millis(25);
 /// What the memory store holds at the most, by its own estimate.
 pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+// The listener.
+
+/// A request head, request line and header fields together.
+pub const HEAD_MAX: usize = 64 * 1024;
+/// Header fields of one message.
+pub const HEADER_FIELDS_MAX: usize = 100;
+/// One chunk-size line with its extensions.
+pub const CHUNK_LINE_MAX: usize = 256;
+/// The trailer section of one request, which is read and dropped.
+pub const TRAILERS_MAX: usize = 8 * 1024;
+/// Open client connections, over all cores, out of the box.
+pub const CONNECTIONS_MAX: usize = 16 * 1024;
+/// The body of a request to a protected resource, out of the box.
+pub const RESOURCE_BODY_MAX: u64 = 4 * 1024 * 1024;
+/// How often a core looks over its connections: no deadline of the listener is kept more exactly than this.
+pub const TICK: Duration = Duration::from_millis(250);
+/// From the first byte of a request head, or from the connection's begin, to the head's end.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// A kept connection between two requests.
+pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
+/// A client that takes none of the answer's bytes.
+pub const WRITE_STALL: Duration = Duration::from_secs(120);
+/// The time in which an awaited request body must bring `BODY_WINDOW_MIN` bytes; waiting for others does not count.
+pub const BODY_WINDOW: Duration = Duration::from_secs(30);
+/// What an awaited request body must bring in each `BODY_WINDOW`.
+pub const BODY_WINDOW_MIN: u32 = 1_024;
+/// A request during which nothing moves in either direction; event streams are exempt.
+pub const QUIET_DEADLINE: Duration = Duration::from_secs(300);
+/// How long a closing connection still reads what the client had under way, so that it sees the answer and no reset.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// How long a stopping gateway waits for requests in progress, out of the box.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// Addresses of `X-Forwarded-For` that are looked at.
+pub const FORWARDED_HOPS_MAX: usize = 32;
+
+// The upstream leg.
+
+/// From the wish for a connection to the connection.
+pub const UPSTREAM_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// An idle connection to an upstream that has not said how long it keeps one. Below the five seconds of common servers, so that they are not the first to close.
+pub const UPSTREAM_IDLE_LIFE: Duration = Duration::from_secs(4);
+/// An idle connection to an upstream, whatever it says.
+pub const UPSTREAM_IDLE_LIFE_MAX: Duration = Duration::from_secs(60);
+/// Open connections to one upstream, over all cores, out of the box.
+pub const UPSTREAM_CONNECTIONS_MAX: usize = 4_096;
+/// A response head of an upstream.
+pub const UPSTREAM_HEAD_MAX: usize = 64 * 1024;
+/// The value of one identity header.
+pub const IDENTITY_HEADER_MAX: usize = 8 * 1024;
+
+const _: () = assert!(TARGET_MAX + COOKIE_HEADER_MAX + AUTHORIZATION_MAX < HEAD_MAX);
+const _: () = assert!(HEAD_DEADLINE.as_secs() < IDLE_DEADLINE.as_secs());
+const _: () = assert!(UPSTREAM_IDLE_LIFE.as_secs() < UPSTREAM_IDLE_LIFE_MAX.as_secs());
+const _: () = assert!(UPSTREAM_CONNECT_DEADLINE.as_secs() < QUIET_DEADLINE.as_secs());

@@ -1,0 +1,265 @@
+//! Bodies in both directions, as they pass: counted, capped, without their trailers, never gathered on the way through.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+
+use super::pool::Lease;
+use super::vitals::Vitals;
+
+/// Why a request body did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFault {
+    /// It is longer than is read here (413).
+    TooLarge,
+    /// The client broke off or sent something that is no body.
+    Broken,
+}
+
+impl std::fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the request body is too large",
+            Self::Broken => "the request body broke off",
+        })
+    }
+}
+
+impl std::error::Error for BodyFault {}
+
+/// A request's body. It has no trailers: nothing that was judged in the head can be added to behind it.
+#[derive(Debug)]
+pub struct RequestBody {
+    incoming: Incoming,
+    left: u64,
+    turn: u32,
+    vitals: Arc<Vitals>,
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, turn: u32, vitals: Arc<Vitals>) -> Self {
+        Self { incoming, left: u64::MAX, turn, vitals }
+    }
+
+    /// Sets how many bytes may still come; refuses at once a length that is announced and larger.
+    pub fn cap(&mut self, most: u64) -> Result<(), BodyFault> {
+        self.left = most;
+        if self.incoming.size_hint().lower() > most { Err(BodyFault::TooLarge) } else { Ok(()) }
+    }
+
+    /// The whole body, at most so many bytes of it.
+    pub async fn gather(mut self, most: u64) -> Result<Bytes, BodyFault> {
+        self.cap(most)?;
+        Ok(self.collect().await?.to_bytes())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let this = &mut *self;
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+                this.vitals.await_body(this.turn);
+                return Poll::Pending;
+            };
+            let data = match frame {
+                None => {
+                    this.vitals.body_ended(this.turn);
+                    return Poll::Ready(None);
+                }
+                Some(Err(_)) => return Poll::Ready(Some(Err(BodyFault::Broken))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(_trailers) => continue,
+                },
+            };
+            this.vitals.body_came(this.turn, data.len());
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            let Some(left) = this.left.checked_sub(length) else {
+                return Poll::Ready(Some(Err(BodyFault::TooLarge)));
+            };
+            this.left = left;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.vitals.body_ended(self.turn);
+        }
+    }
+}
+
+/// A response's body: bytes at hand, or the upstream's as it comes.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// All of it is here.
+    Whole(Bytes),
+    /// It comes from the upstream.
+    Passing(PassingBody),
+}
+
+impl AnswerBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for AnswerBody {
+    fn from(bytes: T) -> Self {
+        Self::Whole(bytes.into())
+    }
+}
+
+/// The upstream broke off: the client's connection must break off too, or it would take a part for the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokenOff;
+
+impl std::fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the upstream broke off")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match &mut *self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Passing(passing) => Pin::new(passing).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Passing(passing) => passing.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Self::Passing(passing) => passing.incoming.size_hint(),
+        }
+    }
+}
+
+/// The upstream's response body, with the connection that it comes on: at its end the connection goes back to the
+/// pool, and whoever drops it before ends the connection, which is how an upstream learns that the client has left.
+#[derive(Debug)]
+pub struct PassingBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    turn: u32,
+    vitals: Arc<Vitals>,
+}
+
+impl PassingBody {
+    pub(super) fn new(incoming: Incoming, lease: Lease, turn: u32, vitals: Arc<Vitals>) -> Self {
+        Self { incoming, lease: Some(lease), turn, vitals }
+    }
+
+    /// Hands the connection back, unless the request body is still on its way into it.
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.vitals.has_body_ended(self.turn)
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for PassingBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        loop {
+            match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
+                None => {
+                    this.finish();
+                    return Poll::Ready(None);
+                }
+                Some(Err(_)) => {
+                    this.lease = None;
+                    return Poll::Ready(Some(Err(BrokenOff)));
+                }
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        this.vitals.moved();
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for PassingBody {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.finish();
+        }
+    }
+}
+
+/// A response body on its way out of a connection, which learns from it that the answer is done.
+#[derive(Debug)]
+pub(super) struct Served {
+    body: AnswerBody,
+    turn: u32,
+    vitals: Arc<Vitals>,
+}
+
+impl Served {
+    pub(super) fn new(body: AnswerBody, turn: u32, vitals: Arc<Vitals>) -> Self {
+        Self { body, turn, vitals }
+    }
+}
+
+impl Body for Served {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.vitals.rest(self.turn);
+    }
+}

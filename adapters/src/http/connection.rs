@@ -1,0 +1,214 @@
+//! One client connection, from its first byte to its last: the HTTP library between the watched stream and a handler.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::{HttpService, service_fn};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use portcullis_domain::limits;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::body::{AnswerBody, RequestBody, Served};
+use super::framing::Place;
+use super::io::Wire;
+use super::runtime::Counts;
+use super::vitals::Vitals;
+
+/// Answers requests. One clone serves one connection, on the core that made the first of them.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Answers one request. Dropped where it stands when the client leaves.
+    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send;
+}
+
+/// Makes a byte stream of an accepted socket: TLS or nothing.
+pub trait Handshake: Clone + Send + Sync + 'static {
+    /// The stream.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Agrees with the client. The head's deadline runs meanwhile.
+    fn shake(&self, socket: TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// No TLS: the socket is the stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain;
+
+impl Handshake for Plain {
+    type Stream = TcpStream;
+
+    async fn shake(&self, socket: TcpStream) -> io::Result<TcpStream> {
+        Ok(socket)
+    }
+}
+
+/// The other end of a connection, as the socket knows it, and a hand on the connection itself.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    address: SocketAddr,
+    turn: u32,
+    vitals: Arc<Vitals>,
+}
+
+impl Peer {
+    /// The socket's other end: the client, or the proxy in front of the gateway.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A handle by which this connection can be closed while this request is being answered, from anywhere.
+    pub fn sever(&self) -> Sever {
+        Sever { turn: self.turn, vitals: self.vitals.clone() }
+    }
+
+    pub(super) fn turn(&self) -> u32 {
+        self.turn
+    }
+
+    pub(super) fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+}
+
+/// Closes a connection in the middle of an answer.
+#[derive(Debug, Clone)]
+pub struct Sever {
+    turn: u32,
+    vitals: Arc<Vitals>,
+}
+
+impl Sever {
+    /// Whether the answer is still on its way.
+    pub fn is_open(&self) -> bool {
+        self.vitals.serving() && self.vitals.turn() == self.turn
+    }
+
+    /// Closes the connection within two ticks, if it is still at the same answer; its upstream connection with it.
+    pub fn close(&self) {
+        if self.is_open() {
+            self.vitals.sever();
+        }
+    }
+}
+
+/// The vitals of a new connection, and its whole life as one future.
+pub(super) fn serve<T: Handshake, H: Handler>(
+    socket: TcpStream,
+    address: SocketAddr,
+    handshake: T,
+    handler: H,
+    counts: Arc<Counts>,
+) -> (Arc<Vitals>, impl Future<Output = ()> + Send) {
+    let vitals = Arc::new(Vitals::default());
+    let watched = vitals.clone();
+    let life = async move {
+        // A failed handshake has nobody to be told.
+        let Ok(stream) = handshake.shake(socket).await else { return };
+        let wire = TokioIo::new(Wire::new(stream, vitals.clone()));
+        let service = service_fn(|request: Request<Incoming>| {
+            let turn = vitals.begin();
+            let peer = Peer { address, turn, vitals: vitals.clone() };
+            let (handler, counts) = (&handler, &counts);
+            async move { Ok::<_, Infallible>(answer(request, peer, handler, counts).await) }
+        });
+        let connection = http1::Builder::new()
+            .half_close(false)
+            .keep_alive(true)
+            .writev(false)
+            .max_headers(limits::HEADER_FIELDS_MAX)
+            .max_header_size(limits::HEAD_MAX)
+            .max_buf_size(limits::HEAD_MAX)
+            .header_read_timeout(None)
+            .pipeline_flush(false)
+            .serve_connection(wire, service);
+        run(connection, &vitals).await;
+    };
+    (watched, life)
+}
+
+/// Runs the library's connection to its end, then the part that the library leaves out.
+async fn run<S, V>(mut connection: http1::Connection<TokioIo<Wire<S>>, V>, vitals: &Vitals)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    V: HttpService<Incoming, ResBody = Served> + Unpin,
+    V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let ended = poll_fn(|cx| Pin::new(&mut connection).poll(cx)).await;
+    let mut wire = connection.into_parts().io.into_inner();
+    // A refused client may have sent more than was read, and so may one whose request body nobody wanted. Any other
+    // connection is done, or broke off in the middle, where a clean end would pass off a part as the whole.
+    let is_refused = wire.is_refused();
+    if (is_refused && wire.shutdown().await.is_ok()) || (ended.is_ok() && vitals.place() == Place::Body) {
+        linger(wire).await;
+    }
+}
+
+/// Reads on for a moment after the last word: closing a socket with unread bytes resets it, and the reset would
+/// overtake the answer (RFC 9112 section 9.6).
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>) {
+    wire.linger();
+    let _ = tokio::time::timeout(limits::LINGER, async {
+        let mut scratch = [0_u8; 4_096];
+        while matches!(wire.read(&mut scratch).await, Ok(1..)) {}
+    })
+    .await;
+}
+
+async fn answer<H: Handler>(request: Request<Incoming>, peer: Peer, handler: &H, counts: &Counts) -> Response<Served> {
+    let (turn, vitals) = (peer.turn, peer.vitals.clone());
+    let judged = judge(&request);
+    let keep = judged.is_ok() && !counts.draining();
+    let mut response = match judged {
+        Ok(()) => {
+            let request = request.map(|incoming| RequestBody::new(incoming, turn, vitals.clone()));
+            handler.handle(request, peer).await
+        }
+        Err(status) => {
+            let mut response = Response::new(AnswerBody::empty());
+            *response.status_mut() = status;
+            response
+        }
+    };
+    if !keep || counts.draining() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_event_stream(&response) {
+        vitals.set_event_stream();
+    }
+    response.map(|body| Served::new(body, turn, vitals))
+}
+
+/// Refuses what has one reading to the library and another to somebody else, before any handler sees it.
+fn judge(request: &Request<Incoming>) -> Result<(), StatusCode> {
+    // The gateway is nobody's tunnel (RFC 9110 section 9.3.6).
+    if request.method() == Method::CONNECT {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    // RFC 9112 section 3.2: one Host, always, except that HTTP/1.0 may leave it out.
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() || (host.is_none() && request.version() != Version::HTTP_10) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    // A target in absolute form overrules Host. Where the two differ, somebody is meant to be confused.
+    if let Some(authority) = request.uri().authority() {
+        let same = host.is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+        if !same {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+    }
+    Ok(())
+}
+
+fn is_event_stream(response: &Response<AnswerBody>) -> bool {
+    matches!(response.body(), AnswerBody::Passing(_))
+        && response.headers().get(CONTENT_TYPE).is_some_and(super::headers::names_event_stream)
+}

@@ -1,0 +1,210 @@
+//! A request passed on to its upstream, and the answer passed back, both as they come.
+//!
+//! Statuses and bodies pass unchanged, because clients negotiate by them (400, 404, 405, 202). There are two exceptions.
+//! An upstream's 401 or 407 becomes 502: the client has shown the gate a good token, a 401 would send it back to log
+//! in again, and the challenge would not be the gate's. An upstream's 101 becomes 502: nothing is upgraded.
+
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::task::Poll;
+
+use hyper::client::conn::TrySendError;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode, Version};
+
+use super::body::{AnswerBody, BodyFault, PassingBody, RequestBody};
+use super::connection::Peer;
+use super::headers::{self, Identity, Injected};
+use super::pool::{Lease, Pool, Unreachable};
+
+/// What the gate knows about a request that it lets pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Onward<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// `X-Forwarded-Proto`: how the client reached the gate.
+    pub proto: &'a HeaderValue,
+    /// `X-Forwarded-Host`: under which name.
+    pub public_host: &'a HeaderValue,
+    /// Who is asking.
+    pub identity: &'a Identity,
+    /// The longest request body that passes.
+    pub body_max: u64,
+}
+
+/// Passes a request on and its answer back. The future and the response's body hold the upstream connection; dropping
+/// either ends it.
+pub async fn forward(
+    pool: &Pool,
+    mut request: Request<RequestBody>,
+    onward: Onward<'_>,
+    peer: &Peer,
+) -> Response<AnswerBody> {
+    let Ok(target) = pool.upstream().target(request.uri()) else { return Refused::Target.answer() };
+    let Ok(client) = HeaderValue::try_from(onward.client.to_string()) else { return Refused::Target.answer() };
+    if request.body_mut().cap(onward.body_max).is_err() {
+        return Refused::TooLarge.answer();
+    }
+    let injected = Injected {
+        host: pool.upstream().host(),
+        client,
+        proto: onward.proto,
+        public_host: onward.public_host,
+        identity: onward.identity,
+    };
+    headers::onward(request.headers_mut(), &injected);
+    *request.uri_mut() = target;
+    *request.version_mut() = Version::HTTP_11;
+    match exchange(pool, request, peer).await {
+        Ok((response, lease)) => pass_back(response, lease, peer),
+        Err(refused) => refused.answer(),
+    }
+}
+
+type Answered = Response<hyper::body::Incoming>;
+
+/// Sends the request on a connection of the pool, and once more on a new one if the first turned out to be closed
+/// before a byte of the request had left.
+async fn exchange(pool: &Pool, request: Request<RequestBody>, peer: &Peer) -> Result<(Answered, Lease), Refused> {
+    let request = match pool.take() {
+        None => request,
+        Some(mut lease) => match send(&mut lease, request, peer).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(Unsent::Returned(request)) => *request,
+            Err(Unsent::Lost(refused)) => return Err(refused),
+        },
+    };
+    let mut lease = pool.connect().await.map_err(|unreachable| match unreachable {
+        Unreachable::Down => Refused::Down,
+        Unreachable::Late => Refused::Late,
+        Unreachable::Busy => Refused::Busy,
+    })?;
+    match send(&mut lease, request, peer).await {
+        Ok(response) => Ok((response, lease)),
+        Err(Unsent::Returned(_)) => Err(Refused::Down),
+        Err(Unsent::Lost(refused)) => Err(refused),
+    }
+}
+
+enum Unsent {
+    /// Not a byte of it left; here it is.
+    Returned(Box<Request<RequestBody>>),
+    /// Some of it may have arrived: it must not be sent again.
+    Lost(Refused),
+}
+
+async fn send(lease: &mut Lease, request: Request<RequestBody>, peer: &Peer) -> Result<Answered, Unsent> {
+    let vitals = peer.vitals();
+    let mut sent = pin!(lease.sender().try_send_request(request));
+    // The core's ticker calls when the head is overdue; there is no timer per request.
+    let answered = poll_fn(|cx| match sent.as_mut().poll(cx) {
+        Poll::Ready(answered) => Poll::Ready(Some(answered)),
+        Poll::Pending if vitals.wait_for_head(cx.waker()) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    vitals.head_came();
+    match answered {
+        None => Err(Unsent::Lost(Refused::Late)),
+        Some(Ok(response)) => Ok(response),
+        Some(Err(failure)) => Err(unsent(failure)),
+    }
+}
+
+fn unsent(mut failure: TrySendError<Request<RequestBody>>) -> Unsent {
+    match failure.take_message() {
+        Some(request) => Unsent::Returned(Box::new(request)),
+        None => Unsent::Lost(match body_fault(failure.error()) {
+            Some(BodyFault::TooLarge) => Refused::TooLarge,
+            Some(BodyFault::Broken) => Refused::Broken,
+            None => Refused::Down,
+        }),
+    }
+}
+
+fn body_fault(error: &hyper::Error) -> Option<BodyFault> {
+    error.source()?.downcast_ref::<BodyFault>().copied()
+}
+
+fn pass_back(response: Answered, mut lease: Lease, peer: &Peer) -> Response<AnswerBody> {
+    let (mut head, body) = response.into_parts();
+    match head.status {
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Refused::Unwelcome.answer(),
+        StatusCode::SWITCHING_PROTOCOLS => return Refused::Down.answer(),
+        _ => {}
+    }
+    if let Some(seconds) = kept_for(&head.headers) {
+        lease.keep_for(seconds);
+    }
+    headers::back(&mut head.headers);
+    head.version = Version::HTTP_11;
+    // A reason phrase of the upstream's own making is not worth passing, and hyper keeps it here.
+    head.extensions.clear();
+    Response::from_parts(head, AnswerBody::Passing(PassingBody::new(body, lease, peer.turn(), peer.vitals().clone())))
+}
+
+/// `Keep-Alive: timeout=5`, as the servers of Node say it.
+fn kept_for(headers: &HeaderMap) -> Option<u64> {
+    let hint = headers.get(HeaderName::from_static("keep-alive"))?.to_str().ok()?;
+    let seconds = hint.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    seconds.parse().ok()
+}
+
+/// Why the upstream's answer is not what the client gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Target,
+    TooLarge,
+    Broken,
+    Down,
+    Unwelcome,
+    Busy,
+    Late,
+}
+
+impl Refused {
+    /// The answer, in the gate's own words. It is no JSON-RPC: nobody knows which call it would answer.
+    fn answer(self) -> Response<AnswerBody> {
+        let (status, body) = match self {
+            Self::Target => (
+                StatusCode::BAD_REQUEST,
+                r#"{"error":"invalid_request","error_description":"This request target is not passed on."}"#,
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                r#"{"error":"invalid_request","error_description":"The request body is too large."}"#,
+            ),
+            Self::Broken => (
+                StatusCode::BAD_REQUEST,
+                r#"{"error":"invalid_request","error_description":"The request body broke off."}"#,
+            ),
+            Self::Down => (
+                StatusCode::BAD_GATEWAY,
+                r#"{"error":"bad_gateway","error_description":"The protected server cannot be reached."}"#,
+            ),
+            Self::Unwelcome => (
+                StatusCode::BAD_GATEWAY,
+                r#"{"error":"bad_gateway","error_description":"The protected server does not accept the gateway's own credentials."}"#,
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                r#"{"error":"temporarily_unavailable","error_description":"Too many requests to the protected server are open."}"#,
+            ),
+            Self::Late => (
+                StatusCode::GATEWAY_TIMEOUT,
+                r#"{"error":"gateway_timeout","error_description":"The protected server did not answer in time."}"#,
+            ),
+        };
+        let mut response = Response::new(AnswerBody::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self == Self::Busy {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,296 @@
+//! Where one request ends and the next begins, read strictly before the HTTP library sees a byte.
+//!
+//! RFC 9112 lets a recipient repair a good deal: a lone line feed, `Content-Length` beside `Transfer-Encoding`, one
+//! length stated twice. The library repairs silently, so that nobody behind it can tell. A proxy in front of the
+//! gateway may repair the other way round, and then the two disagree about where a request ends (request smuggling).
+//! This room refuses every such message; what passes has exactly one reading. It judges framing only: tokens, targets
+//! and field values are the library's.
+//!
+//! RFC 9112 sections 2.2 (line ends), 5.2 (folding), 6 (message body) and 7.1 (chunked coding).
+
+use std::borrow::Cow;
+use std::io::BufRead;
+
+use portcullis_domain::limits;
+
+/// A message that could be read in two ways, or is longer than is read at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misframed {
+    /// A line that does not end in CR LF (RFC 9112 section 2.2).
+    LineEnd,
+    /// A request line that is not `method target HTTP/1.0` or `HTTP/1.1`.
+    RequestLine,
+    /// A folded or otherwise indented header line (RFC 9112 section 5.2).
+    Folded,
+    /// A `Content-Length` that is not plain digits, or a second one.
+    ContentLength,
+    /// A `Transfer-Encoding` that is not `chunked` alone, a second one, or one in HTTP/1.0.
+    TransferEncoding,
+    /// Both of them (RFC 9112 section 6.3).
+    Both,
+    /// A chunk whose size line or end is not as RFC 9112 section 7.1 has it.
+    Chunk,
+    /// A head, a field count or a trailer section beyond its bound.
+    TooLarge,
+}
+
+/// Which part of a message the next byte belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Between two messages: not one byte of the next is here.
+    Between,
+    /// Inside a head.
+    Head,
+    /// Inside a body.
+    Body,
+}
+
+/// Follows the requests of one connection byte by byte.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    /// The begin of a line whose end has not come yet.
+    partial: Vec<u8>,
+    /// Bytes of this head, or of this trailer section.
+    section: usize,
+    fields: usize,
+    length: Option<u64>,
+    chunked: bool,
+    old: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    RequestLine,
+    Field,
+    Sized(u64),
+    ChunkSize,
+    ChunkData(u64),
+    ChunkEnd,
+    Trailer,
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Framing {
+    /// At the begin of a connection.
+    pub fn new() -> Self {
+        Self {
+            state: State::RequestLine,
+            partial: Vec::new(),
+            section: 0,
+            fields: 0,
+            length: None,
+            chunked: false,
+            old: false,
+        }
+    }
+
+    /// Takes the bytes that came next. After a refusal the connection must end.
+    pub fn feed(&mut self, mut rest: &[u8]) -> Result<(), Misframed> {
+        while !rest.is_empty() {
+            match self.state {
+                State::Sized(left) => {
+                    let (after, behind) = skip(rest, left);
+                    rest = behind;
+                    if after == 0 {
+                        self.begin();
+                    } else {
+                        self.state = State::Sized(after);
+                    }
+                }
+                State::ChunkData(left) => {
+                    let (after, behind) = skip(rest, left);
+                    rest = behind;
+                    self.state = if after == 0 { State::ChunkEnd } else { State::ChunkData(after) };
+                }
+                State::RequestLine | State::Field | State::ChunkSize | State::ChunkEnd | State::Trailer => {
+                    rest = self.feed_line(rest)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the connection stands.
+    pub fn place(&self) -> Place {
+        match self.state {
+            State::RequestLine if self.section == 0 => Place::Between,
+            State::RequestLine | State::Field => Place::Head,
+            State::Sized(_) | State::ChunkSize | State::ChunkData(_) | State::ChunkEnd | State::Trailer => Place::Body,
+        }
+    }
+
+    /// Takes one line, or what has come of it, and hands back the bytes behind it.
+    fn feed_line<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], Misframed> {
+        let mut behind = rest;
+        // `skip_until` is the one search for a byte in std that is as fast as memchr; on a slice it cannot fail.
+        let used = behind.skip_until(b'\n').map_err(|_| Misframed::LineEnd)?;
+        let piece = rest.get(..used).ok_or(Misframed::LineEnd)?;
+        self.section = self.section.saturating_add(piece.len());
+        let (most, refusal) = match self.state {
+            State::ChunkSize | State::ChunkEnd => (limits::CHUNK_LINE_MAX, Misframed::Chunk),
+            State::Trailer => (limits::TRAILERS_MAX, Misframed::TooLarge),
+            _ => (limits::HEAD_MAX, Misframed::TooLarge),
+        };
+        if self.section > most {
+            return Err(refusal);
+        }
+        if piece.last() != Some(&b'\n') {
+            self.partial.extend_from_slice(piece);
+            return Ok(behind);
+        }
+        let line = if self.partial.is_empty() {
+            Cow::Borrowed(piece)
+        } else {
+            self.partial.extend_from_slice(piece);
+            Cow::Owned(std::mem::take(&mut self.partial))
+        };
+        let line = line.strip_suffix(b"\r\n").ok_or(Misframed::LineEnd)?;
+        self.line(line)?;
+        Ok(behind)
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Misframed> {
+        match self.state {
+            State::RequestLine => self.request_line(line),
+            State::Field if line.is_empty() => self.head_end(),
+            State::Field => self.field(line),
+            State::ChunkSize => {
+                let size = chunk_size(line)?;
+                self.section = 0;
+                self.state = if size == 0 { State::Trailer } else { State::ChunkData(size) };
+                Ok(())
+            }
+            State::ChunkEnd => {
+                if !line.is_empty() {
+                    return Err(Misframed::Chunk);
+                }
+                self.section = 0;
+                self.state = State::ChunkSize;
+                Ok(())
+            }
+            State::Trailer => {
+                if line.is_empty() {
+                    self.begin();
+                }
+                Ok(())
+            }
+            State::Sized(_) | State::ChunkData(_) => Ok(()),
+        }
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> Result<(), Misframed> {
+        // RFC 9112 section 2.2: a server should ignore an empty line before the request line. It counts as part of the
+        // head, so that the head's bound and deadline hold.
+        if line.is_empty() {
+            return Ok(());
+        }
+        self.old = if line.ends_with(b" HTTP/1.1") {
+            false
+        } else if line.ends_with(b" HTTP/1.0") {
+            true
+        } else {
+            return Err(Misframed::RequestLine);
+        };
+        if line.first().is_none_or(u8::is_ascii_whitespace) {
+            return Err(Misframed::RequestLine);
+        }
+        self.state = State::Field;
+        Ok(())
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Misframed> {
+        self.fields = self.fields.saturating_add(1);
+        if self.fields > limits::HEADER_FIELDS_MAX {
+            return Err(Misframed::TooLarge);
+        }
+        // A space before the colon is refused by the library, so that an exact name followed by a colon is enough here.
+        match line.first() {
+            Some(b' ' | b'\t') => Err(Misframed::Folded),
+            Some(b'c' | b'C') => match value_of(line, b"content-length") {
+                Some(value) if self.length.is_none() => {
+                    self.length = Some(content_length(value)?);
+                    Ok(())
+                }
+                Some(_) => Err(Misframed::ContentLength),
+                None => Ok(()),
+            },
+            Some(b't' | b'T') => match value_of(line, b"transfer-encoding") {
+                Some(value) if !self.chunked && !self.old && value.eq_ignore_ascii_case(b"chunked") => {
+                    self.chunked = true;
+                    Ok(())
+                }
+                Some(_) => Err(Misframed::TransferEncoding),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn head_end(&mut self) -> Result<(), Misframed> {
+        match (self.length, self.chunked) {
+            (Some(_), true) => return Err(Misframed::Both),
+            (None, true) => {
+                self.section = 0;
+                self.state = State::ChunkSize;
+            }
+            (None | Some(0), false) => self.begin(),
+            (Some(length), false) => self.state = State::Sized(length),
+        }
+        Ok(())
+    }
+
+    /// The next message begins.
+    fn begin(&mut self) {
+        let partial = std::mem::take(&mut self.partial);
+        *self = Self { partial, ..Self::new() };
+    }
+}
+
+/// Skips at most `left` bytes: how many are still to come, and what lies behind.
+fn skip(rest: &[u8], left: u64) -> (u64, &[u8]) {
+    let here = u64::try_from(rest.len()).unwrap_or(u64::MAX).min(left);
+    let behind = usize::try_from(here).ok().and_then(|here| rest.get(here..)).unwrap_or_default();
+    (left.saturating_sub(here), behind)
+}
+
+/// The value of a header line if it has this name, without the white space around it.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, value) = line.split_at_checked(name.len())?;
+    let value = value.strip_prefix(b":")?;
+    if !found.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    let is_content = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    match (value.iter().position(is_content), value.iter().rposition(is_content)) {
+        (Some(from), Some(to)) => value.get(from..=to),
+        _ => Some(b""),
+    }
+}
+
+fn content_length(value: &[u8]) -> Result<u64, Misframed> {
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Misframed::ContentLength);
+    }
+    let text = std::str::from_utf8(value).map_err(|_| Misframed::ContentLength)?;
+    text.parse().map_err(|_| Misframed::ContentLength)
+}
+
+fn chunk_size(line: &[u8]) -> Result<u64, Misframed> {
+    let digits = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
+    let (size, extension) = line.split_at_checked(digits).ok_or(Misframed::Chunk)?;
+    if size.is_empty()
+        || size.len() > 16
+        || !matches!(extension.first(), None | Some(b';'))
+        || extension.contains(&b'\r')
+    {
+        return Err(Misframed::Chunk);
+    }
+    let text = std::str::from_utf8(size).map_err(|_| Misframed::Chunk)?;
+    u64::from_str_radix(text, 16).map_err(|_| Misframed::Chunk)
+}

@@ -1,0 +1,280 @@
+//! Which header fields pass the gate, in each direction. This is the one table of it.
+//!
+//! | request field | fate |
+//! |---|---|
+//! | what `Connection` names, `Connection` and the other hop-by-hop fields | removed, before anything is put in (RFC 9110 section 7.6.1) |
+//! | `Content-Length`, `Transfer-Encoding`, `Expect`, `Host` | made anew for the upstream |
+//! | `TE`, `Trailer` | removed: trailers pass in neither direction |
+//! | `Upgrade`, `HTTP2-Settings` | removed: nothing is upgraded (RFC 9110 section 7.8 lets a server ignore it) |
+//! | `Authorization`, `Proxy-Authorization`, `DPoP` | removed: they are meant for the gate |
+//! | `Cookie` | passes without the gate's own cookies |
+//! | `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Session-Id` | removed; the gate's own are put in |
+//! | `X-Original-URL`, `X-Rewrite-URL` | removed: some frameworks route by them instead of the target |
+//! | any name with an underscore, except `Mcp-Param-*` | removed: many servers read `_` and `-` as the same |
+//! | everything else | passes, value untouched |
+//!
+//! | response field | fate |
+//! |---|---|
+//! | hop-by-hop fields and what `Connection` names | removed |
+//! | `WWW-Authenticate` | removed: only the gate's challenge may reach a client |
+//! | `Access-Control-*` | removed: the gate answers for its own origin |
+//! | `Set-Cookie` | passes, unless it would set one of the gate's cookies |
+//! | `X-Accel-*`, `X-Sendfile` | removed: a proxy in front would obey them; `X-Accel-Buffering: no` is put on event streams |
+//! | `Alt-Svc`, `Clear-Site-Data` | removed: one leads around the gate, the other ends logins |
+//! | everything else | passes, value untouched |
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE};
+use portcullis_domain::limits;
+
+/// Who is asking, as the upstream is told. Made once per session.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// `X-Forwarded-User`.
+    pub user: Option<HeaderValue>,
+    /// `X-Forwarded-Email`.
+    pub email: Option<HeaderValue>,
+    /// `X-Forwarded-Groups`, separated by commas.
+    pub groups: Option<HeaderValue>,
+    /// `X-Forwarded-Preferred-Username`.
+    pub preferred_username: Option<HeaderValue>,
+    /// `X-Session-Id`.
+    pub session: Option<HeaderValue>,
+    /// `Authorization`, where the configuration gives the upstream a bearer. It must be marked as sensitive.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl Identity {
+    /// A text as a header value: percent-encoded where a comma, a percent sign, a control or anything beyond ASCII would
+    /// change its meaning. Nothing, if it is empty or longer than an identity header may be.
+    pub fn value(text: &str) -> Option<HeaderValue> {
+        Self::list([text])
+    }
+
+    /// Several texts as one value, with commas between. All or nothing: half a list of groups would be a false one.
+    pub fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<HeaderValue> {
+        let mut value = String::new();
+        for text in texts {
+            if !value.is_empty() {
+                value.push(',');
+            }
+            encode(text, &mut value);
+            if value.len() > limits::IDENTITY_HEADER_MAX {
+                return None;
+            }
+        }
+        if value.is_empty() { None } else { HeaderValue::try_from(value).ok() }
+    }
+}
+
+fn encode(text: &str, value: &mut String) {
+    // White space at the ends would not survive a header; encoding each that stands there keeps the text whole.
+    let inner = text.trim_matches(' ');
+    let lead = text.len().saturating_sub(text.trim_start_matches(' ').len());
+    let inner_end = lead.saturating_add(inner.len());
+    for (at, byte) in text.bytes().enumerate() {
+        let edge = byte == b' ' && (at < lead || at >= inner_end);
+        match byte {
+            b',' | b'%' => percent(byte, value),
+            b' '..=b'~' if !edge => value.push(char::from(byte)),
+            _ => percent(byte, value),
+        }
+    }
+}
+
+fn percent(byte: u8, value: &mut String) {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    value.push('%');
+    for half in [byte >> 4, byte & 0x0f] {
+        value.extend(DIGITS.get(usize::from(half)));
+    }
+}
+
+/// What the gate itself says to the upstream about a request.
+#[derive(Debug)]
+pub struct Injected<'a> {
+    /// The upstream's own name.
+    pub host: &'a HeaderValue,
+    /// `X-Forwarded-For`: the one address that counts as the client's.
+    pub client: HeaderValue,
+    /// `X-Forwarded-Proto`.
+    pub proto: &'a HeaderValue,
+    /// `X-Forwarded-Host`.
+    pub public_host: &'a HeaderValue,
+    /// Who is asking.
+    pub identity: &'a Identity,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
+const X_FORWARDED_EMAIL: HeaderName = HeaderName::from_static("x-forwarded-email");
+const X_FORWARDED_GROUPS: HeaderName = HeaderName::from_static("x-forwarded-groups");
+const X_FORWARDED_PREFERRED_USERNAME: HeaderName = HeaderName::from_static("x-forwarded-preferred-username");
+const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Makes a client's fields the upstream's: everything that may not pass goes first, then the gate's own come in.
+pub fn onward(headers: &mut HeaderMap, injected: &Injected<'_>) {
+    sweep(headers, passes_request);
+    if headers.contains_key(COOKIE) {
+        sweep_cookies(headers);
+    }
+    headers.insert(HOST, injected.host.clone());
+    headers.insert(X_FORWARDED_FOR, injected.client.clone());
+    headers.insert(X_FORWARDED_PROTO, injected.proto.clone());
+    headers.insert(X_FORWARDED_HOST, injected.public_host.clone());
+    let Identity { user, email, groups, preferred_username, session, authorization } = injected.identity;
+    for (name, value) in [
+        (X_FORWARDED_USER, user),
+        (X_FORWARDED_EMAIL, email),
+        (X_FORWARDED_GROUPS, groups),
+        (X_FORWARDED_PREFERRED_USERNAME, preferred_username),
+        (X_SESSION_ID, session),
+        (AUTHORIZATION, authorization),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+/// Makes an upstream's fields the client's.
+pub fn back(headers: &mut HeaderMap) {
+    sweep(headers, passes_response);
+    if headers.contains_key(SET_COOKIE) {
+        sweep_set_cookies(headers);
+    }
+    if headers.get(CONTENT_TYPE).is_some_and(names_event_stream) {
+        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    }
+}
+
+/// Whether a `Content-Type` is that of an event stream.
+pub(super) fn names_event_stream(content_type: &HeaderValue) -> bool {
+    let media = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    media.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+fn passes_request(name: &str) -> bool {
+    if is_hop_by_hop(name) || name.starts_with("x-forwarded-") {
+        return false;
+    }
+    if matches!(
+        name,
+        "host"
+            | "content-length"
+            | "expect"
+            | "http2-settings"
+            | "authorization"
+            | "dpop"
+            | "forwarded"
+            | "x-real-ip"
+            | "x-session-id"
+            | "x-original-url"
+            | "x-rewrite-url"
+    ) {
+        return false;
+    }
+    !name.as_bytes().contains(&b'_') || name.starts_with("mcp-param-")
+}
+
+fn passes_response(name: &str) -> bool {
+    !(is_hop_by_hop(name)
+        || name.starts_with("access-control-")
+        || name.starts_with("x-accel-")
+        || matches!(name, "www-authenticate" | "alt-svc" | "clear-site-data" | "x-sendfile"))
+}
+
+/// Removes what `Connection` names and then what does not pass, in place: rebuilding the map would cost more.
+fn sweep(headers: &mut HeaderMap, passes: fn(&str) -> bool) {
+    for name in nominated(headers) {
+        headers.remove(name);
+    }
+    loop {
+        let mut doomed: [Option<HeaderName>; 16] = Default::default();
+        let found = headers.keys().filter(|name| !passes(name.as_str()));
+        for (slot, name) in doomed.iter_mut().zip(found) {
+            *slot = Some(name.clone());
+        }
+        let is_all = doomed.last().is_none_or(Option::is_none);
+        for name in doomed.into_iter().flatten() {
+            headers.remove(name);
+        }
+        if is_all {
+            return;
+        }
+    }
+}
+
+/// The names in `Connection` that are not removed anyway.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .collect()
+}
+
+/// Whether this is the name of a cookie of the gate: its own are `__Host-pc-*`, and `pc-*` on plain loopback.
+fn is_own_cookie(pair: &[u8]) -> bool {
+    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    [&b"__host-pc-"[..], b"pc-"]
+        .iter()
+        .any(|own| name.get(..own.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(own)))
+}
+
+fn sweep_cookies(headers: &mut HeaderMap) {
+    let is_clean = |value: &HeaderValue| !value.as_bytes().split(|byte| *byte == b';').any(is_own_cookie);
+    if headers.get_all(COOKIE).iter().all(is_clean) {
+        return;
+    }
+    let mut kept = Vec::new();
+    for value in headers.get_all(COOKIE) {
+        for pair in value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
+            if pair.is_empty() || is_own_cookie(pair) {
+                continue;
+            }
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(pair);
+        }
+    }
+    headers.remove(COOKIE);
+    // Parts of valid values joined by valid bytes are a valid value; if ever not, the cookies are lost, not leaked.
+    if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept)) {
+        headers.insert(COOKIE, value);
+    }
+}
+
+fn sweep_set_cookies(headers: &mut HeaderMap) {
+    if !headers.get_all(SET_COOKIE).iter().any(|value| is_own_cookie(value.as_bytes())) {
+        return;
+    }
+    let kept: Vec<HeaderValue> =
+        headers.get_all(SET_COOKIE).iter().filter(|value| !is_own_cookie(value.as_bytes())).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for value in kept {
+        headers.append(SET_COOKIE, value);
+    }
+}

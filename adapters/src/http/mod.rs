@@ -1,0 +1,25 @@
+//! HTTP/1.1 as the gateway speaks it: listener, connections, and the way to the protected server and back.
+//!
+//! `runtime` starts one thread per core, `connection` runs one client on it under the eye of `ticker`, a `Handler`
+//! answers, and `forward` is what it calls for a request that may pass.
+
+mod body;
+mod connection;
+mod forward;
+pub mod framing;
+pub mod headers;
+mod io;
+pub mod peer;
+mod pool;
+mod runtime;
+mod ticker;
+mod upstream;
+mod vitals;
+
+pub use body::{AnswerBody, BodyFault, BrokenOff, PassingBody, RequestBody};
+pub use connection::{Handler, Handshake, Peer, Plain, Sever};
+pub use forward::{Onward, forward};
+pub use headers::Identity;
+pub use pool::Pool;
+pub use runtime::{Bound, Counts, Serving, Settings, serve};
+pub use upstream::{BadTarget, BadUpstream, Upstream};

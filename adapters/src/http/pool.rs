@@ -1,0 +1,236 @@
+//! Connections of one core to one upstream, the last one used taken first.
+//!
+//! A connection is leased for one request and comes back when the response body is at its end; a lease that is dropped
+//! before ends the connection. How many are open is counted over all cores.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use portcullis_domain::limits;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use super::body::RequestBody;
+use super::upstream::{Place, Upstream};
+
+/// One core's connections to an upstream. Clones share them; a pool must stay on the core that made it.
+#[derive(Debug, Clone)]
+pub struct Pool(Arc<Shelf>);
+
+#[derive(Debug)]
+struct Shelf {
+    upstream: Arc<Upstream>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreachable {
+    /// The upstream cannot be found or refuses.
+    Down,
+    /// It has not answered in time.
+    Late,
+    /// Too many connections are open, and none became free in time.
+    Busy,
+}
+
+impl Pool {
+    /// An empty pool. Must be called inside the runtime of its core.
+    pub fn new(upstream: Arc<Upstream>) -> Self {
+        let pool = Self(Arc::new(Shelf { upstream, idle: Mutex::new(Vec::new()) }));
+        let shelf = Arc::downgrade(&pool.0);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(shelf) = shelf.upgrade() else { return };
+                shelf.sweep(Instant::now());
+            }
+        });
+        pool
+    }
+
+    /// The upstream.
+    pub fn upstream(&self) -> &Upstream {
+        &self.0.upstream
+    }
+
+    /// An idle connection, if there is one.
+    pub(super) fn take(&self) -> Option<Lease> {
+        let link = self.0.take(Instant::now())?;
+        Some(self.lease(link))
+    }
+
+    /// A new connection.
+    pub(super) async fn connect(&self) -> Result<Lease, Unreachable> {
+        let upstream = &self.0.upstream;
+        let begin = Instant::now();
+        let place = loop {
+            if let Some(place) = Open::take(upstream) {
+                break place;
+            }
+            if begin.elapsed() >= upstream.connect_deadline {
+                return Err(Unreachable::Busy);
+            }
+            // Whoever gives a connection back while somebody waits closes it instead, so that a place becomes free for
+            // whichever core asks first.
+            let _waiting = Waiting::new(upstream);
+            tokio::time::sleep(BUSY_PAUSE).await;
+        };
+        let left = upstream.connect_deadline.saturating_sub(begin.elapsed());
+        match tokio::time::timeout(left, self.dial(place)).await {
+            Err(_) => Err(Unreachable::Late),
+            Ok(Err(_)) => Err(Unreachable::Down),
+            Ok(Ok(link)) => Ok(self.lease(link)),
+        }
+    }
+
+    fn lease(&self, link: Link) -> Lease {
+        Lease { link, shelf: self.0.clone(), life: limits::UPSTREAM_IDLE_LIFE }
+    }
+
+    async fn dial(&self, place: Open) -> io::Result<Link> {
+        let upstream = &self.0.upstream;
+        let stream = match &upstream.place {
+            Place::Address(address) => TcpStream::connect(SocketAddr::new(*address, upstream.port)).await?,
+            Place::Name(name) => TcpStream::connect((name.as_str(), upstream.port)).await?,
+        };
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::Builder::new()
+            .writev(false)
+            .max_headers(limits::HEADER_FIELDS_MAX)
+            .max_header_size(limits::UPSTREAM_HEAD_MAX)
+            .max_buf_size(limits::UPSTREAM_HEAD_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        let task = tokio::spawn(async move {
+            let _place = place;
+            // Whatever went wrong is told to the request that was on the connection.
+            let _ = connection.await;
+        });
+        Ok(Link { sender, task: task.abort_handle() })
+    }
+}
+
+impl Shelf {
+    fn take(&self, now: Instant) -> Option<Link> {
+        let mut idle = self.lock();
+        let mut end = idle.len();
+        while let Some(last) = end.checked_sub(1) {
+            end = last;
+            let entry = idle.get(last)?;
+            if entry.until <= now || entry.link.sender.is_closed() {
+                idle.remove(last);
+            } else if entry.link.sender.is_ready() {
+                return Some(idle.remove(last).link);
+            }
+        }
+        None
+    }
+
+    fn put(&self, link: Link, life: Duration) {
+        if life.is_zero() || link.sender.is_closed() || self.upstream.waiting.load(Relaxed) > 0 {
+            return;
+        }
+        if let Some(until) = Instant::now().checked_add(life) {
+            self.lock().push(Idle { link, until });
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        let is_short = self.upstream.waiting.load(Relaxed) > 0;
+        self.lock().retain(|entry| !is_short && entry.until > now && !entry.link.sender.is_closed());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    until: Instant,
+}
+
+/// A connection and the task that runs it; dropping the one ends the other.
+#[derive(Debug)]
+struct Link {
+    sender: SendRequest<RequestBody>,
+    task: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A connection in use by one request.
+#[derive(Debug)]
+pub(super) struct Lease {
+    link: Link,
+    shelf: Arc<Shelf>,
+    life: Duration,
+}
+
+impl Lease {
+    pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
+        &mut self.link.sender
+    }
+
+    /// How long the upstream says that it keeps an idle connection, which is believed but for a second of margin.
+    pub(super) fn keep_for(&mut self, seconds: u64) {
+        self.life = Duration::from_secs(seconds.saturating_sub(1)).min(limits::UPSTREAM_IDLE_LIFE_MAX);
+    }
+
+    /// The request and its response are both at their end.
+    pub(super) fn give_back(self) {
+        let Self { link, shelf, life } = self;
+        shelf.put(link, life);
+    }
+}
+
+/// One of the upstream's connections that may be open.
+struct Open(Arc<Upstream>);
+
+impl Open {
+    fn take(upstream: &Arc<Upstream>) -> Option<Self> {
+        if upstream.open.fetch_add(1, Relaxed) >= upstream.connections_max {
+            upstream.open.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(Self(upstream.clone()))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+struct Waiting<'a>(&'a Upstream);
+
+impl<'a> Waiting<'a> {
+    fn new(upstream: &'a Upstream) -> Self {
+        upstream.waiting.fetch_add(1, Relaxed);
+        Self(upstream)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// How often idle connections are looked over.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long a request waits before it asks again for a place.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);

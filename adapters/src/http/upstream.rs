@@ -1,0 +1,203 @@
+//! An upstream: where it is, and which of its paths a request becomes.
+//!
+//! A target is passed on as it came or refused; it is never decoded and encoded again, so that nobody behind the gate
+//! can read it differently from what was judged.
+
+use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::HeaderValue;
+use portcullis_domain::limits;
+
+/// A protected server that speaks HTTP/1.1.
+#[derive(Debug)]
+pub struct Upstream {
+    pub(super) place: Place,
+    pub(super) port: u16,
+    pub(super) connect_deadline: Duration,
+    pub(super) connections_max: usize,
+    /// Connections open on all cores.
+    pub(super) open: AtomicUsize,
+    /// Requests on all cores that wait because too many connections are open.
+    pub(super) waiting: AtomicUsize,
+    host: HeaderValue,
+    base: String,
+    exact: Uri,
+    mount: Option<String>,
+}
+
+/// Where the upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Address(IpAddr),
+    Name(String),
+}
+
+/// An upstream's address that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadUpstream {
+    /// It is no `http://host:port/path`.
+    Url,
+    /// The scheme is not http.
+    Scheme,
+    /// It names a user, a query or a fragment.
+    Extra,
+}
+
+/// A request target that is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadTarget {
+    /// It does not lie under the resource's path.
+    Outside,
+    /// A segment is empty, or means this or the parent directory, however it is written.
+    Segment,
+    /// A backslash, a control, a byte beyond ASCII, or an encoded slash, backslash or NUL.
+    Character,
+}
+
+impl Upstream {
+    /// Reads `http://host:port/path`. With `mount`, the resource is everything under that path of the gateway, and what
+    /// follows `mount` in a request is put behind the upstream's path; without it, every request goes to that one path.
+    pub fn parse(url: &str, mount: Option<&str>) -> Result<Self, BadUpstream> {
+        if url.contains(['#', '?', '@']) {
+            return Err(BadUpstream::Extra);
+        }
+        let uri: Uri = url.parse().map_err(|_| BadUpstream::Url)?;
+        if uri.scheme_str() != Some("http") {
+            return Err(BadUpstream::Scheme);
+        }
+        let authority = uri.authority().ok_or(BadUpstream::Url)?;
+        let name = authority.host();
+        if name.is_empty() || authority.as_str().ends_with(':') {
+            return Err(BadUpstream::Url);
+        }
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let place = match bare.parse::<IpAddr>() {
+            Ok(address) => Place::Address(address),
+            Err(_) => Place::Name(name.to_owned()),
+        };
+        let port = match authority.port() {
+            Some(_) => authority.port_u16().ok_or(BadUpstream::Url)?,
+            None => 80,
+        };
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| BadUpstream::Url)?;
+        let exact: Uri = uri.path().parse().map_err(|_| BadUpstream::Url)?;
+        Ok(Self {
+            place,
+            port,
+            connect_deadline: limits::UPSTREAM_CONNECT_DEADLINE,
+            connections_max: limits::UPSTREAM_CONNECTIONS_MAX,
+            open: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            host,
+            base: uri.path().trim_end_matches('/').to_owned(),
+            exact,
+            mount: mount.map(|mount| mount.trim_end_matches('/').to_owned()),
+        })
+    }
+
+    /// The same with another bound on its connections, over all cores.
+    pub fn with_connections_max(self, connections_max: usize) -> Self {
+        Self { connections_max, ..self }
+    }
+
+    /// The same with another deadline for a connection.
+    pub fn with_connect_deadline(self, connect_deadline: Duration) -> Self {
+        Self { connect_deadline, ..self }
+    }
+
+    /// `Host` as the upstream knows itself.
+    pub fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// What a request target becomes at the upstream.
+    pub fn target(&self, asked: &Uri) -> Result<Uri, BadTarget> {
+        let query = asked.query();
+        if query.is_some_and(|query| !query.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(BadTarget::Character);
+        }
+        let Some(mount) = &self.mount else {
+            return match query {
+                None => Ok(self.exact.clone()),
+                Some(query) => assemble(&[self.exact.path(), "?", query]),
+            };
+        };
+        let suffix = asked.path().strip_prefix(mount.as_str()).ok_or(BadTarget::Outside)?;
+        if !suffix.is_empty() && !suffix.starts_with('/') {
+            return Err(BadTarget::Outside);
+        }
+        judge(suffix)?;
+        let path = match suffix {
+            "" => self.exact.path(),
+            _ => self.base.as_str(),
+        };
+        match query {
+            None => assemble(&[path, suffix]),
+            Some(query) => assemble(&[path, suffix, "?", query]),
+        }
+    }
+}
+
+fn assemble(parts: &[&str]) -> Result<Uri, BadTarget> {
+    Uri::try_from(parts.concat()).map_err(|_| BadTarget::Character)
+}
+
+/// Refuses a path that a server might resolve to somewhere else than where it seems to lie.
+fn judge(suffix: &str) -> Result<(), BadTarget> {
+    if !suffix.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        return Err(BadTarget::Character);
+    }
+    let Some(segments) = suffix.strip_prefix('/') else { return Ok(()) };
+    let mut segments = segments.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if segment.is_empty() && segments.peek().is_some() {
+            return Err(BadTarget::Segment);
+        }
+        judge_segment(segment)?;
+    }
+    Ok(())
+}
+
+/// Reads a segment as it is, decoded once and decoded twice, because some servers do, and without parameters behind a
+/// semicolon, because some servers drop them.
+fn judge_segment(segment: &str) -> Result<(), BadTarget> {
+    let mut bytes = segment.as_bytes().to_vec();
+    for round in 0..3_u8 {
+        if round > 0 {
+            bytes = decode(&bytes);
+            if bytes.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) {
+                return Err(BadTarget::Character);
+            }
+        }
+        let name = bytes.split(|byte| *byte == b';').next().unwrap_or_default();
+        if matches!(name, b"." | b"..") {
+            return Err(BadTarget::Segment);
+        }
+    }
+    Ok(())
+}
+
+fn decode(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, behind)) = rest.split_first() {
+        if *first == b'%'
+            && let [high, low, behind @ ..] = behind
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            decoded.push((high << 4) | low);
+            rest = behind;
+        } else {
+            decoded.push(*first);
+            rest = behind;
+        }
+    }
+    decoded
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}

@@ -1,0 +1,246 @@
+//! What the ticker of a core knows of one connection: which part it is in, and whether it moves.
+//!
+//! Nothing here reads a clock. The hot path leaves flags and counters, plain stores without a locked instruction; the
+//! ticker compares them with what it saw a tick before. All of it happens on the core's one thread; the atomics are
+//! there because tasks must be `Send`.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+
+use super::framing::{Misframed, Place};
+
+/// The flags and counters of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Vitals {
+    /// Counts requests; whoever holds a number that has passed no longer speaks for the connection.
+    turn: AtomicU32,
+    /// A request is with its handler, or its response body is not at its end.
+    serving: AtomicBool,
+    /// A byte of an answer has left since the head began.
+    answered: AtomicBool,
+    /// The last write was refused by a full socket.
+    writing: AtomicBool,
+    /// Counts reads and writes that moved something.
+    moves: AtomicU32,
+    place: AtomicU8,
+    /// The handler waits for bytes of the request body.
+    awaiting_body: AtomicBool,
+    body_bytes: AtomicU32,
+    body_ended: AtomicBool,
+    /// The response is an event stream, which may be silent for as long as it likes.
+    event_stream: AtomicBool,
+    severed: AtomicBool,
+    farewell: AtomicU8,
+    overdue: AtomicBool,
+    /// Who waits for the upstream's response head.
+    waiting: Mutex<Option<Waker>>,
+}
+
+/// What a connection is told before it is closed without an answer of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// 400: the request has no single reading.
+    BadRequest,
+    /// 408: the request did not arrive in time.
+    Timeout,
+    /// 431: the head is larger than is read.
+    HeadTooLarge,
+}
+
+impl Vitals {
+    /// A request goes to its handler; the number stands for it from here on.
+    pub(super) fn begin(&self) -> u32 {
+        let turn = self.turn.load(Relaxed).wrapping_add(1);
+        self.turn.store(turn, Relaxed);
+        self.answered.store(false, Relaxed);
+        self.awaiting_body.store(false, Relaxed);
+        self.body_ended.store(false, Relaxed);
+        self.event_stream.store(false, Relaxed);
+        self.overdue.store(false, Relaxed);
+        self.serving.store(true, Relaxed);
+        turn
+    }
+
+    /// The response body is at its end, or was given up.
+    pub(super) fn rest(&self, turn: u32) {
+        if self.is_turn(turn) {
+            self.serving.store(false, Relaxed);
+            self.awaiting_body.store(false, Relaxed);
+            self.event_stream.store(false, Relaxed);
+        }
+    }
+
+    /// Bytes came in; `place` is where they ended.
+    pub(super) fn read(&self, place: Place) {
+        self.moved();
+        if place == Place::Head && !self.serving() && self.place() == Place::Between && !self.writing() {
+            self.answered.store(false, Relaxed);
+        }
+        self.place.store(code(place), Relaxed);
+    }
+
+    /// Bytes went out.
+    pub(super) fn wrote(&self) {
+        self.moved();
+        self.writing.store(false, Relaxed);
+        self.answered.store(true, Relaxed);
+    }
+
+    /// The socket takes nothing at the moment, or takes again.
+    pub(super) fn set_writing(&self, writing: bool) {
+        self.writing.store(writing, Relaxed);
+    }
+
+    /// The handler asked for body bytes and got none yet.
+    pub(super) fn await_body(&self, turn: u32) {
+        if self.is_turn(turn) {
+            self.awaiting_body.store(true, Relaxed);
+        }
+    }
+
+    /// Body bytes reached the handler.
+    pub(super) fn body_came(&self, turn: u32, bytes: usize) {
+        if self.is_turn(turn) {
+            self.awaiting_body.store(false, Relaxed);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.body_bytes.store(self.body_bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
+        }
+    }
+
+    /// The request body was read to its end.
+    pub(super) fn body_ended(&self, turn: u32) {
+        if self.is_turn(turn) {
+            self.awaiting_body.store(false, Relaxed);
+            self.body_ended.store(true, Relaxed);
+        }
+    }
+
+    /// Whether the request body of this request was read to its end.
+    pub(super) fn has_body_ended(&self, turn: u32) -> bool {
+        self.is_turn(turn) && self.body_ended.load(Relaxed)
+    }
+
+    /// The response is an event stream.
+    pub(super) fn set_event_stream(&self) {
+        self.event_stream.store(true, Relaxed);
+    }
+
+    /// The connection is to be closed at the next tick, whatever it does.
+    pub(super) fn sever(&self) {
+        self.severed.store(true, Relaxed);
+    }
+
+    /// Decides the last word; the first decision stays.
+    pub(super) fn bid(&self, farewell: Farewell) {
+        if self.farewell.load(Relaxed) == 0 {
+            let code = match farewell {
+                Farewell::BadRequest => 1,
+                Farewell::Timeout => 2,
+                Farewell::HeadTooLarge => 3,
+            };
+            self.farewell.store(code, Relaxed);
+        }
+    }
+
+    /// Decides the last word on a message that was refused.
+    pub(super) fn refuse(&self, fault: Misframed) {
+        self.bid(if fault == Misframed::TooLarge { Farewell::HeadTooLarge } else { Farewell::BadRequest });
+    }
+
+    /// The last word, if one is due and nothing of another answer has left that it would run into. Taken only once.
+    pub(super) fn take_farewell(&self) -> Option<Farewell> {
+        let farewell = match self.farewell.swap(0, Relaxed) {
+            1 => Farewell::BadRequest,
+            2 => Farewell::Timeout,
+            3 => Farewell::HeadTooLarge,
+            _ => return None,
+        };
+        (!self.writing() && !self.answered.load(Relaxed)).then_some(farewell)
+    }
+
+    /// Remembers who waits for the upstream's response head. True once it has waited too long.
+    pub(super) fn wait_for_head(&self, waker: &Waker) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*waiting {
+            Some(known) if known.will_wake(waker) => {}
+            _ => *waiting = Some(waker.clone()),
+        }
+        self.overdue.load(Relaxed)
+    }
+
+    /// The head came, or nobody waits any more.
+    pub(super) fn head_came(&self) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Wakes whoever waits for the upstream's response head, with the news that it is late. False if nobody waits.
+    pub(super) fn call_overdue(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match waiting {
+            Some(waker) => {
+                self.overdue.store(true, Relaxed);
+                waker.wake();
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        match self.place.load(Relaxed) {
+            0 => Place::Between,
+            1 => Place::Head,
+            _ => Place::Body,
+        }
+    }
+
+    pub(super) fn turn(&self) -> u32 {
+        self.turn.load(Relaxed)
+    }
+
+    pub(super) fn serving(&self) -> bool {
+        self.serving.load(Relaxed)
+    }
+
+    pub(super) fn writing(&self) -> bool {
+        self.writing.load(Relaxed)
+    }
+
+    pub(super) fn moves(&self) -> u32 {
+        self.moves.load(Relaxed)
+    }
+
+    pub(super) fn awaiting_body(&self) -> bool {
+        self.awaiting_body.load(Relaxed)
+    }
+
+    pub(super) fn body_bytes(&self) -> u32 {
+        self.body_bytes.load(Relaxed)
+    }
+
+    pub(super) fn event_stream(&self) -> bool {
+        self.event_stream.load(Relaxed)
+    }
+
+    pub(super) fn severed(&self) -> bool {
+        self.severed.load(Relaxed)
+    }
+
+    /// The upstream moved something that the client's socket does not show yet.
+    pub(super) fn moved(&self) {
+        self.moves.store(self.moves.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    fn is_turn(&self, turn: u32) -> bool {
+        self.turn.load(Relaxed) == turn
+    }
+}
+
+fn code(place: Place) -> u8 {
+    match place {
+        Place::Between => 0,
+        Place::Head => 1,
+        Place::Body => 2,
+    }
+}
