@@ -27,11 +27,18 @@ impl<'a> Target<'a> {
     }
 
     /// A redirect that the caller has judged: exactly one of the client's, with a scheme that is allowed.
+    ///
+    /// Should one slip through that runs in the page instead of leaving it, the link leads nowhere.
     #[must_use]
-    pub const fn judged_redirect(uri: &'a str) -> Self {
-        Self(uri)
+    pub fn judged_redirect(uri: &'a str) -> Self {
+        let runs_here = |uri: Uri<'_>| ACTING_SCHEMES.iter().any(|scheme| uri.has_scheme(scheme));
+        if Uri::parse(uri).is_ok_and(|uri| !runs_here(uri)) { Self(uri) } else { Self("about:blank") }
     }
 }
+
+/// Schemes whose links run or show something with the rights of the page that they stand in, or of the machine.
+const ACTING_SCHEMES: [&str; 9] =
+    ["about", "blob", "data", "file", "filesystem", "intent", "javascript", "vbscript", "view-source"];
 
 /// A page, or a part of one, that grows from the top down.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,11 +127,10 @@ fn push_escaped(out: &mut String, text: &str) {
 
 /// Whether an attribute of this name is mere text to every browser.
 fn is_inert(name: &str) -> bool {
-    const INERT: [&str; 20] = [
+    const INERT: [&str; 19] = [
         "alt",
         "autocomplete",
         "class",
-        "content",
         "datetime",
         "dir",
         "for",
@@ -188,6 +194,11 @@ mod tests {
         ] {
             assert_eq!(Target::web(uri), Err(NotALink), "{uri:?}");
         }
+        assert_eq!(Target::judged_redirect("com.example.app:/cb?code=x"), Target("com.example.app:/cb?code=x"));
+        for uri in ["javascript:alert(1)", "JavaScript://a/%0aalert(1)", "data:text/html,x", "\tjavascript:x", "/x", ""]
+        {
+            assert_eq!(Target::judged_redirect(uri), Target("about:blank"), "{uri:?}");
+        }
         let mut link = Html::new();
         link.raw("<a").href(Target::web("https://app/?a=1&b=2").unwrap()).raw(">");
         link.raw("<form").action("/oauth/consent").raw(">");
@@ -196,9 +207,19 @@ mod tests {
 
     #[test]
     fn t214_an_attribute_that_acts_is_not_written_as_text() {
-        for name in
-            ["href", "src", "action", "formaction", "style", "srcdoc", "onclick", "http-equiv", "xlink:href", "a b"]
-        {
+        for name in [
+            "href",
+            "src",
+            "action",
+            "formaction",
+            "style",
+            "srcdoc",
+            "onclick",
+            "http-equiv",
+            "content",
+            "xlink:href",
+            "a b",
+        ] {
             assert!(!is_inert(name), "{name}");
         }
         assert!(is_inert("value") && is_inert("aria-label"));
@@ -211,7 +232,7 @@ mod tests {
             .text(stranger)
             .raw(" wants in</title><style>p{color:red}</style>");
         page.raw("</head><body><h1><bdi").attribute("title", stranger).raw(">").text(stranger).raw("</bdi></h1>");
-        page.raw("<p>").text(stranger).raw(" <a").href(Target::judged_redirect(stranger)).raw(">").text(stranger);
+        page.raw("<p>").text(stranger).raw(" <a").href(Target(stranger)).raw(">").text(stranger);
         page.raw("</a></p><form method=\"post\"")
             .action("/oauth/consent")
             .raw("><input type=\"hidden\" name=\"state\"");

@@ -8,6 +8,7 @@ pub mod form;
 pub mod header;
 pub mod html;
 pub mod json;
+mod json_writer;
 pub mod text;
 pub mod uri;
 

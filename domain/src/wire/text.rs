@@ -137,10 +137,11 @@ pub fn displayable(text: &str, max_chars: usize) -> String {
     out
 }
 
-/// Whether `text` reads like the name of a parameter, so that it may be printed where values must not be.
+/// Whether `text` reads like the name of a parameter, so that it may be printed where values must not be. No token of
+/// any length worth the name consists of small letters alone.
 #[must_use]
 pub fn is_plain_name(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    (1..=48).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_'))
 }
 
 /// Combining marks on one letter that are shown: decomposed Vietnamese needs two, a flood of them covers other lines.
