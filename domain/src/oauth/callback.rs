@@ -1,1 +1,136 @@
-//! callback
+//! The end of a login: a person whom the identity provider has vouched for gets a code for the client that they approved.
+//!
+//! One commit in the person's partition: the mark that this login has come back, the identity, the grant. A second run of the
+//! same callback finds the mark and loses, on whichever replica.
+
+use crate::fresh::Fresh;
+use crate::journal::{Event, Happened};
+use crate::key::{CutScope, GrantId, Key, Person, ProviderSession};
+use crate::limits::CODE_LIFE;
+use crate::oauth::cut::{self, Cuts};
+use crate::oauth::exchange::write;
+use crate::oauth::fault::Fault;
+use crate::oauth::flow::Flow;
+use crate::oauth::grant::{Grant, Opening};
+use crate::oauth::identity::{Claims, Identity, Listed};
+use crate::oauth::policy::Policy;
+use crate::oauth::redirect::RedirectHash;
+use crate::oauth::token::Code;
+use crate::operation::{Decision, Fact, Facts, Keys, Operation, Write};
+use crate::record::Record;
+use crate::secret::SecretText;
+use crate::time::Timestamp;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A login that has come back, judged.
+#[derive(Debug)]
+pub struct Callback {
+    /// The operator's decisions.
+    pub policy: Arc<Policy>,
+    /// What the person has approved.
+    pub flow: Flow,
+    /// Who they are, out of a judged ID token.
+    pub claims: Claims,
+    /// The provider's session, if it names one.
+    pub provider_session: Option<ProviderSession>,
+    /// The provider's refresh token, if it gave one.
+    pub upstream_refresh: Option<SecretText>,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
+}
+
+impl Callback {
+    /// The person, as this gateway's store knows them.
+    #[must_use]
+    pub fn person(&self) -> Person {
+        Person::of(&self.policy.base_url, &self.claims.issuer, &self.claims.subject)
+    }
+
+    fn id(&self) -> GrantId {
+        GrantId { person: self.person(), login: self.flow.login() }
+    }
+}
+
+impl Operation for Callback {
+    /// The code.
+    type Reply = SecretText;
+
+    fn reads(&self) -> Keys {
+        let id = self.id();
+        Keys::of([Key::FlowMark(id), Key::Identity(id.person), Key::Grant(id)])
+    }
+
+    fn consults(&self, _own: &Facts) -> Keys {
+        let session = self.provider_session.map(|session| Key::Cut(CutScope::ProviderSession(session)));
+        cut::keys([CutScope::All, CutScope::Client(self.flow.client), CutScope::Person(self.person())]).and(session)
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<SecretText> {
+        Decision::from(self.judge(facts, now, fresh))
+    }
+}
+
+impl Callback {
+    fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<SecretText>, Fault> {
+        let id = self.id();
+        let mark = Key::FlowMark(id);
+        // Whatever stands there, readable or not, says that this login has been here before.
+        if !matches!(facts.of(&mark)?, Fact::Absent) || !matches!(facts.of(&Key::Grant(id))?, Fact::Absent) {
+            return Err(Fault::CallbackRepeated);
+        }
+        if now >= self.flow.expires {
+            return Err(Fault::FlowExpired);
+        }
+        let created = Cuts::consult(facts, now).begin(now)?;
+        let ends = created.plus(self.policy.lifetimes.absolute);
+        let flow = &self.flow;
+
+        let grant = Grant::open(
+            Opening {
+                seed: fresh.secret("grant seed"),
+                client: flow.client,
+                client_name: flow.client_name.clone(),
+                confidential: flow.confidential,
+                scopes: flow.scopes.clone(),
+                resource: flow.resource,
+                thumbprint: None,
+                provider_session: self.provider_session,
+                created,
+                ends,
+                epoch: facts.epoch(),
+            },
+            flow.challenge,
+            RedirectHash::of(&flow.redirect),
+            now.plus(CODE_LIFE),
+        );
+        let code = Code::of(id, &grant);
+        let listed = Listed { login: id.login, client_name: flow.client_name.clone(), created, ends };
+        let identity = self.identity(facts, listed, now)?;
+
+        // As long as the flow could come back, and as long as its code lives after the latest time that it can.
+        let until = flow.expires.plus(CODE_LIFE);
+        let plain = |key: Key, until, record| Write {
+            key,
+            stamp: fresh.stamp(&key),
+            until,
+            record: Arc::new(record),
+            durable: false,
+        };
+        let writes = vec![
+            plain(mark, until, Record::Mark),
+            plain(Key::Identity(id.person), identity.until(), Record::Identity(identity)),
+            write(id, grant, until, fresh, false),
+        ];
+        let event = Event::new(Happened::CodeIssued).of(id).by(flow.client).from(self.address);
+        Ok(Decision::commit(writes, Ok(code)).noting(event))
+    }
+
+    fn identity(&self, facts: &Facts, listed: Listed, now: Timestamp) -> Result<Identity, Fault> {
+        let before = match facts.of(&Key::Identity(self.person()))? {
+            Fact::Found(stored) => stored.record.identity(),
+            Fact::Absent | Fact::Unreadable(_) => None,
+        };
+        Ok(Identity::after_login(before, self.claims.clone(), self.upstream_refresh.clone(), listed, now))
+    }
+}

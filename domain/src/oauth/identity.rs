@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// What the identity provider says of a person, judged and bounded.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Profile {
+pub struct Claims {
     /// `iss`.
     pub issuer: String,
     /// `sub`.
@@ -27,7 +27,7 @@ pub struct Profile {
     pub groups: Vec<String>,
 }
 
-impl Profile {
+impl Claims {
     /// The words by which a page calls the person: name, user name, e-mail address or subject, whatever there is first.
     #[must_use]
     pub fn display(&self) -> &str {
@@ -40,7 +40,7 @@ impl Profile {
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The claims of the latest login.
-    pub profile: Profile,
+    pub claims: Claims,
     /// The provider's refresh token.
     pub upstream_refresh: Option<SecretText>,
     /// The person's sessions, for display only: an entry without its grant means nothing.
@@ -70,7 +70,7 @@ impl Identity {
     #[must_use]
     pub fn after_login(
         before: Option<&Self>,
-        profile: Profile,
+        claims: Claims,
         upstream_refresh: Option<SecretText>,
         session: Listed,
         now: Timestamp,
@@ -81,7 +81,7 @@ impl Identity {
         grants.drain(..surplus.min(grants.len()));
         grants.push(session);
         Self {
-            profile,
+            claims,
             upstream_refresh: upstream_refresh.or_else(|| before.and_then(|it| it.upstream_refresh.clone())),
             grants,
             unknown: before.map_or_else(Vec::new, |it| it.unknown.clone()),
@@ -97,11 +97,11 @@ impl Identity {
     /// About how many bytes it takes beside its own struct.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let profile = &self.profile;
-        let texts = [&profile.email, &profile.name, &profile.preferred_username].into_iter().flatten();
-        let texts = texts.chain([&profile.issuer, &profile.subject]).chain(&profile.groups);
+        let claims = &self.claims;
+        let texts = [&claims.email, &claims.name, &claims.preferred_username].into_iter().flatten();
+        let texts = texts.chain([&claims.issuer, &claims.subject]).chain(&claims.groups);
         let token = self.upstream_refresh.as_ref().map_or(0, |token| token.expose().len());
-        let groups = profile.groups.len().saturating_mul(size_of::<String>());
+        let groups = claims.groups.len().saturating_mul(size_of::<String>());
         let listed = self.grants.iter().map(|listed| size_of::<Listed>().saturating_add(listed.client_name.len()));
         texts.map(String::len).chain(listed).chain([token, groups, self.unknown.len()]).sum()
     }
@@ -109,16 +109,16 @@ impl Identity {
     /// The stored form.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let profile = &self.profile;
+        let claims = &self.claims;
         let mut writer = Writer::new();
         writer
-            .text(1, &profile.issuer)
-            .text(2, &profile.subject)
-            .optional(3, profile.email.as_deref().map(str::as_bytes))
-            .number(4, u64::from(profile.email_verified))
-            .optional(5, profile.name.as_deref().map(str::as_bytes))
-            .optional(6, profile.preferred_username.as_deref().map(str::as_bytes));
-        for group in &profile.groups {
+            .text(1, &claims.issuer)
+            .text(2, &claims.subject)
+            .optional(3, claims.email.as_deref().map(str::as_bytes))
+            .number(4, u64::from(claims.email_verified))
+            .optional(5, claims.name.as_deref().map(str::as_bytes))
+            .optional(6, claims.preferred_username.as_deref().map(str::as_bytes));
+        for group in &claims.groups {
             writer.text(7, group);
         }
         writer.optional(8, self.upstream_refresh.as_ref().map(|token| token.expose().as_bytes()));
@@ -147,7 +147,7 @@ impl Identity {
             return Err(Broken);
         }
         Ok(Self {
-            profile: Profile {
+            claims: Claims {
                 issuer: fields.text(1)?.to_owned(),
                 subject: fields.text(2)?.to_owned(),
                 email: short(3, PROFILE_TEXT_MAX)?,
@@ -187,8 +187,8 @@ impl Listed {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn profile() -> Profile {
-        Profile {
+    pub(crate) fn claims() -> Claims {
+        Claims {
             issuer: "https://idp.example".into(),
             subject: "alice".into(),
             email: Some("alice@example.com".into()),
@@ -213,8 +213,8 @@ pub(crate) mod tests {
     #[test]
     fn a_login_without_a_refresh_token_keeps_the_one_that_is_there() {
         let token = || Some(SecretText::new("upstream".into()));
-        let first = Identity::after_login(None, profile(), token(), session(1, 200), NOW);
-        let second = Identity::after_login(Some(&first), profile(), None, session(2, 300), NOW);
+        let first = Identity::after_login(None, claims(), token(), session(1, 200), NOW);
+        let second = Identity::after_login(Some(&first), claims(), None, session(2, 300), NOW);
         assert!(second.upstream_refresh.as_ref().unwrap().same("upstream"));
         assert_eq!(second.grants.len(), 2);
         assert_eq!(second.until(), Timestamp::from_secs(300));
@@ -222,9 +222,9 @@ pub(crate) mod tests {
 
     #[test]
     fn the_list_forgets_what_has_ended_and_then_the_oldest() {
-        let mut identity = Identity::after_login(None, profile(), None, session(0, 50), NOW);
+        let mut identity = Identity::after_login(None, claims(), None, session(0, 50), NOW);
         for n in 1..=70 {
-            identity = Identity::after_login(Some(&identity), profile(), None, session(n, 200), NOW);
+            identity = Identity::after_login(Some(&identity), claims(), None, session(n, 200), NOW);
         }
         assert_eq!(identity.grants.len(), IDENTITY_GRANTS_MAX);
         assert_eq!(identity.grants.first().unwrap().login, [7; 16]);
@@ -234,10 +234,10 @@ pub(crate) mod tests {
     #[test]
     fn an_identity_survives_its_stored_form_with_the_fields_of_a_newer_version() {
         let mut identity =
-            Identity::after_login(None, profile(), Some(SecretText::new("t".into())), session(1, 200), NOW);
+            Identity::after_login(None, claims(), Some(SecretText::new("t".into())), session(1, 200), NOW);
         identity.unknown = Writer::new().text(40, "newer").finish().to_vec();
         let again = Identity::decode(&identity.encode()).unwrap();
-        assert_eq!(again.profile, identity.profile);
+        assert_eq!(again.claims, identity.claims);
         assert_eq!(again.grants, identity.grants);
         assert!(again.upstream_refresh.unwrap().same("t"));
         assert_eq!(again.unknown, identity.unknown);
@@ -246,7 +246,7 @@ pub(crate) mod tests {
     #[test]
     fn p11_an_identity_does_not_show_its_token() {
         let identity =
-            Identity::after_login(None, profile(), Some(SecretText::new("hush".into())), session(1, 200), NOW);
+            Identity::after_login(None, claims(), Some(SecretText::new("hush".into())), session(1, 200), NOW);
         assert!(!format!("{identity:?}").contains("hush"));
     }
 }
