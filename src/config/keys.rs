@@ -401,7 +401,7 @@ fn spell(duration: Duration) -> String {
 impl<T: Text> Value for T {
     fn schema() -> Json {
         let shape = T::shape();
-        let narrow = shape.get("pattern").or_else(|| shape.get("enum")).is_some();
+        let narrow = ["pattern", "enum", "format"].iter().any(|rule| shape.get(rule).is_some());
         // A string may always be an environment variable instead, so a narrow shape needs the way around it.
         let shape = if narrow { json!({ "anyOf": [shape, { "pattern": VARIABLE_PATTERN }] }) } else { shape };
         with(json!({ "type": "string" }), shape)

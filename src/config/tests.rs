@@ -816,3 +816,33 @@ fn the_schema_is_for_editors() {
         assert!(description.ends_with('.') || description.ends_with(':'), "{key} is described as {description:?}");
     }
 }
+
+#[test]
+fn the_manual_lists_every_key_with_its_default() {
+    let manual = include_str!("../../docs/configuration.md");
+    let rows = manual.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let told: BTreeMap<_, _> = rows
+        .map(|(key, rest)| {
+            let default = rest.split(" | ").next().unwrap_or_default();
+            (key.to_owned(), default.trim_matches('`').to_owned())
+        })
+        .collect();
+    let keys: BTreeMap<_, _> = schema_keys().into_iter().collect();
+    let names = |keys: Vec<&String>| keys.into_iter().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(told.keys().collect()), names(keys.keys().collect()), "left: the manual, right: the schema");
+    for (key, schema) in keys {
+        match schema.get("default") {
+            Some(default) => assert_eq!(told[&key], default.to_string(), "{key}"),
+            None => assert!(
+                ["required", "required, or the file", "–", "one of two", "one of three"].contains(&told[&key].as_str()),
+                "{key} has no default, and the manual says {}",
+                told[&key]
+            ),
+        }
+    }
+    let example = manual.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut around = Around::new();
+    around.variables.insert("PORTCULLIS_KEY", KEY);
+    around.files.insert("/etc/portcullis/oidc-client-secret", Ok("hush\n"));
+    assert!(Config::read(example, &around).is_ok());
+}
