@@ -1,6 +1,6 @@
 //! adapters
 
 pub mod fetch;
+pub mod http;
 pub mod memory;
 pub mod system;
-pub mod http;

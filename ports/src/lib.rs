@@ -7,10 +7,12 @@
 mod ask;
 mod deadline;
 mod outside;
+mod provider;
 mod store;
 mod transact;
 
 pub use ask::ask;
-pub use outside::{Clock, Entropy, Journal, NoEntropy, Tasks, Turnstiles, World};
+pub use outside::{Clock, Counted, Entropy, Journal, Limiter, NoEntropy, Tasks, Turnstiles, World};
+pub use provider::{BackAnswer, IdentityProvider, Unreachable};
 pub use store::{Outcome, Seen, Store, Unavailable};
 pub use transact::transact;

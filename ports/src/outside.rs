@@ -1,11 +1,12 @@
 //! The other ports, and the [`World`] that bundles them.
 
-use crate::Store;
+use crate::{IdentityProvider, Store};
 use portcullis_domain::journal::Event;
 use portcullis_domain::key::Partition;
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use std::future::Future;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The time.
@@ -58,6 +59,26 @@ pub trait Turnstiles: Send + Sync + 'static {
     fn enter(&self, partition: Partition) -> impl Future<Output = Self::Pass> + Send;
 }
 
+/// What is counted by [`Limiter`], each against its own rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// Registrations.
+    Registration,
+    /// Requests to the token and revocation endpoints.
+    Token,
+    /// Authorization requests, consents and callbacks.
+    Authorization,
+}
+
+/// Rate limits, over all threads of the process. Its memory is bounded, whoever asks.
+pub trait Limiter: Send + Sync + 'static {
+    /// Counts one request from this address (IPv6: its /64).
+    ///
+    /// # Errors
+    /// How long to wait when the share is used up.
+    fn count(&self, what: Counted, address: IpAddr) -> Result<(), Duration>;
+}
+
 /// Everything outside. The one thing that use cases are generic over.
 pub trait World: Send + Sync + 'static {
     /// See [`Store`].
@@ -72,6 +93,10 @@ pub trait World: Send + Sync + 'static {
     type Tasks: Tasks;
     /// See [`Turnstiles`].
     type Turnstiles: Turnstiles;
+    /// See [`IdentityProvider`].
+    type Provider: IdentityProvider;
+    /// See [`Limiter`].
+    type Limiter: Limiter;
 
     /// Where records are kept.
     fn store(&self) -> &Self::Store;
@@ -85,4 +110,8 @@ pub trait World: Send + Sync + 'static {
     fn tasks(&self) -> &Self::Tasks;
     /// One queue per partition.
     fn turnstiles(&self) -> &Self::Turnstiles;
+    /// The identity provider.
+    fn provider(&self) -> &Self::Provider;
+    /// Rate limits.
+    fn limiter(&self) -> &Self::Limiter;
 }
