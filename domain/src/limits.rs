@@ -34,6 +34,14 @@ pub const GRANT_CLIENT_NAME_MAX: usize = 64;
 pub const REDIRECTS_MAX: usize = 10;
 /// One `redirect_uri`.
 pub const REDIRECT_MAX: usize = 400;
+/// The part of a hosted client's `redirect_uri` that names one of its connections.
+pub const CONNECTION_ID_MAX: usize = 64;
+/// Protected resources of one gateway.
+pub const RESOURCES_MAX: usize = 64;
+/// Paths of one protected resource.
+pub const RESOURCE_PATHS_MAX: usize = 32;
+/// The path of a protected resource.
+pub const RESOURCE_PATH_MAX: usize = 256;
 /// `state` of a client.
 pub const STATE_MAX: usize = 512;
 /// `scope`, requested.

@@ -1,1 +1,476 @@
-//! client
+//! Clients: who they are, the one lookup for every endpoint, and how they prove it.
+//!
+//! OAuth 2.1 section 2, RFC 6749 section 2.3.1, RFC 7591 section 2.
+
+use crate::key::ClientHash;
+use crate::limits::{CLIENT_ID_MAX, CLIENT_SECRET_MAX};
+use crate::oauth::client_id::{self, Derived};
+use crate::oauth::fault::Fault;
+use crate::oauth::policy::Policy;
+use crate::oauth::redirect::{CheckedRedirect, Kind, Redirect, RedirectPolicy};
+use crate::secret::SecretText;
+use crate::wire::basic::Credentials;
+use std::fmt;
+
+/// `token_endpoint_auth_method` (RFC 7591 section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// A public client: it has nothing to prove itself by.
+    None,
+    /// A secret, by HTTP Basic.
+    ClientSecretBasic,
+    /// A secret, in the body.
+    ClientSecretPost,
+}
+
+impl AuthMethod {
+    /// Every method that is offered.
+    pub const ALL: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// Its registered name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+
+    /// The method of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// Whether a client that uses it is confidential.
+    #[must_use]
+    pub const fn has_secret(self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+/// On whose word a client is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownBy {
+    /// The operator's, in the configuration.
+    Operator,
+    /// Its own: it has registered itself, and may call itself what it likes.
+    SelfDeclared,
+}
+
+/// A client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    id: String,
+    hash: ClientHash,
+    name: Option<String>,
+    redirects: Vec<Redirect>,
+    method: AuthMethod,
+    secret: Option<SecretText>,
+    refreshes: bool,
+    known_by: KnownBy,
+    without_page: bool,
+}
+
+/// A client as the operator describes it.
+#[derive(Debug)]
+pub struct Configured {
+    /// `client_id`.
+    pub id: String,
+    /// What the consent page calls it.
+    pub name: String,
+    /// Its redirect URIs.
+    pub redirects: Vec<String>,
+    /// Its secret; a public client has none.
+    pub secret: Option<SecretText>,
+    /// Whether it is sent back without a consent page. Only for confidential clients whose redirect URIs are all `https`.
+    pub without_page: bool,
+}
+
+impl Client {
+    /// A client that the operator has registered.
+    ///
+    /// # Errors
+    /// [`Fault::RedirectUri`], or [`Fault::ClientMetadata`] with the rule that it breaks.
+    pub fn configured(client: Configured, policy: &RedirectPolicy) -> Result<Self, Fault> {
+        let Configured { id, name, redirects, secret, without_page } = client;
+        if id.is_empty() || id.len() > CLIENT_ID_MAX || id.starts_with(client_id::PREFIX) {
+            return Err(Fault::ClientMetadata(
+                "its client_id is empty, too long, or begins like one that is handed out",
+            ));
+        }
+        if secret.as_ref().is_some_and(|secret| secret.expose().is_empty() || secret.expose().len() > CLIENT_SECRET_MAX)
+        {
+            return Err(Fault::ClientMetadata("its client_secret is empty or too long"));
+        }
+        let redirects: Vec<Redirect> =
+            redirects.iter().map(|uri| Redirect::configured(uri, policy)).collect::<Result<_, _>>()?;
+        if redirects.is_empty() {
+            return Err(Fault::RedirectUri("there is none"));
+        }
+        if without_page && (secret.is_none() || redirects.iter().any(|redirect| redirect.kind() != Kind::Https)) {
+            return Err(Fault::ClientMetadata("only confidential clients with https redirects need no consent page"));
+        }
+        let method = if secret.is_some() { AuthMethod::ClientSecretBasic } else { AuthMethod::None };
+        Ok(Self {
+            hash: ClientHash::of(&id),
+            id,
+            name: Some(name),
+            redirects,
+            method,
+            secret,
+            refreshes: true,
+            known_by: KnownBy::Operator,
+            without_page,
+        })
+    }
+
+    /// `client_id`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// As grants, cuts and tokens remember it.
+    #[must_use]
+    pub const fn hash(&self) -> ClientHash {
+        self.hash
+    }
+
+    /// What it calls itself, fit to be shown; whoever [`Client::known_by`] vouches for it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Its redirect URIs.
+    #[must_use]
+    pub fn redirects(&self) -> &[Redirect] {
+        &self.redirects
+    }
+
+    /// How it authenticates.
+    #[must_use]
+    pub const fn method(&self) -> AuthMethod {
+        self.method
+    }
+
+    /// Whether its grant types include `refresh_token`.
+    #[must_use]
+    pub const fn refreshes(&self) -> bool {
+        self.refreshes
+    }
+
+    /// On whose word it is known.
+    #[must_use]
+    pub const fn known_by(&self) -> KnownBy {
+        self.known_by
+    }
+
+    /// Whether the operator has said that no consent page is needed.
+    #[must_use]
+    pub const fn without_page(&self) -> bool {
+        self.without_page
+    }
+
+    pub(crate) const fn secret(&self) -> Option<&SecretText> {
+        self.secret.as_ref()
+    }
+
+    /// The redirect URI of an authorization request (OAuth 2.1 section 4.1.1). Only a client of the operator's with one redirect URI
+    /// on the web may leave it out.
+    ///
+    /// # Errors
+    /// [`Fault::Missing`] or [`Fault::RedirectUnregistered`].
+    pub fn redirect(&self, presented: Option<&str>) -> Result<CheckedRedirect, Fault> {
+        let Some(presented) = presented else {
+            return match (self.known_by, self.redirects.as_slice()) {
+                (KnownBy::Operator, [only]) => only.alone().ok_or(Fault::Missing("redirect_uri")),
+                _ => Err(Fault::Missing("redirect_uri")),
+            };
+        };
+        self.redirects.iter().find_map(|own| own.matches(presented)).ok_or(Fault::RedirectUnregistered)
+    }
+}
+
+/// The client with this id, by today's policy. Every endpoint asks here.
+///
+/// # Errors
+/// [`Fault::ClientUnknown`], or [`Fault::ClientPolicy`] if what it registered can no longer be registered.
+pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
+    if let Some(client) = policy.clients.iter().find(|client| client.id == client_id) {
+        return Ok(client.clone());
+    }
+    let signed = client_id::open(client_id, &policy.ring).ok_or(Fault::ClientUnknown)?;
+    let judged = signed.declared.redirects.iter().map(|uri| Redirect::register(uri, &policy.redirects));
+    let redirects: Vec<Redirect> = judged.collect::<Result<_, _>>().map_err(|_| Fault::ClientPolicy)?;
+    let secret = signed
+        .declared
+        .method
+        .has_secret()
+        .then(|| signed.derive(client_id, Derived::ClientSecret, &policy.ring).ok_or(Fault::ClientUnknown))
+        .transpose()?;
+    Ok(Client {
+        id: client_id.to_owned(),
+        hash: ClientHash::of(client_id),
+        name: signed.declared.name,
+        redirects,
+        method: signed.declared.method,
+        secret,
+        refreshes: signed.declared.refreshes,
+        known_by: KnownBy::SelfDeclared,
+        without_page: false,
+    })
+}
+
+/// What a request to the token or revocation endpoint says about its client.
+#[derive(Default, Clone, Copy)]
+pub struct Presented<'a> {
+    /// `Authorization: Basic`.
+    pub basic: Option<&'a Credentials>,
+    /// `client_id` in the body.
+    pub id: Option<&'a str>,
+    /// `client_secret` in the body.
+    pub secret: Option<&'a str>,
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = self.secret.map(|_| "..");
+        out.debug_struct("Presented")
+            .field("basic", &self.basic)
+            .field("id", &self.id)
+            .field("secret", &secret)
+            .finish()
+    }
+}
+
+impl Presented<'_> {
+    /// The client that the request speaks for; nothing if it names none.
+    ///
+    /// # Errors
+    /// [`Fault::ClientAuthenticationTwice`] if two places name one or two secrets stand side by side, even if they agree: which of
+    /// them counts would be a guess (RFC 6749 section 2.3).
+    pub fn client_id(&self) -> Result<Option<&str>, Fault> {
+        let Some(basic) = self.basic else { return Ok(self.id) };
+        if self.secret.is_some() || self.id.is_some_and(|id| id != basic.id) {
+            return Err(Fault::ClientAuthenticationTwice);
+        }
+        Ok(Some(&basic.id))
+    }
+}
+
+/// The client that a request speaks for, authenticated.
+///
+/// # Errors
+/// Those of [`Presented::client_id`], [`lookup`] and [`authenticate`]; [`Fault::Missing`] if it names none.
+pub fn identify(policy: &Policy, presented: &Presented<'_>) -> Result<Client, Fault> {
+    let id = presented.client_id()?.ok_or(Fault::Missing("client_id"))?;
+    let client = lookup(policy, id)?;
+    authenticate(&client, presented)?;
+    Ok(client)
+}
+
+/// Whether a request proves to come from this client.
+///
+/// A client with a secret may send it by Basic or in the body, whichever it registered: clients mix the two up, and they prove the
+/// same. What is not interchangeable is a secret and none: a public client that sends one believes to be another, and is refused.
+/// An empty one, which some libraries send for lack of another, claims nothing.
+///
+/// # Errors
+/// [`Fault::ClientAuthentication`], or [`Fault::ClientAuthenticationTwice`].
+pub fn authenticate(client: &Client, presented: &Presented<'_>) -> Result<(), Fault> {
+    if presented.client_id()?.is_some_and(|id| id != client.id) {
+        return Err(Fault::ClientAuthentication);
+    }
+    let sent =
+        presented.basic.map(|basic| basic.secret.expose()).or(presented.secret).filter(|secret| !secret.is_empty());
+    let proven = match (client.secret(), sent) {
+        (Some(own), Some(sent)) => own.same(sent),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if proven { Ok(()) } else { Err(Fault::ClientAuthentication) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::client_id::{Declared, sign};
+    use crate::oauth::policy::tests::{NOW, policy};
+    use crate::seal::KeyRing;
+    use crate::seal::tests::master;
+    use std::sync::Arc;
+
+    const CB: &str = "https://app.example/cb";
+
+    fn configured(id: &str, secret: Option<&str>, redirects: &[&str]) -> Configured {
+        Configured {
+            id: id.into(),
+            name: "App".into(),
+            redirects: redirects.iter().map(|uri| (*uri).to_owned()).collect(),
+            secret: secret.map(|secret| SecretText::new(secret.into())),
+            without_page: false,
+        }
+    }
+
+    fn with_clients() -> Policy {
+        let mut policy = policy();
+        let made = |it| Client::configured(it, &RedirectPolicy::default()).unwrap();
+        policy.clients = vec![
+            made(configured("secretive", Some("hush+%hush"), &[CB])),
+            made(configured("public", None, &[CB, "myapp:/cb"])),
+            made(configured("other", Some("other hush"), &["http://localhost/cb"])),
+        ];
+        policy
+    }
+
+    fn registered(policy: &Policy, redirects: &[&str], method: AuthMethod, salt: Option<[u8; 16]>) -> String {
+        let redirects = redirects.iter().map(|uri| (*uri).to_owned()).collect();
+        let declared = Declared { name: Some("Self".into()), redirects, method, refreshes: false };
+        sign(&declared, salt.as_ref(), &policy.ring, NOW).unwrap()
+    }
+
+    fn basic(id: &str, secret: &str) -> Credentials {
+        Credentials { id: id.into(), secret: SecretText::new(secret.into()) }
+    }
+
+    #[test]
+    fn i_4_one_lookup_finds_both_kinds_and_nothing_else() {
+        let policy = with_clients();
+        let client = lookup(&policy, "secretive").unwrap();
+        assert_eq!(
+            (client.known_by(), client.method(), client.refreshes()),
+            (KnownBy::Operator, AuthMethod::ClientSecretBasic, true)
+        );
+        let id = registered(&policy, &[CB], AuthMethod::None, None);
+        let client = lookup(&policy, &id).unwrap();
+        assert_eq!(
+            (client.known_by(), client.method(), client.refreshes()),
+            (KnownBy::SelfDeclared, AuthMethod::None, false)
+        );
+        assert_eq!((client.id(), client.hash(), client.name()), (&*id, ClientHash::of(&id), Some("Self")));
+        for unknown in
+            ["", "Secretive", "secretive ", "dcr_", "https://app.example/client", &"x".repeat(1 << 16), "\0", "ä"]
+        {
+            assert_eq!(lookup(&policy, unknown).err(), Some(Fault::ClientUnknown), "{unknown:?}");
+        }
+        let elsewhere =
+            Policy { ring: Arc::new(KeyRing::new(&[master(50)], "https://gate.example", NOW).unwrap()), ..policy };
+        assert_eq!(lookup(&elsewhere, &id).err(), Some(Fault::ClientUnknown));
+    }
+
+    #[test]
+    fn t030_what_was_registered_is_judged_by_today_s_policy() {
+        let mut policy = policy();
+        let loopback = registered(&policy, &[CB, "http://127.0.0.1/cb"], AuthMethod::None, None);
+        let scheme = registered(&policy, &["myapp:/cb"], AuthMethod::None, None);
+        let legacy = registered(&policy, &["javascript:alert(1)"], AuthMethod::None, None);
+        assert!(lookup(&policy, &loopback).is_ok());
+        assert_eq!(lookup(&policy, &scheme).err(), Some(Fault::ClientPolicy));
+        policy.redirects =
+            RedirectPolicy { loopback: false, schemes: vec!["myapp".into(), "javascript".into()], uris: vec![] };
+        assert_eq!(lookup(&policy, &loopback).err(), Some(Fault::ClientPolicy));
+        assert!(lookup(&policy, &scheme).is_ok());
+        assert_eq!(lookup(&policy, &legacy).err(), Some(Fault::ClientPolicy));
+    }
+
+    #[test]
+    fn t038_only_the_operator_s_client_with_one_redirect_may_leave_it_out() {
+        let policy = with_clients();
+        let redirect = |id: &str, presented: Option<&str>| lookup(&policy, id).unwrap().redirect(presented);
+        let missing = Err(Fault::Missing("redirect_uri"));
+        assert_eq!(redirect("secretive", None).map(|it| it.as_str().to_owned()), Ok(CB.into()));
+        assert_eq!(redirect("public", None), missing, "several");
+        assert_eq!(redirect("other", None), missing, "loopback without a port");
+        assert_eq!(redirect(&registered(&policy, &[CB], AuthMethod::None, None), None), missing);
+        assert_eq!(redirect("public", Some("myapp:/cb")).map(|it| it.kind()), Ok(Kind::App));
+        assert_eq!(redirect("public", Some("myapp:/cb2")), Err(Fault::RedirectUnregistered));
+        assert!(redirect("other", Some("http://localhost:9/cb")).is_ok());
+    }
+
+    #[test]
+    fn t065_t067_i_20_a_secret_by_either_way_and_only_the_right_one() {
+        let policy = with_clients();
+        let id = registered(&policy, &[CB], AuthMethod::ClientSecretPost, Some([3; 16]));
+        let own = lookup(&policy, &id).unwrap().secret().unwrap().expose().to_owned();
+        let public = registered(&policy, &[CB], AuthMethod::None, None);
+        let long = "x".repeat(1 << 20);
+        let wrong = Some(Fault::ClientAuthentication);
+        for (id, secret, expected) in [
+            ("secretive", "hush+%hush", None),
+            (&*id, &*own, None),
+            ("public", "", None),
+            (&*public, "", None),
+            ("secretive", "", wrong),
+            ("secretive", "hush+%hush\n", wrong),
+            ("secretive", "hush+%hus", wrong),
+            ("secretive", "other hush", wrong),
+            ("secretive", &*own, wrong),
+            ("secretive", &*long, wrong),
+            (&*id, "", wrong),
+            (&*id, "hush+%hush", wrong),
+            ("public", "hush+%hush", wrong),
+            (&*public, &*own, wrong),
+            ("unknown", "hush", Some(Fault::ClientUnknown)),
+        ] {
+            let credentials = basic(id, secret);
+            let by_basic = Presented { basic: Some(&credentials), id: None, secret: None };
+            let with_id = Presented { id: Some(id), ..by_basic };
+            let by_post = Presented { basic: None, id: Some(id), secret: Some(secret).filter(|it| !it.is_empty()) };
+            for presented in [by_basic, with_id, by_post] {
+                assert_eq!(identify(&policy, &presented).err(), expected, "{id} {presented:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn t066_credentials_in_two_places_are_refused_even_if_they_agree() {
+        let policy = with_clients();
+        let credentials = basic("secretive", "hush+%hush");
+        let twice = Some(Fault::ClientAuthenticationTwice);
+        for (id, secret) in
+            [(None, Some("hush+%hush")), (Some("secretive"), Some("hush+%hush")), (Some("public"), None)]
+        {
+            let presented = Presented { basic: Some(&credentials), id, secret };
+            assert_eq!(identify(&policy, &presented).err(), twice, "{presented:?}");
+        }
+        assert_eq!(identify(&policy, &Presented::default()).err(), Some(Fault::Missing("client_id")));
+        let no_id = Presented { secret: Some("hush+%hush"), ..Presented::default() };
+        assert_eq!(identify(&policy, &no_id).err(), Some(Fault::Missing("client_id")));
+        let other = lookup(&policy, "public").unwrap();
+        let presented = Presented { id: Some("secretive"), ..Presented::default() };
+        assert_eq!(authenticate(&other, &presented), Err(Fault::ClientAuthentication));
+    }
+
+    #[test]
+    fn the_operator_s_mistakes_are_refused() {
+        let refused = |it: Configured| Client::configured(it, &RedirectPolicy::default()).err();
+        let trusted = |it: Configured| Configured { without_page: true, ..it };
+        assert_eq!(refused(configured("a", Some("s"), &[CB])), None);
+        assert_eq!(refused(trusted(configured("a", Some("s"), &[CB]))), None);
+        for wrong in [
+            configured("", None, &[CB]),
+            configured("dcr_x", None, &[CB]),
+            configured("a", Some(""), &[CB]),
+            configured("a", Some("s"), &[]),
+            configured("a", Some("s"), &["javascript:alert(1)"]),
+            trusted(configured("a", None, &[CB])),
+            trusted(configured("a", Some("s"), &[CB, "http://localhost/cb"])),
+            trusted(configured("a", Some("s"), &["myapp:/cb"])),
+        ] {
+            let text = format!("{wrong:?}");
+            assert!(refused(wrong).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn p11_debug_prints_no_secret() {
+        let policy = with_clients();
+        let credentials = basic("a", "hush+%hush");
+        let presented = Presented { basic: Some(&credentials), id: None, secret: Some("hush") };
+        let text = format!("{:?} {presented:?}", policy.clients);
+        assert!(!text.contains("hush"), "{text}");
+    }
+}

@@ -1,7 +1,11 @@
 //! What the operator has decided, in the form in which the rules ask for it.
 
+use crate::oauth::client::Client;
 use crate::oauth::grant::Lifetimes;
+use crate::oauth::redirect::RedirectPolicy;
+use crate::oauth::resource::Resources;
 use crate::seal::KeyRing;
+use crate::secret::SecretText;
 use std::sync::Arc;
 
 /// The operator's decisions. One per process, shared.
@@ -13,4 +17,57 @@ pub struct Policy {
     pub ring: Arc<KeyRing>,
     /// How long what is issued lives.
     pub lifetimes: Lifetimes,
+    /// Which redirect URIs a client may register.
+    pub redirects: RedirectPolicy,
+    /// Who may register.
+    pub registration: RegistrationPolicy,
+    /// The clients that the operator has registered, each `client_id` once.
+    pub clients: Vec<Client>,
+    /// What is protected.
+    pub resources: Resources,
+}
+
+/// Who may register (RFC 7591 section 3). Each gate is enough by itself.
+#[derive(Debug, Clone, Default)]
+pub struct RegistrationPolicy {
+    /// Anybody may.
+    pub open: bool,
+    /// Whoever presents this token may.
+    pub token: Option<SecretText>,
+    /// Clients may whose redirect URIs all belong to known clients, or are trusted by the [`RedirectPolicy`].
+    pub known: bool,
+}
+
+impl RegistrationPolicy {
+    /// Whether any gate can open at all, so that it is worth asking.
+    #[must_use]
+    pub const fn can_open(&self) -> bool {
+        self.open || self.token.is_some() || self.known
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::oauth::resource::{Resource, ResourceScope};
+    use crate::seal::tests::master;
+    use crate::time::Timestamp;
+
+    pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// A gateway out of the box: one resource at `/mcp`, known clients may register.
+    pub(crate) fn policy() -> Policy {
+        let base_url = "https://gate.example";
+        let scopes = vec![ResourceScope { name: "mcp".into(), description: Some("Use the tools".into()) }];
+        let resource = Resource::new(base_url, vec!["/mcp".into()], false, scopes, None).unwrap();
+        Policy {
+            base_url: base_url.into(),
+            ring: Arc::new(KeyRing::new(&[master(1)], base_url, NOW).unwrap()),
+            lifetimes: Lifetimes::default(),
+            redirects: RedirectPolicy::default(),
+            registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
+            clients: Vec::new(),
+            resources: Resources::new(vec![resource]).unwrap(),
+        }
+    }
 }
