@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod fetch;
+pub mod jose;
 pub mod mutation;
+pub mod oidc;
 pub mod wire;
 
 /// A name and the function that asserts its property on any input.
@@ -15,6 +17,13 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("fetch-address", fetch::address),
     ("fetch-answers", fetch::answers),
+    ("jose-claims", jose::claims),
+    ("jose-jwks", jose::jwks),
+    ("jose-jws", jose::jws),
+    ("oidc-callback", oidc::callback),
+    ("oidc-discovery", oidc::discovery),
+    ("oidc-id-token", oidc::id_token),
+    ("oidc-token-response", oidc::token_response),
     ("wire-authorization", wire::authorization),
     ("wire-base64url", wire::base64url),
     ("wire-basic", wire::basic),
