@@ -1,4 +1,5 @@
 //! adapters
+#![forbid(unsafe_code)]
 
 pub mod fetch;
 pub mod http;
