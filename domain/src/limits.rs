@@ -202,6 +202,7 @@ pub const MASTER_KEY_DISTINCT_MIN: usize = 16;
 pub const UNKNOWN_PAUSE: Duration = Duration::from_millis(25);
 /// What the memory store holds at the most, by its own estimate.
 pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+
 // The listener.
 
 /// A request head, request line and header fields together.

@@ -11,7 +11,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use hyper::client::conn::TrySendError;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use hyper::{Request, Response, StatusCode, Version};
 
 use super::body::{AnswerBody, BodyFault, PassingBody, RequestBody};
@@ -133,6 +135,7 @@ fn pass_back(response: Answered, mut lease: Lease, peer: &Peer) -> Response<Answ
     match head.status {
         StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Refused::Unwelcome.answer(),
         StatusCode::SWITCHING_PROTOCOLS => return Refused::Down.answer(),
+        _ if has_two_lengths(&head.headers) => return Refused::Down.answer(),
         _ => {}
     }
     if let Some(seconds) = kept_for(&head.headers) {
@@ -143,6 +146,20 @@ fn pass_back(response: Answered, mut lease: Lease, peer: &Peer) -> Response<Answ
     // A reason phrase of the upstream's own making is not worth passing, and hyper keeps it here.
     head.extensions.clear();
     Response::from_parts(head, AnswerBody::Passing(PassingBody::new(body, lease, peer.turn(), peer.vitals().clone())))
+}
+
+/// Whether a client could find another end of the body than the gate did (RFC 9112 section 6.3). The library reads the
+/// body by one of them and leaves both in the head.
+fn has_two_lengths(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match lengths.next() {
+        None => false,
+        Some(length) => {
+            lengths.next().is_some()
+                || headers.contains_key(TRANSFER_ENCODING)
+                || !length.as_bytes().iter().all(u8::is_ascii_digit)
+        }
+    }
 }
 
 /// `Keep-Alive: timeout=5`, as the servers of Node say it.

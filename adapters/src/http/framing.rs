@@ -294,3 +294,81 @@ fn chunk_size(line: &[u8]) -> Result<u64, Misframed> {
     let text = std::str::from_utf8(size).map_err(|_| Misframed::Chunk)?;
     u64::from_str_radix(text, 16).map_err(|_| Misframed::Chunk)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Place, Misframed> {
+        let mut framing = Framing::new();
+        framing.feed(bytes)?;
+        Ok(framing.place())
+    }
+
+    fn head(fields: &str) -> String {
+        format!("POST / HTTP/1.1\r\n{fields}\r\n")
+    }
+
+    #[test]
+    fn t221_each_refusal_has_its_name() {
+        for (fields, fault) in [
+            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", Misframed::Both),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", Misframed::Both),
+            ("Content-Length: 1\r\nContent-Length: 1\r\n", Misframed::ContentLength),
+            ("content-length:\r\n", Misframed::ContentLength),
+            ("Content-Length: +1\r\n", Misframed::ContentLength),
+            ("Content-Length: 99999999999999999999\r\n", Misframed::ContentLength),
+            ("Transfer-Encoding: gzip, chunked\r\n", Misframed::TransferEncoding),
+            ("TRANSFER-ENCODING: chunked\r\ntransfer-encoding: chunked\r\n", Misframed::TransferEncoding),
+            ("A: b\r\n c\r\n", Misframed::Folded),
+            ("A: b\n", Misframed::LineEnd),
+        ] {
+            assert_eq!(read(head(fields).as_bytes()), Err(fault), "{fields:?}");
+        }
+        assert_eq!(read(b"GET /\r\n"), Err(Misframed::RequestLine));
+        assert_eq!(read(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n"), Err(Misframed::TransferEncoding));
+        assert_eq!(read(&[b'a'; limits::HEAD_MAX + 1]), Err(Misframed::TooLarge));
+    }
+
+    #[test]
+    fn places_are_told() {
+        for (bytes, place) in [
+            (String::new(), Place::Between),
+            ("\r\n".to_owned(), Place::Head),
+            ("P".to_owned(), Place::Head),
+            (head(""), Place::Between),
+            (head("Content-Length: 0\r\n"), Place::Between),
+            (head("Content-Length: 3\r\n"), Place::Body),
+            (head("Content-Length: 3\r\n") + "ab", Place::Body),
+            (head("Content-Length: 3\r\n") + "abc", Place::Between),
+            (head("Content-Length: 3\r\n") + "abcG", Place::Head),
+            (head("Transfer-Encoding: Chunked \r\n"), Place::Body),
+            (head("Transfer-Encoding: chunked\r\n") + "3\r\nabc\r\n0\r\n", Place::Body),
+            (head("Transfer-Encoding: chunked\r\n") + "3\r\nabc\r\n0\r\n\r\n", Place::Between),
+            (head("Transfer-Encoding: chunked\r\n") + "0\r\nA: b\r\n\r\nG", Place::Head),
+        ] {
+            assert_eq!(read(bytes.as_bytes()), Ok(place), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn it_makes_no_difference_how_the_bytes_arrive() {
+        let messages = [
+            head("Content-Length: 5\r\n")
+                + "hello"
+                + &head("Transfer-Encoding: chunked\r\n")
+                + "a;b=c\r\n0123456789\r\n0\r\nX: y\r\n\r\n"
+                + "GET",
+            head("Transfer-Encoding: chunked\r\n") + "2\r\nabX",
+            head("A: b\r\nContent-Length: 1\r\nB: c\n"),
+        ];
+        for message in messages {
+            let whole = read(message.as_bytes());
+            for step in 1..message.len() {
+                let mut framing = Framing::new();
+                let fed = message.as_bytes().chunks(step).try_for_each(|piece| framing.feed(piece));
+                assert_eq!(fed.map(|()| framing.place()), whole, "in steps of {step}: {message:?}");
+            }
+        }
+    }
+}

@@ -278,3 +278,68 @@ fn sweep_set_cookies(headers: &mut HeaderMap) {
         headers.append(SET_COOKIE, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_values_keep_their_meaning() {
+        for (text, value) in [
+            ("ada", Some("ada")),
+            ("Ada Lovelace", Some("Ada Lovelace")),
+            ("Lovelace, Ada", Some("Lovelace%2C Ada")),
+            ("100%", Some("100%25")),
+            (" padded ", Some("%20padded%20")),
+            ("  ", Some("%20%20")),
+            ("a\r\nX-Evil: 1", Some("a%0D%0AX-Evil: 1")),
+            ("a\0b\tc\u{7f}", Some("a%00b%09c%7F")),
+            ("J\u{fc}rgen", Some("J%C3%BCrgen")),
+            ("", None),
+        ] {
+            let made = Identity::value(text);
+            assert_eq!(made.as_ref().map(|made| made.to_str().unwrap()), value, "{text:?}");
+        }
+        assert_eq!(Identity::list(["staff", "a,b"]).unwrap(), "staff,a%2Cb");
+        assert_eq!(Identity::list([]), None);
+        let many = vec!["group"; limits::IDENTITY_HEADER_MAX];
+        assert_eq!(Identity::list(many), None, "never half a list");
+    }
+
+    #[test]
+    fn t226_every_field_has_one_fate() {
+        for (name, passes) in [
+            ("accept", true),
+            ("content-type", true),
+            ("content-encoding", true),
+            ("cookie", true),
+            ("origin", true),
+            ("mcp-session-id", true),
+            ("mcp-param-user_id", true),
+            ("x-custom", true),
+            ("x_custom", false),
+            ("mcp_session_id", false),
+            ("mcp-session_id", false),
+            ("authorization", false),
+            ("x-forwarded-", false),
+            ("x-forwarded-client-cert", false),
+            ("forwarded", false),
+            ("transfer-encoding", false),
+            ("te", false),
+        ] {
+            assert_eq!(passes_request(name), passes, "{name}");
+        }
+    }
+
+    #[test]
+    fn more_doomed_fields_than_one_round_takes_are_all_removed() {
+        let mut headers = HeaderMap::new();
+        for number in 0..99 {
+            headers
+                .append(HeaderName::try_from(format!("x-forwarded-{number}")).unwrap(), HeaderValue::from_static("1"));
+        }
+        headers.append("x-kept", HeaderValue::from_static("1"));
+        sweep(&mut headers, passes_request);
+        assert_eq!(headers.len(), 1);
+    }
+}

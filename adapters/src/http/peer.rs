@@ -166,3 +166,127 @@ fn last_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let text = line.to_str().unwrap_or_default();
     Some(text.rsplit(',').next().unwrap_or_default().trim_matches([' ', '\t']))
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn trusted() -> TrustedProxies {
+        TrustedProxies::new(
+            ["10.0.0.0/8", "127.0.0.1", "fd00::/8", "::1"].map(|text| Cidr::parse(text).unwrap()).to_vec(),
+        )
+    }
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn blocks_are_read_and_contain_what_they_should() {
+        for (block, inside, outside) in [
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
+            ("10.1.2.3", "10.1.2.3", "10.1.2.4"),
+            ("0.0.0.0/0", "255.255.255.255", "::1"),
+            ("::/0", "2001:db8::1", "1.2.3.4"),
+            ("2001:db8::/32", "2001:db8:ffff::", "2001:db9::"),
+            ("10.0.0.0/8", "::ffff:10.1.1.1", "::10.1.1.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("192.168.1.128/25", "192.168.1.200", "192.168.1.127"),
+        ] {
+            let read = Cidr::parse(block).unwrap();
+            assert!(read.contains(inside.parse().unwrap()), "{block} {inside}");
+            assert!(!read.contains(outside.parse().unwrap()), "{block} {outside}");
+        }
+        for (block, fault) in [
+            ("", BadCidr::Address),
+            ("10.0.0/8", BadCidr::Address),
+            ("010.0.0.0/8", BadCidr::Address),
+            ("localhost", BadCidr::Address),
+            ("10.0.0.0/", BadCidr::Prefix),
+            ("10.0.0.0/33", BadCidr::Prefix),
+            ("10.0.0.0/+8", BadCidr::Prefix),
+            ("10.0.0.0/-1", BadCidr::Prefix),
+            ("::/129", BadCidr::Prefix),
+            ("10.0.0.1/8", BadCidr::HostBits),
+            ("2001:db8::1/32", BadCidr::HostBits),
+        ] {
+            assert_eq!(Cidr::parse(block), Err(fault), "{block}");
+        }
+    }
+
+    #[test]
+    fn b60_the_client_is_found_from_right_to_left() {
+        for (socket, lines, found) in [
+            // Nobody trusted in between: the socket is the client whatever is claimed.
+            ("203.0.113.9:5", &["198.51.100.1"][..], "203.0.113.9"),
+            ("127.0.0.1:5", &[], "127.0.0.1"),
+            ("127.0.0.1:5", &["198.51.100.1"], "198.51.100.1"),
+            // A spoofed leftmost entry counts for nothing.
+            ("127.0.0.1:5", &["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+            ("127.0.0.1:5", &["1.1.1.1", "198.51.100.1, 10.0.0.7"], "198.51.100.1"),
+            ("127.0.0.1:5", &["10.0.0.9, 10.0.0.8"], "10.0.0.9"),
+            // As proxies write them.
+            ("127.0.0.1:5", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("127.0.0.1:5", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("127.0.0.1:5", &["[2001:db8::1]"], "2001:db8::1"),
+            ("127.0.0.1:5", &["\"[2001:db8::1]:4711\""], "2001:db8::1"),
+            ("[::ffff:127.0.0.1]:5", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            // Junk stops the walk at the last good address.
+            ("127.0.0.1:5", &["198.51.100.1, unknown"], "127.0.0.1"),
+            ("127.0.0.1:5", &["198.51.100.1, junk, 10.0.0.7"], "10.0.0.7"),
+            ("127.0.0.1:5", &["198.51.100.1,"], "127.0.0.1"),
+            ("127.0.0.1:5", &["198.51.100.1:99999"], "127.0.0.1"),
+            ("127.0.0.1:5", &["\u{7f}"], "127.0.0.1"),
+            ("127.0.0.1:5", &[""], "127.0.0.1"),
+        ] {
+            let mut map = HeaderMap::new();
+            for line in lines {
+                if let Ok(value) = HeaderValue::from_bytes(line.as_bytes()) {
+                    map.append("x-forwarded-for", value);
+                }
+            }
+            let client = client(socket.parse().unwrap(), &map, &trusted());
+            assert_eq!(client.address, found.parse::<IpAddr>().unwrap(), "{socket} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn b60_a_flood_of_hops_is_not_walked() {
+        let mut map = HeaderMap::new();
+        let line = format!("198.51.100.1{}", ", 10.0.0.1".repeat(1_000));
+        map.append("x-forwarded-for", HeaderValue::try_from(line).unwrap());
+        let client = client("127.0.0.1:5".parse().unwrap(), &map, &trusted());
+        assert_eq!(client.address, "10.0.0.1".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn proto_and_host_count_only_from_a_trusted_proxy() {
+        let map = headers(&[("x-forwarded-proto", "http, HTTPS"), ("x-forwarded-host", "evil.example, gate.example")]);
+        let known = client("10.0.0.1:5".parse().unwrap(), &map, &trusted());
+        assert_eq!((known.is_proxied, known.is_https, known.host), (true, Some(true), Some("gate.example")));
+        let unknown = client("203.0.113.9:5".parse().unwrap(), &map, &trusted());
+        assert_eq!((unknown.is_proxied, unknown.is_https, unknown.host), (false, None, None));
+        let nobody = client("10.0.0.1:5".parse().unwrap(), &map, &TrustedProxies::default());
+        assert_eq!((nobody.is_proxied, nobody.is_https, nobody.host), (false, None, None));
+        let odd = headers(&[("x-forwarded-proto", "ws")]);
+        assert_eq!(client("10.0.0.1:5".parse().unwrap(), &odd, &trusted()).is_https, None);
+    }
+
+    #[test]
+    fn a_rate_counts_a_whole_64() {
+        for (address, key) in [
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2::", "2001:db8:1:2::"),
+            ("198.51.100.1", "198.51.100.1"),
+            ("::ffff:198.51.100.1", "198.51.100.1"),
+        ] {
+            assert_eq!(rate_key(address.parse().unwrap()), key.parse::<IpAddr>().unwrap(), "{address}");
+        }
+    }
+}

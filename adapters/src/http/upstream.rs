@@ -70,7 +70,7 @@ impl Upstream {
         }
         let authority = uri.authority().ok_or(BadUpstream::Url)?;
         let name = authority.host();
-        if name.is_empty() || authority.as_str().ends_with(':') {
+        if name.is_empty() {
             return Err(BadUpstream::Url);
         }
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
@@ -78,8 +78,12 @@ impl Upstream {
             Ok(address) => Place::Address(address),
             Err(_) => Place::Name(name.to_owned()),
         };
-        let port = match authority.port() {
-            Some(_) => authority.port_u16().ok_or(BadUpstream::Url)?,
+        // Digits alone: `parse` would take a sign.
+        let port = match authority.as_str().strip_prefix(name).and_then(|rest| rest.strip_prefix(':')) {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().map_err(|_| BadUpstream::Url)?
+            }
+            Some(_) => return Err(BadUpstream::Url),
             None => 80,
         };
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| BadUpstream::Url)?;
@@ -167,6 +171,9 @@ fn judge_segment(segment: &str) -> Result<(), BadTarget> {
     let mut bytes = segment.as_bytes().to_vec();
     for round in 0..3_u8 {
         if round > 0 {
+            if !bytes.contains(&b'%') {
+                return Ok(());
+            }
             bytes = decode(&bytes);
             if bytes.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) {
                 return Err(BadTarget::Character);
@@ -200,4 +207,98 @@ fn decode(bytes: &[u8]) -> Vec<u8> {
 
 fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn become_of(url: &str, mount: Option<&str>, asked: &str) -> Result<String, BadTarget> {
+        let upstream = Upstream::parse(url, mount).unwrap();
+        upstream.target(&asked.parse().unwrap()).map(|target| target.to_string())
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        for (url, host, port, place) in [
+            ("http://127.0.0.1:3000/mcp", "127.0.0.1:3000", 3000, Place::Address([127, 0, 0, 1].into())),
+            ("http://[::1]:3000", "[::1]:3000", 3000, Place::Address(std::net::Ipv6Addr::LOCALHOST.into())),
+            ("http://upstream.internal/", "upstream.internal", 80, Place::Name("upstream.internal".to_owned())),
+        ] {
+            let upstream = Upstream::parse(url, None).unwrap();
+            assert_eq!(
+                (upstream.host().to_str().unwrap(), upstream.port, upstream.place.clone()),
+                (host, port, place),
+                "{url}"
+            );
+        }
+        for (url, fault) in [
+            ("https://a.example/", BadUpstream::Scheme),
+            ("a.example", BadUpstream::Scheme),
+            ("/mcp", BadUpstream::Scheme),
+            ("http://", BadUpstream::Url),
+            ("http://a.example:99999/", BadUpstream::Url),
+            ("http://a.example:/", BadUpstream::Url),
+            ("http://ada@a.example/", BadUpstream::Extra),
+            ("http://a.example/?q", BadUpstream::Extra),
+            ("http://a.example/#f", BadUpstream::Extra),
+        ] {
+            assert_eq!(Upstream::parse(url, None).unwrap_err(), fault, "{url}");
+        }
+    }
+
+    #[test]
+    fn t237_an_exact_resource_goes_to_one_path() {
+        for (url, asked, target) in [
+            ("http://u:1/mcp", "/mcp", "/mcp"),
+            ("http://u:1/mcp", "/other?x=%2e%2e/&y", "/mcp?x=%2e%2e/&y"),
+            ("http://u:1", "/mcp", "/"),
+            ("http://u:1/a/b/", "/mcp", "/a/b/"),
+        ] {
+            assert_eq!(become_of(url, None, asked).as_deref(), Ok(target), "{url} {asked}");
+        }
+    }
+
+    #[test]
+    fn t237_a_subtree_passes_what_follows_raw() {
+        for (url, mount, asked, target) in [
+            ("http://u:1/base", "/mcp", "/mcp", "/base"),
+            ("http://u:1/base/", "/mcp/", "/mcp", "/base/"),
+            ("http://u:1/base/", "/mcp", "/mcp/", "/base/"),
+            ("http://u:1/base", "/mcp", "/mcp/a%20b/c;v=1/?q=%00..", "/base/a%20b/c;v=1/?q=%00.."),
+            ("http://u:1", "/", "/sse?x", "/sse?x"),
+            ("http://u:1", "/", "/", "/"),
+            ("http://u:1", "/mcp", "/mcp/...", "/..."),
+            ("http://u:1", "/mcp", "/mcp/a..b/.c", "/a..b/.c"),
+        ] {
+            assert_eq!(become_of(url, Some(mount), asked).as_deref(), Ok(target), "{url} {mount} {asked}");
+        }
+    }
+
+    #[test]
+    fn t237_a_subtree_cannot_be_left() {
+        for (asked, fault) in [
+            ("/mcpx", BadTarget::Outside),
+            ("/MCP/a", BadTarget::Outside),
+            ("/%6dcp/a", BadTarget::Outside),
+            ("/other", BadTarget::Outside),
+            ("/mcp/..", BadTarget::Segment),
+            ("/mcp/.", BadTarget::Segment),
+            ("/mcp/a/../../b", BadTarget::Segment),
+            ("/mcp/%2e%2e/b", BadTarget::Segment),
+            ("/mcp/%2E./b", BadTarget::Segment),
+            ("/mcp/.%2e", BadTarget::Segment),
+            ("/mcp/..;x=y/b", BadTarget::Segment),
+            ("/mcp/..%3bx/b", BadTarget::Segment),
+            ("/mcp/%252e%252e/b", BadTarget::Segment),
+            ("/mcp//b", BadTarget::Segment),
+            ("/mcp/a%2fb", BadTarget::Character),
+            ("/mcp/a%5Cb", BadTarget::Character),
+            ("/mcp/a%00", BadTarget::Character),
+            ("/mcp/a%252fb", BadTarget::Character),
+            ("/mcp/..%2f..%2fb", BadTarget::Character),
+        ] {
+            assert_eq!(become_of("http://u:1/base", Some("/mcp"), asked), Err(fault), "{asked}");
+        }
+    }
 }

@@ -58,6 +58,7 @@ impl Vitals {
         self.body_ended.store(false, Relaxed);
         self.event_stream.store(false, Relaxed);
         self.overdue.store(false, Relaxed);
+        self.severed.store(false, Relaxed);
         self.serving.store(true, Relaxed);
         turn
     }

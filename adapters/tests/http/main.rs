@@ -9,5 +9,10 @@
     reason = "a test that goes wrong should stop"
 )]
 
+mod deadlines;
 mod framing;
+mod passing;
+mod pool;
+mod runtime;
+mod streams;
 mod support;

@@ -1,0 +1,148 @@
+//! The threads: spread, survive, refuse, stop.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use portcullis_adapters::http::{Bound, Settings};
+
+use crate::support::{Client, Gate, PATIENCE, Plan, Server, until};
+
+const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: gate.example\r\n\r\n";
+
+#[test]
+fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
+    let server = Server::ok();
+    let gate = Gate::before(server.address);
+    let mut other = gate.client();
+    assert_eq!(other.ask(HELLO).body, b"hello");
+    for _ in 0..3 {
+        let mut client = gate.client();
+        client.send("GET /panic HTTP/1.1\r\nHost: gate.example\r\n\r\n");
+        assert!(client.is_ended_within(PATIENCE));
+    }
+    assert_eq!(other.ask(HELLO).body, b"hello");
+    drop(other);
+    let counts = gate.serving.as_ref().unwrap().counts().clone();
+    until("every place is given back", || counts.open() == 0);
+}
+
+#[test]
+fn one_connection_too_many_is_refused_and_the_next_is_taken() {
+    let server = Server::ok();
+    let settings = Settings { connections_max: 2, ..Settings::default() };
+    let gate = Gate::planned(server.address, Plan { settings, cores: 2, ..Plan::default() });
+    let mut first = gate.client();
+    let mut second = gate.client();
+    assert_eq!(first.ask(HELLO).status, 200);
+    assert_eq!(second.ask(HELLO).status, 200);
+    assert_eq!(gate.client().try_answer().map(|answer| answer.status), Some(503));
+    let counts = gate.serving.as_ref().unwrap().counts().clone();
+    assert_eq!(counts.refused(), 1);
+    drop(first);
+    until("a place is free", || counts.open() == 1);
+    assert_eq!(gate.client().ask(HELLO).status, 200);
+}
+
+#[test]
+fn every_core_takes_connections() {
+    let server = Server::ok();
+    let gate = Gate::planned(server.address, Plan { cores: 2, ..Plan::default() });
+    let mut clients: Vec<Client> = (0..64).map(|_| gate.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("GET /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n").status, 200);
+    }
+    assert_eq!(server.connections(), 2, "each core has its own pool and needs one connection");
+}
+
+#[test]
+fn a_stop_closes_the_idle_and_lets_the_busy_finish() {
+    let server = Server::scripted(|mut line| {
+        while line.request().is_some() {
+            std::thread::sleep(Duration::from_millis(1_000));
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+        }
+    });
+    let mut gate = Gate::planned(server.address, Plan { cores: 2, ..Plan::default() });
+    let mut idle = gate.client();
+    assert_eq!(idle.ask(HELLO).status, 200);
+    let mut busy = gate.client();
+    busy.send("GET /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n");
+    until("the request is under way", || server.connections() == 1);
+    gate.stop();
+    assert!(idle.is_ended_within(Duration::from_secs(1)));
+    let answer = busy.answer();
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("connection").as_deref(), Some("close"));
+    let begin = Instant::now();
+    gate.serving.take().unwrap().join();
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    assert!(std::net::TcpStream::connect(gate.address).is_err());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    let server = Server::scripted(|mut line| {
+        line.request();
+        line.is_closed_within(Duration::from_secs(20));
+    });
+    let settings = Settings { drain: Duration::from_millis(500), ..Settings::default() };
+    let mut gate = Gate::planned(server.address, Plan { settings, ..Plan::default() });
+    let mut busy = gate.client();
+    busy.send("GET /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n");
+    until("the request is under way", || server.connections() == 1);
+    let begin = Instant::now();
+    gate.stop();
+    gate.serving.take().unwrap().join();
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(busy.is_ended_within(Duration::from_secs(1)));
+}
+
+#[test]
+fn an_address_that_is_taken_is_an_error() {
+    let server = Server::ok();
+    let gate = Gate::before(server.address);
+    assert_eq!(gate.client().ask(HELLO).status, 200);
+    let taken = Bound::new(gate.address, 2).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(Bound::new((Ipv4Addr::LOCALHOST, 0).into(), 2).is_ok());
+}
+
+/// Runs itself again with few file descriptors, because a process cannot lower its own limit without unsafe code.
+#[test]
+fn t246_running_out_of_file_descriptors_stops_nothing() {
+    if std::env::var_os("PORTCULLIS_TEST_FEW_DESCRIPTORS").is_some() {
+        return starve();
+    }
+    let status = Command::new("sh")
+        .args(["-c", "ulimit -n 96 && exec \"$0\" --exact runtime::t246_running_out_of_file_descriptors_stops_nothing --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .env("PORTCULLIS_TEST_FEW_DESCRIPTORS", "1")
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&status.stdout).into_owned() + &String::from_utf8_lossy(&status.stderr);
+    assert!(status.status.success(), "{output}");
+}
+
+fn starve() {
+    let gate = Gate::before((Ipv4Addr::LOCALHOST, 9).into());
+    let counts = gate.serving.as_ref().unwrap().counts().clone();
+    let mut first = gate.client();
+    assert_eq!(first.ask(HELLO).status, 200);
+    // Both ends of every connection are in this process, so that it runs out soon.
+    let mut held = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect(gate.address) {
+        held.push(stream);
+    }
+    until("accept fails", || counts.accept_errors() > 0);
+    assert_eq!(first.ask(HELLO).status, 200, "who is inside is served");
+    let errors = counts.accept_errors();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(counts.accept_errors() - errors < 10, "accept is not tried in a hot loop");
+    held.clear();
+    until("accept works again", || {
+        let mut client = Client::to(gate.address);
+        client.send(HELLO);
+        client.try_answer().is_some_and(|answer| answer.status == 200)
+    });
+}
