@@ -257,3 +257,5 @@ const _: () = assert!(TARGET_MAX + COOKIE_HEADER_MAX + AUTHORIZATION_MAX < HEAD_
 const _: () = assert!(HEAD_DEADLINE.as_secs() < IDLE_DEADLINE.as_secs());
 const _: () = assert!(UPSTREAM_IDLE_LIFE.as_secs() < UPSTREAM_IDLE_LIFE_MAX.as_secs());
 const _: () = assert!(UPSTREAM_CONNECT_DEADLINE.as_secs() < QUIET_DEADLINE.as_secs());
+/// Logins whose return one replica remembers, so that the provider's code is not sent twice.
+pub const RETURNED_LOGINS_MAX: usize = 100_000;

@@ -6,6 +6,8 @@
 
 mod ask;
 mod deadline;
+pub mod gateway;
+mod once;
 mod outside;
 mod provider;
 mod store;

@@ -4,8 +4,10 @@
 //! it in [`Fault::wire`] and nowhere else: the OAuth error code, the status, and a fixed text. Nothing that the other side
 //! sent is ever part of it. Faults that would tell a stranger something share one text.
 
+use crate::oidc::id_token;
+
 /// A rule that was broken, or a part that is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     // The shape of a request.
     /// The request cannot be read as what it says it is.
@@ -96,6 +98,8 @@ pub enum Fault {
     ProviderDenied,
     /// What it sent cannot be believed. The text names the rule, for logs.
     ProviderAnswer(&'static str),
+    /// Its ID token broke a rule.
+    IdToken(id_token::Refused),
     /// The person may not come in.
     PersonRefused,
 
@@ -241,7 +245,8 @@ impl Fault {
 
             F::ProviderUnavailable       => later(503, "temporarily_unavailable", "The identity provider cannot be reached. Try again later.", RETRY_SOON),
             F::ProviderDenied            => plain(400, "access_denied", "The identity provider did not log you in."),
-            F::ProviderAnswer(_)         => plain(502, "server_error", "The identity provider's answer could not be accepted."),
+            F::ProviderAnswer(_) | F::IdToken(_)
+                                         => plain(502, "server_error", "The identity provider's answer could not be accepted."),
             F::PersonRefused             => plain(403, "access_denied", "This account may not use this service."),
 
             F::GrantType                 => plain(400, "unsupported_grant_type", "This grant type is not supported."),

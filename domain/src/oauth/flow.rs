@@ -18,7 +18,7 @@ use crate::oauth::pkce::Challenge;
 use crate::oauth::resource::ResourceHash;
 use crate::oauth::scope::Scopes;
 use crate::oidc::request::Wishes;
-use crate::seal::{KeyRing, Purpose, SEAL_OVERHEAD};
+use crate::seal::{KeyId, KeyRing, Purpose, SEAL_OVERHEAD};
 use crate::secret::{Secret, SecretText};
 use crate::time::Timestamp;
 use crate::wire::text::{base64url, from_base64url};
@@ -126,6 +126,16 @@ impl Flow {
         let body = open(ring, FORM_PLACE, field, FORM_FIELD_MAX).ok_or(Fault::FlowForged)?;
         let (flow, wishes) = Self::read_form(&body).map_err(|Broken| Fault::FlowForged)?;
         if now >= flow.expires { Err(Fault::FlowExpired) } else { Ok((flow, wishes)) }
+    }
+
+    /// Which master key sealed a form field.
+    #[must_use]
+    pub fn key(field: &str) -> Option<KeyId> {
+        if field.len() > FORM_FIELD_MAX {
+            return None;
+        }
+        let sealed = from_base64url(field).ok()?;
+        sealed.get(1..)?.first_chunk().map(|id| KeyId(*id))
     }
 
     fn read_form(body: &[u8]) -> Result<(Self, Wishes), Broken> {

@@ -4,6 +4,7 @@
 
 use crate::codec::{Broken, Fields, Writer};
 use crate::limits::{CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX};
+use crate::oidc::id_token::Person;
 use crate::secret::SecretText;
 use crate::time::Timestamp;
 use zeroize::Zeroizing;
@@ -33,6 +34,13 @@ impl Claims {
     pub fn display(&self) -> &str {
         let known = [&self.name, &self.preferred_username, &self.email];
         known.into_iter().find_map(Option::as_deref).unwrap_or(&self.subject)
+    }
+}
+
+impl From<Person> for Claims {
+    fn from(person: Person) -> Self {
+        let Person { issuer, subject, email, email_verified, name, preferred_username, groups, .. } = person;
+        Self { issuer, subject, email, email_verified, name, preferred_username, groups }
     }
 }
 

@@ -76,7 +76,7 @@ impl Refresh {
         if self.resource.is_some_and(|resource| resource != grant.resource) {
             return Err(Fault::ResourceBeyondGrant);
         }
-        if self.scopes.as_ref().is_some_and(|scopes| !scopes.within(&grant.scopes)) {
+        if !self.scopes(grant).within(&grant.scopes) {
             return Err(Fault::ScopeBeyondGrant);
         }
         let presented = self.token.generation;
@@ -169,9 +169,10 @@ impl Refresh {
         Decision::refuse(Fault::RefreshAhead).noting(self.event(Happened::RefreshAhead))
     }
 
+    /// What the access token is to allow: what is asked for, or everything where that says nothing.
     fn scopes(&self, grant: &Grant) -> Scopes {
-        // An empty `scope` counts as absent, so it never arrives here as an empty set.
-        self.scopes.clone().unwrap_or_else(|| grant.scopes.clone())
+        let meant = self.scopes.as_ref().map(|scopes| scopes.meant(&grant.scopes));
+        meant.filter(|scopes| !scopes.is_empty()).unwrap_or_else(|| grant.scopes.clone())
     }
 
     fn event(&self, happened: Happened) -> Event {

@@ -59,6 +59,7 @@ pub struct Resource {
     paths: Vec<String>,
     subtree: bool,
     scopes: Vec<ResourceScope>,
+    scope_set: Scopes,
     name: Option<String>,
 }
 
@@ -86,8 +87,9 @@ impl Resource {
         if !paths.iter().all(|path| plain(path) && whole(path)) {
             return Err(ResourceRefused::Path);
         }
+        let scope_set = Scopes::of(scopes.iter().map(|scope| scope.name.as_str()));
         let identifier = url(&origin, paths.first().ok_or(ResourceRefused::NoPath)?);
-        Ok(Self { hash: ResourceHash::of(&identifier), identifier, origin, paths, subtree, scopes, name })
+        Ok(Self { hash: ResourceHash::of(&identifier), identifier, origin, paths, subtree, scopes, scope_set, name })
     }
 
     /// Its URL, without a trailing slash: the `resource` of its metadata and the audience of its tokens.
@@ -120,10 +122,10 @@ impl Resource {
         &self.scopes
     }
 
-    /// The same as a set.
+    /// The same as a set: what a request to the resource needs.
     #[must_use]
-    pub fn scope_set(&self) -> Scopes {
-        Scopes::of(self.scopes.iter().map(|scope| scope.name.as_str()))
+    pub const fn scope_set(&self) -> &Scopes {
+        &self.scope_set
     }
 
     /// What a person calls it.

@@ -74,6 +74,12 @@ impl Scopes {
         Self::of(self.iter().filter(|token| other.contains(token)))
     }
 
+    /// This set without what clients ask for out of habit and `offered` does not have.
+    #[must_use]
+    pub fn meant(&self, offered: &Self) -> Self {
+        Self::of(self.iter().filter(|scope| !ABOUT_LOGIN.contains(scope) || offered.contains(scope)))
+    }
+
     /// This set, if a grant can hold it.
     ///
     /// # Errors
@@ -82,6 +88,10 @@ impl Scopes {
         if self.0.len() > SCOPE_GRANT_MAX { Err(Fault::TooLong("scope")) } else { Ok(self) }
     }
 }
+
+/// Scopes that clients ask for out of habit, which say nothing about a resource: `offline_access` is a wish for a refresh token,
+/// which every client that can use one gets, and the others are about the identity provider's tokens, which no client gets.
+const ABOUT_LOGIN: [&str; 6] = ["offline_access", "openid", "profile", "email", "address", "phone"];
 
 #[cfg(test)]
 mod tests {

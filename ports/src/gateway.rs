@@ -1,0 +1,467 @@
+//! The use cases, as prose.
+
+use crate::{Clock, Entropy, IdentityProvider, Journal, World, ask, transact};
+use portcullis_domain::fresh::Fresh;
+use portcullis_domain::journal::{Event, Happened};
+use portcullis_domain::key::{ClientHash, ProviderSession};
+use portcullis_domain::oauth::admit::{Admit, Admitted};
+use portcullis_domain::oauth::authorize::{self, Asked, Refusal, Refused};
+use portcullis_domain::oauth::callback::Callback;
+use portcullis_domain::oauth::client::{self, Client, Presented};
+use portcullis_domain::oauth::consent::{self, Choice, CookieNames, CsrfCookie};
+use portcullis_domain::oauth::exchange::{Exchange, Tokens};
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::flow::{Flow, Login};
+use portcullis_domain::oauth::identity::Claims;
+use portcullis_domain::oauth::pkce::Verifier;
+use portcullis_domain::oauth::policy::Policy;
+use portcullis_domain::oauth::redirect::{CheckedRedirect, RedirectHash};
+use portcullis_domain::oauth::refresh::Refresh;
+use portcullis_domain::oauth::register::{self, Registered};
+use portcullis_domain::oauth::resource::{Resource, ResourceHash};
+use portcullis_domain::oauth::revoke::{Revocable, Revoke};
+use portcullis_domain::oauth::scope::Scopes;
+use portcullis_domain::oauth::token::{AccessToken, Code, RefreshToken};
+use portcullis_domain::oidc::callback::ProviderError;
+use portcullis_domain::oidc::discovery::Provider;
+use portcullis_domain::oidc::relying_party::RelyingParty;
+use portcullis_domain::oidc::request::{self, Wishes};
+use portcullis_domain::oidc::token_response::{self, Failure};
+use portcullis_domain::oidc::{callback as provider_callback, id_token};
+use portcullis_domain::secret::SecretText;
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::wire::form::Form;
+use portcullis_domain::wire::header::Cookies;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::once::Once;
+
+/// The gateway: everything that anybody can ask of it.
+pub struct Gateway<W: World> {
+    world: Arc<W>,
+    policy: Arc<Policy>,
+    relying_party: RelyingParty,
+    cookies: CookieNames,
+    returned: Once,
+}
+
+/// A cookie for the browser to keep.
+#[derive(Debug)]
+pub struct SetCookie {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: SecretText,
+}
+
+/// The consent page.
+#[derive(Debug)]
+pub struct ConsentPage<'a> {
+    /// Who asks, where the answer goes, for what.
+    pub asked: Asked<'a>,
+    /// The field `flow`.
+    pub flow: String,
+    /// The field `csrf`.
+    pub csrf: SecretText,
+    /// The csrf cookie.
+    pub cookie: SetCookie,
+}
+
+/// What an authorization request leads to.
+#[derive(Debug)]
+pub enum Authorized<'a> {
+    /// The person is asked.
+    Consent(Box<ConsentPage<'a>>),
+    /// The operator has answered for the person: on to the identity provider.
+    Onward(Onward),
+}
+
+/// On to the identity provider.
+#[derive(Debug)]
+pub struct Onward {
+    /// Where to.
+    pub location: String,
+    /// The login's cookie.
+    pub cookie: SetCookie,
+    /// Cookies to be cleared.
+    pub clear: Vec<String>,
+}
+
+/// What an answered consent page leads to.
+#[derive(Debug)]
+pub enum Consented {
+    /// Approved.
+    Onward(Onward),
+    /// Denied, or not possible now: back to the client.
+    Back(Refusal),
+}
+
+/// What a login that came back leads to.
+#[derive(Debug)]
+pub struct Returned {
+    /// Back to the client: with a code and the person's name, or with a refusal.
+    pub outcome: Result<Welcome, Refusal>,
+    /// The login's cookie, which is over.
+    pub clear: String,
+}
+
+/// A login that succeeded.
+#[derive(Debug)]
+pub struct Welcome {
+    /// Where the answer goes.
+    pub redirect: CheckedRedirect,
+    /// The redirect URI with the code in it.
+    pub location: SecretText,
+    /// What the person is called.
+    pub name: String,
+}
+
+/// A request that came from somebody.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// Its cookies.
+    pub cookies: &'a Cookies<'a>,
+}
+
+impl<W: World> Gateway<W> {
+    /// The gateway of this world, under the operator's policy, as this relying party of the identity provider.
+    #[must_use]
+    pub fn new(world: Arc<W>, policy: Arc<Policy>, relying_party: RelyingParty) -> Self {
+        let cookies = CookieNames::of(&policy.base_url);
+        Self { world, policy, relying_party, cookies, returned: Once::default() }
+    }
+
+    /// The world.
+    pub fn world(&self) -> &Arc<W> {
+        &self.world
+    }
+
+    /// The operator's decisions.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// What the cookies are called.
+    pub const fn cookies(&self) -> CookieNames {
+        self.cookies
+    }
+
+    /// Registers a client: RFC 7591. Nothing is stored.
+    ///
+    /// # Errors
+    /// Whatever rule refuses it.
+    pub fn register(&self, body: &[u8], bearer: Option<&str>, address: Option<IpAddr>) -> Result<Registered, Fault> {
+        let (now, fresh) = self.fresh()?;
+        let registered = register::register(body, bearer, &self.policy, now, &fresh);
+        self.note(
+            now,
+            match &registered {
+                Ok(registered) => {
+                    Event::new(Happened::ClientRegistered).by(ClientHash::of(registered.client().id())).from(address)
+                }
+                Err(fault) => Event::new(Happened::RegistrationRefused).from(address).under(*fault),
+            },
+        );
+        registered
+    }
+
+    /// Judges an authorization request and asks the person.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn authorize(&self, form: &Form<'_>, caller: Caller<'_>) -> Result<Authorized<'_>, Refused> {
+        let (now, fresh) = self.fresh().map_err(Refused::Page)?;
+        let asked = authorize::judge(&self.policy, form, now, &fresh)?;
+        let refused = |fault, asked: &Asked<'_>| {
+            Refused::Redirect(Refusal { redirect: asked.redirect.clone(), state: asked.flow.state.clone(), fault })
+        };
+        if asked.client.without_page() {
+            let provider = self.provider().map_err(|fault| refused(fault, &asked))?;
+            let onward = self.onward(&provider, asked.flow.clone(), &asked.wishes, caller, now, &fresh);
+            return onward.map(Authorized::Onward).map_err(|fault| refused(fault, &asked));
+        }
+        let presented = caller.cookies.one(&self.cookies.csrf()).ok().flatten();
+        let cookie = CsrfCookie::of(presented, &fresh);
+        let ring = &self.policy.ring;
+        let sealed = asked
+            .flow
+            .seal(&asked.wishes, ring, &fresh, now)
+            .and_then(|flow| cookie.token(ring, &flow, now).map(|csrf| (flow, csrf)));
+        let (flow, csrf) = sealed.map_err(|fault| refused(fault, &asked))?;
+        let cookie = SetCookie { name: self.cookies.csrf(), value: cookie.value().clone() };
+        Ok(Authorized::Consent(Box::new(ConsentPage { asked, flow, csrf, cookie })))
+    }
+
+    /// Takes the consent page's answer.
+    ///
+    /// # Errors
+    /// A fault for a page: this form is not to be believed.
+    pub fn consent(&self, form: &Form<'_>, same_origin: bool, caller: Caller<'_>) -> Result<Consented, Fault> {
+        let (now, fresh) = self.fresh()?;
+        let only = |name| form.one(name).map_err(|_| Fault::Repeated);
+        let answer = consent::Answer {
+            same_origin,
+            // Two cookies of one name: somebody else has set one of them.
+            cookie: caller.cookies.one(&self.cookies.csrf()).map_err(|_| Fault::Csrf)?,
+            token: only("csrf")?,
+            flow: only("flow")?,
+            choice: only("choice")?,
+        };
+        let event = |happened, client| Event::new(happened).by(client).from(caller.address);
+        let (choice, flow, wishes) = answer.judge(&self.policy.ring, now).inspect_err(|fault| {
+            self.note(now, Event::new(Happened::BrowserMismatch).from(caller.address).under(*fault));
+        })?;
+        let redirect = CheckedRedirect::reopened(&flow.redirect).ok_or(Fault::RedirectUnregistered)?;
+        let (client, state) = (flow.client, flow.state.clone());
+        let back = |fault| Ok(Consented::Back(Refusal { redirect, state, fault }));
+        if choice == Choice::Deny {
+            self.note(now, event(Happened::ConsentDenied, client));
+            return back(Fault::ConsentDenied);
+        }
+        let onward = self.provider().and_then(|provider| self.onward(&provider, flow, &wishes, caller, now, &fresh));
+        match onward {
+            Ok(onward) => {
+                self.note(now, event(Happened::ConsentGranted, client));
+                Ok(Consented::Onward(onward))
+            }
+            Err(fault) => back(fault),
+        }
+    }
+
+    fn onward(
+        &self,
+        provider: &Provider,
+        flow: Flow,
+        wishes: &Wishes,
+        caller: Caller<'_>,
+        now: Timestamp,
+        fresh: &Fresh,
+    ) -> Result<Onward, Fault> {
+        let ring = &self.policy.ring;
+        let login = Login::begin(flow, wishes.max_age, fresh, now);
+        let state = login.state();
+        let cookie = SetCookie { name: self.cookies.login(state.expose()), value: login.seal(ring, fresh, now)? };
+        let prefix = self.cookies.logins();
+        let present = caller.cookies.names_with_prefix(&prefix);
+        let present: Vec<(&str, &str)> =
+            present.map(|name| (name, caller.cookies.one(name).ok().flatten().unwrap_or_default())).collect();
+        let clear = consent::surplus(ring, present.into_iter(), now);
+        let location = self.relying_party.authorization_url(provider, &self.redirect_uri(), &login, wishes);
+        Ok(Onward { location, cookie, clear })
+    }
+
+    /// Takes a login that has come back from the identity provider.
+    ///
+    /// # Errors
+    /// A fault for a page: this browser has no such login, or it is over.
+    pub async fn callback(&self, query: &Form<'_>, caller: Caller<'_>) -> Result<Returned, Fault> {
+        let now = self.world.clock().now();
+        let provider = self.provider()?;
+        let answer = provider_callback::judge(query, &provider)
+            .map_err(|_| Fault::ProviderAnswer("the callback is not one that the provider makes"))?;
+        let clear = self.cookies.login(&answer.state);
+        let login = self.resume(&clear, &answer.state, caller, now).inspect_err(|fault| {
+            self.note(now, Event::new(Happened::BrowserMismatch).from(caller.address).under(*fault));
+        })?;
+        // On this replica a login comes back once: the provider's code is not sent twice. Across replicas the mark is the judge.
+        self.returned.first(&answer.state, now)?;
+        let redirect = CheckedRedirect::reopened(&login.flow.redirect).ok_or(Fault::RedirectUnregistered)?;
+        let (client, state) = (login.flow.client, login.flow.state.clone());
+        let welcomed = match answer.outcome {
+            Ok(code) => self.welcome(&provider, login, code, caller.address).await,
+            Err(error) => Err(refusal_of(error)),
+        };
+        match welcomed {
+            Ok((code, name)) => {
+                let issuer = &self.policy.base_url;
+                let location = authorize::answer(&redirect, code.expose(), state.as_deref(), issuer);
+                let welcome = Welcome { redirect, location: SecretText::new(location), name };
+                Ok(Returned { outcome: Ok(welcome), clear })
+            }
+            Err(Fault::CallbackRepeated) => Err(Fault::CallbackRepeated),
+            Err(fault) => {
+                self.note(now, Event::new(Happened::LoginRefused).by(client).from(caller.address).under(fault));
+                Ok(Returned { outcome: Err(Refusal { redirect, state, fault }), clear })
+            }
+        }
+    }
+
+    fn resume(&self, cookie: &str, state: &str, caller: Caller<'_>, now: Timestamp) -> Result<Login, Fault> {
+        let cookie = caller.cookies.one(cookie).map_err(|_| Fault::BrowserUnknown)?.ok_or(Fault::BrowserUnknown)?;
+        Login::resume(&self.policy.ring, cookie, state, now)
+    }
+
+    /// Redeems the provider's code, judges who it vouches for, and issues ours: the code, and what the person is called.
+    async fn welcome(
+        &self,
+        provider: &Provider,
+        login: Login,
+        code: SecretText,
+        address: Option<IpAddr>,
+    ) -> Result<(SecretText, String), Fault> {
+        let port = self.world.provider();
+        let redeem =
+            request::redeem(provider, &self.relying_party.credentials, &code, &self.redirect_uri(), &login.verifier());
+        let answer = port.send(redeem).await.map_err(|_| Fault::ProviderUnavailable)?;
+        let tokens = token_response::judge(answer.status, answer.content_type.as_deref(), &answer.body);
+        let tokens = tokens.map_err(|failure| match failure {
+            Failure::Unavailable => Fault::ProviderUnavailable,
+            _ => Fault::ProviderAnswer("the token endpoint's answer"),
+        })?;
+        let nonce = login.nonce();
+        let expected = id_token::Expected {
+            provider,
+            client_id: &self.relying_party.credentials.client_id,
+            nonce: nonce.expose(),
+            access_token: tokens.access_token.expose(),
+            max_age: login.max_age,
+        };
+        let keys = port.keys().await.map_err(|_| Fault::ProviderUnavailable)?;
+        let now = self.world.clock().now();
+        let mut judged = id_token::judge(tokens.id_token.expose(), &keys, &expected, now);
+        if judged == Err(id_token::Refused::UnknownKey) {
+            let newer = port.newer_keys(&keys).await.map_err(|_| Fault::ProviderUnavailable)?;
+            judged = id_token::judge(tokens.id_token.expose(), &newer, &expected, now);
+        }
+        let person = judged.map_err(Fault::IdToken)?;
+        let base_url = &self.policy.base_url;
+        let provider_session =
+            person.session.as_deref().map(|session| ProviderSession::of(base_url, &person.issuer, session));
+        let claims = Claims::from(person);
+        let name = claims.display().to_owned();
+        let callback = Callback {
+            policy: Arc::clone(&self.policy),
+            flow: login.flow,
+            claims,
+            provider_session,
+            upstream_refresh: tokens.refresh_token,
+            address,
+        };
+        Ok((transact(&self.world, callback).await?, name))
+    }
+
+    /// The token endpoint: RFC 6749 sections 4.1.3 and 6.
+    ///
+    /// # Errors
+    /// Whatever rule refuses it.
+    pub async fn token(
+        &self,
+        form: &Form<'_>,
+        presented: Presented<'_>,
+        address: Option<IpAddr>,
+    ) -> Result<Tokens, Fault> {
+        if form.repeated_except(&["resource"]).is_some() {
+            return Err(Fault::Repeated);
+        }
+        let only = |name: &'static str| form.one(name).map_err(|_| Fault::Repeated);
+        let required = |name: &'static str| only(name)?.ok_or(Fault::Missing(name));
+        match required("grant_type")? {
+            "authorization_code" => {
+                let client = self.authenticated(presented, address)?;
+                let exchange = Exchange {
+                    code: Code::parse(required("code")?)?,
+                    client: client.hash(),
+                    redirect: only("redirect_uri")?.map(RedirectHash::of),
+                    verifier: Verifier::parse(required("code_verifier")?)?,
+                    resource: self.named_resource(form)?,
+                    refreshes: client.refreshes(),
+                    policy: Arc::clone(&self.policy),
+                    address,
+                };
+                transact(&self.world, exchange).await
+            }
+            "refresh_token" => {
+                let client = self.authenticated(presented, address)?;
+                let refresh = Refresh {
+                    token: RefreshToken::parse(required("refresh_token")?)?,
+                    client: client.hash(),
+                    scopes: only("scope")?.map(Scopes::parse).transpose()?,
+                    resource: self.named_resource(form)?,
+                    policy: Arc::clone(&self.policy),
+                    address,
+                };
+                transact(&self.world, refresh).await
+            }
+            _ => Err(Fault::GrantType),
+        }
+    }
+
+    /// Revokes a token with everything that came out of its grant: RFC 7009.
+    ///
+    /// # Errors
+    /// Whatever rule refuses it; a token that is none is no error.
+    pub async fn revoke(
+        &self,
+        form: &Form<'_>,
+        presented: Presented<'_>,
+        address: Option<IpAddr>,
+    ) -> Result<(), Fault> {
+        if form.repeated_except(&[]).is_some() {
+            return Err(Fault::Repeated);
+        }
+        let token = form.one("token").ok().flatten().ok_or(Fault::Missing("token"))?;
+        let client = match presented.client_id()? {
+            Some(_) => Some(self.authenticated(presented, address)?.hash()),
+            None => None,
+        };
+        match Revocable::parse(&self.policy.ring, token) {
+            Some(token) => transact(&self.world, Revoke { token, client, address }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Admits a bearer of an access token to a resource, or not.
+    ///
+    /// # Errors
+    /// Whatever rule refuses it.
+    pub async fn admit(&self, bearer: &str, resource: &Resource, identity: bool) -> Result<Admitted, Fault> {
+        let token = AccessToken::open(&self.policy.ring, bearer)?;
+        let scopes = resource.scope_set();
+        ask(&*self.world, &Admit { token, resource: resource.hash(), scopes, identity }).await
+    }
+
+    fn authenticated(&self, presented: Presented<'_>, address: Option<IpAddr>) -> Result<Client, Fault> {
+        client::identify(&self.policy, &presented).inspect_err(|fault| {
+            let event = Event::new(Happened::ClientAuthenticationFailed).from(address).under(*fault);
+            self.note(self.world.clock().now(), event);
+        })
+    }
+
+    /// `resource` at the token endpoint, if it is there.
+    fn named_resource(&self, form: &Form<'_>) -> Result<Option<ResourceHash>, Fault> {
+        let mut named = form.all("resource").filter(|value| !value.is_empty()).peekable();
+        match named.peek() {
+            Some(_) => self.policy.resources.choose(named).map(|resource| Some(resource.hash())),
+            None => Ok(None),
+        }
+    }
+
+    fn provider(&self) -> Result<Arc<Provider>, Fault> {
+        self.world.provider().discovered().ok_or(Fault::ProviderUnavailable)
+    }
+
+    fn redirect_uri(&self) -> String {
+        format!("{}/oauth/callback", self.policy.base_url)
+    }
+
+    fn fresh(&self) -> Result<(Timestamp, Fresh), Fault> {
+        let drawn = self.world.entropy().draw().map_err(|_| Fault::Internal("no randomness to be had"))?;
+        Ok((self.world.clock().now(), Fresh::new(&drawn, 0)))
+    }
+
+    fn note(&self, at: Timestamp, event: Event) {
+        self.world.journal().note(at, &event);
+    }
+}
+
+const fn refusal_of(error: ProviderError) -> Fault {
+    match error {
+        ProviderError::AccessDenied | ProviderError::InteractionRequired => Fault::ProviderDenied,
+        ProviderError::TemporarilyUnavailable => Fault::ProviderUnavailable,
+        ProviderError::ServerError => Fault::ProviderAnswer("the provider failed"),
+        ProviderError::Misconfigured => Fault::ProviderAnswer("the provider does not accept our request"),
+    }
+}
