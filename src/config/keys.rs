@@ -110,10 +110,10 @@ impl FromSecret for SecretText {
 }
 
 /// One row as the schema needs it.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) schema: Json,
-    pub(super) required: bool,
+struct Key {
+    name: &'static str,
+    schema: Json,
+    required: bool,
 }
 
 /// Keys of one object of which at most one may be given.
@@ -142,7 +142,7 @@ impl<'r> Keys<'r> {
         match self.find(name)? {
             (Some(json), at) => V::read(json, &at),
             (None, at) => {
-                at.complain("is missing", format!("add it: {}", meaning.trim()));
+                at.complain("is missing", format!("add it: {}", meaning));
                 None
             }
         }
@@ -177,7 +177,7 @@ impl<'r> Keys<'r> {
         let (json, at) = self.find(name)?;
         let list = json.map_or(Some(Vec::new()), |json| Vec::<V>::read(json, &at))?;
         if list.is_empty() {
-            at.complain("is missing or empty", format!("add it: {}", meaning.trim()));
+            at.complain("is missing or empty", format!("add it: {}", meaning));
             return None;
         }
         Some(list)
@@ -308,7 +308,7 @@ impl<'r> Keys<'r> {
         debug_assert!(!self.names.contains(&name), "two rows are called {name}");
         self.names.push(name);
         if self.object.is_none() {
-            let mut schema = with(schema(), json!({ "description": meaning.trim() }));
+            let mut schema = with(schema(), json!({ "description": meaning }));
             if let (Json::Object(members), Some(default)) = (&mut schema, default) {
                 members.insert("default".to_owned(), default.clone());
             }

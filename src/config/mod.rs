@@ -18,9 +18,7 @@ pub use complaint::{Complaint, Complaints};
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
 pub use surroundings::{Process, Surroundings, Unreadable};
-pub use urls::{
-    BaseUrl, HttpsRedirect, IssuerUrl, Origin, RedirectKind, RedirectUrl, ResourcePath, Scheme, UpstreamUrl,
-};
+pub use urls::{BaseUrl, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
     CaFile, Cidr, ClientAuthentication, ClientId, ClientName, LogFormat, LogLevel, ScopeDescription, ScopeName,
     StorageType,
@@ -119,7 +117,7 @@ keys! {
 keys! {
     /// A protected MCP server.
     pub struct Resource judged as ResourceDraft by safety::resource {
-        paths: Vec<ResourcePath> = part() "Where it is found, below `baseUrl`.",
+        paths: Vec<ResourcePath> = part() "Where it is found on the host of `baseUrl`; the first one names it.",
         subtree: bool = or("subtree", false) "Whether everything below its paths belongs to it too.",
         upstream: UpstreamUrl = required("upstream") "The MCP server itself, an http:// URL.",
         scopes: Vec<Scope> = list("scopes") "What a client needs to be granted, as names or as objects that say it in words.",
@@ -207,8 +205,9 @@ impl Part for Provider {
 impl Part for Vec<ResourcePath> {
     fn walk(keys: &mut Keys<'_>) -> Option<Self> {
         keys.choice(&["path", "paths"], true);
-        let path = keys.optional::<ResourcePath>("path", "Where it is found, below `baseUrl`, as /mcp.");
-        let paths = keys.optional::<Self>("paths", "Several paths of one and the same resource.");
+        let path = keys.optional::<ResourcePath>("path", "Where it is found on the host of `baseUrl`, as /mcp.");
+        let paths =
+            keys.optional::<Self>("paths", "Several paths of one and the same resource, which the first one names.");
         match (path?, paths?) {
             (Some(path), None) => Some(vec![path]),
             (None, Some(paths)) if paths.is_empty() => {

@@ -1,10 +1,11 @@
 //! Rules between several keys: what would work and must not, and what cannot work together.
 
 use super::place::Place;
-use super::{
-    Client, ClientAuthentication, ClientDraft, ConfigDraft, OidcDraft, Provider, RedirectKind, Resource, ResourceDraft,
-};
-use portcullis_domain::limits::SCOPE_GRANT_MAX;
+use super::urls::is_own;
+use super::{Client, ClientAuthentication, ClientDraft, ConfigDraft, OidcDraft, Provider, Resource, ResourceDraft};
+use portcullis_domain::limits::{RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX};
+use portcullis_domain::oauth::client_id::PREFIX;
+use portcullis_domain::oauth::redirect::Kind;
 use std::net::SocketAddr;
 
 /// The rules of the whole file. A rule whose keys could not all be read waits until they can.
@@ -53,12 +54,19 @@ fn lifetimes(draft: &ConfigDraft, at: &Place<'_>) {
 
 fn resources(draft: &ConfigDraft, at: &Place<'_>) {
     let Some(resources) = &draft.resources else { return };
+    if resources.len() > RESOURCES_MAX {
+        at.key("resources").complain("holds too many resources", "keep at most 64");
+    }
+    let base = draft.base_url.as_ref().map_or("", |base| base.path());
     let listeners = [(draft.listen, "is the gate itself"), (draft.admin_listen, "is the gate's admin listener")];
     for (index, resource) in resources.iter().enumerate() {
         let here = at.key("resources").item(index);
         let earlier = |path| resources.iter().take(index).any(|earlier: &Resource| earlier.paths.contains(path));
         if resource.paths.iter().any(earlier) {
             here.complain("has a path that an earlier resource has", "give every resource paths of its own");
+        }
+        if let Some(wrong) = resource.paths.iter().find_map(|path| is_own(path.as_str(), base).err()) {
+            here.complain(wrong.wrong, wrong.instead);
         }
         for (listener, wrong) in listeners {
             if listener.is_some_and(|listener| leads_to(&resource.upstream, listener)) {
@@ -86,7 +94,7 @@ fn clients(draft: &ConfigDraft, at: &Place<'_>) {
             here.key("clientId").complain("is the identifier of an earlier client", "give every client its own");
         }
         for (index, redirect) in client.redirect_uris.iter().enumerate() {
-            if redirect.kind() == RedirectKind::Loopback && draft.allow_localhost_redirect_uris == Some(false) {
+            if redirect.kind() == Kind::Loopback && draft.allow_localhost_redirect_uris == Some(false) {
                 here.key("redirectUris")
                     .item(index)
                     .complain("is on loopback, and allowLocalhostRedirectURIs is false", "remove it, or allow them");
@@ -111,11 +119,14 @@ fn clients(draft: &ConfigDraft, at: &Place<'_>) {
 }
 
 fn only_https(client: &Client) -> bool {
-    client.redirect_uris.iter().all(|redirect| redirect.kind() == RedirectKind::Https)
+    client.redirect_uris.iter().all(|redirect| redirect.kind() == Kind::Https)
 }
 
 /// The rules of one client.
 pub(super) fn client(draft: &ClientDraft, at: &Place<'_>) {
+    if draft.client_id.as_ref().is_some_and(|id| id.as_str().starts_with(PREFIX)) {
+        at.key("clientId").complain("begins like an identifier that registration hands out", "use another one");
+    }
     let (Some(secret), Some(Some(method))) = (&draft.client_secret, draft.token_endpoint_auth_method) else { return };
     let here = at.key("tokenEndpointAuthMethod");
     match (method, secret) {
@@ -136,6 +147,9 @@ pub(super) fn oidc(draft: &OidcDraft, at: &Place<'_>) {
 
 /// The rules of one resource.
 pub(super) fn resource(draft: &ResourceDraft, at: &Place<'_>) {
+    if draft.paths.as_ref().is_some_and(|paths| paths.len() > RESOURCE_PATHS_MAX) {
+        at.key("paths").complain("holds too many paths", "keep at most 32, or use subtree");
+    }
     if let Some(paths) = &draft.paths
         && paths.iter().enumerate().any(|(index, path)| paths.iter().take(index).any(|earlier| earlier == path))
     {

@@ -619,6 +619,8 @@ fn t289_what_is_said_out_loud_does_load() {
 
 #[test]
 fn keys_that_contradict_each_other_are_refused() {
+    let numbered = |count: u8| (0..count).map(|number| json!(format!("/p{number}"))).collect::<Vec<_>>();
+    let many = numbered(65).into_iter().map(|path| json!({ "path": path, "upstream": "http://u" })).collect::<Vec<_>>();
     judge(&[
         (&[("/adminListen", json!("127.0.0.1:8080"))], "adminListen", "where the public listener listens"),
         (&[("/adminListen", json!("0.0.0.0:8080"))], "adminListen", "where the public listener listens"),
@@ -661,6 +663,19 @@ fn keys_that_contradict_each_other_are_refused() {
             "an earlier client",
         ),
         (&[("/oidc/scopes", json!(["profile"]))], "oidc.scopes", "lacks openid"),
+        (&[("/clients/0/clientId", json!("dcr_app"))], "clients[0].clientId", "registration hands out"),
+        (
+            &[("/baseUrl", json!("https://mcp.example.com/gate")), ("/resources/0/path", json!("/gate/oauth/token"))],
+            "resources[0]",
+            "answers itself",
+        ),
+        (&[("/resources/0/path", json!("/register"))], "resources[0].path", "answers itself"),
+        (
+            &[("/resources/0/path", Json::Null), ("/resources/0/paths", numbered(33).into())],
+            "resources[0].paths",
+            "too many",
+        ),
+        (&[("/resources", many.into())], "resources", "too many"),
         (&[("/oidc", Json::Null)], "oidc", "is missing"),
         (&[("/oidc/clientSecretFile", json!("/run/secret"))], "oidc.clientSecretFile", "given beside clientSecret"),
         (&[("/storage", json!({ "type": "valkey" }))], "storage.type", "names a storage"),

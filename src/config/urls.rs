@@ -3,7 +3,9 @@
 use super::complaint::{Wrong, wrong};
 use super::keys::Text;
 use super::values::{texts, unless};
-use portcullis_domain::limits::REDIRECT_MAX;
+use portcullis_domain::limits::{REDIRECT_MAX, RESOURCE_PATH_MAX};
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::redirect::{Kind, Redirect, RedirectPolicy, may_be_private_use};
 use portcullis_domain::wire::uri::Uri;
 use serde_json::{Value as Json, json};
 
@@ -178,33 +180,19 @@ impl Text for Origin {
 
 /// Where a client is sent back to: exact, without wildcards.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedirectUrl {
-    text: String,
-    kind: RedirectKind,
-}
-
-/// Where a redirect leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RedirectKind {
-    /// To a web server over TLS.
-    Https,
-    /// To a program on the person's own machine by http (RFC 8252 section 7.3).
-    Loopback,
-    /// To a program that has taken a scheme for itself (RFC 8252 section 7.1).
-    Private,
-}
+pub struct RedirectUrl(Redirect);
 
 impl RedirectUrl {
     /// As configured.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
+    pub const fn as_str(&self) -> &str {
+        self.0.as_str()
     }
 
     /// Where it leads.
     #[must_use]
-    pub const fn kind(&self) -> RedirectKind {
-        self.kind
+    pub const fn kind(&self) -> Kind {
+        self.0.kind()
     }
 }
 
@@ -214,30 +202,22 @@ impl Text for RedirectUrl {
     }
 
     fn parse(text: &str) -> Result<Self, Wrong> {
-        if text.len() > REDIRECT_MAX {
-            return Err(wrong("is too long", "use a redirect URI of at most 400 bytes"));
+        unless(text.contains('*'), "contains a wildcard, and redirect URIs are compared exactly", "list each one")?;
+        // Whether loopback is allowed is a key of its own, which is judged beside this one.
+        match Redirect::configured(text, &RedirectPolicy { loopback: true, ..RedirectPolicy::default() }) {
+            Ok(redirect) => Ok(Self(redirect)),
+            Err(Fault::RedirectUri(rule)) => Err(wrong(rule, BETTER_REDIRECT)),
+            Err(_) => Err(wrong("is not a redirect URI", BETTER_REDIRECT)),
         }
-        let uri = Uri::parse(text).map_err(|_| NOT_A_URL)?;
-        if text.contains('*') {
-            return Err(wrong("contains a wildcard, and redirect URIs are compared exactly", "list each redirect URI"));
-        }
-        if uri.fragment().is_some() || uri.userinfo().is_some() || uri.has_dot_segments() {
-            return Err(wrong("has a fragment, a user or dots as a path segment", "remove them"));
-        }
-        let kind = match uri.scheme() {
-            "https" => RedirectKind::Https,
-            "http" if uri.is_loopback_host() => RedirectKind::Loopback,
-            "http" => return Err(wrong("is http beyond loopback, where anybody could read the code", "use https")),
-            scheme => Scheme::parse(scheme).map(|_| RedirectKind::Private)?,
-        };
-        Ok(Self { text: text.to_owned(), kind })
     }
 }
+
+const BETTER_REDIRECT: &str = "write an https URL, http on loopback, or a private-use scheme of the program's own";
 
 texts! {
     /// A redirect URI that may register itself: https only, exact.
     pub struct HttpsRedirect: json!({ "format": "uri", "pattern": "^https://[^#@*]+$", "maxLength": REDIRECT_MAX }), |text| {
-        let other = RedirectUrl::parse(text)?.kind != RedirectKind::Https;
+        let other = RedirectUrl::parse(text)?.kind() != Kind::Https;
         unless(other, "is not an https URL", "write an https URL; loopback has a switch of its own")
     };
 
@@ -246,48 +226,28 @@ texts! {
         let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
         let odd = !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.bytes().all(letters);
         unless(odd, "is not a URI scheme in lower case", "write it as cursor or com.example.app, without ://")?;
-        let taken = TAKEN_SCHEMES.contains(&text);
-        unless(taken, "is a scheme that no program can have for itself", "use the program's own scheme")
+        unless(!may_be_private_use(text), "is a scheme that no program can have for itself", "use the program's own scheme")
     };
 
-    /// The path of a protected resource, below `baseUrl`: `/`, or without a slash at the end.
+    /// The path of a protected resource, on the host of `baseUrl`: `/`, or without a slash at the end.
     pub struct ResourcePath: json!({ "pattern": r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$" }), |text| {
+        unless(text.len() > RESOURCE_PATH_MAX, "is too long", "use a path of at most 256 bytes")?;
         let sound = text == "/" || (text.starts_with('/') && is_plain_path(text));
         let instead = "write it as /mcp: a leading slash, none at the end, letters, digits and . _ ~ - between";
         unless(!sound, "is not a path in the spelling that every client keeps", instead)?;
-        let taken = |own: &str| text.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let own = OWN_PATHS.iter().any(|own| taken(own));
-        unless(own, "is a path that the gate answers itself", "use another one, such as /mcp")
+        is_own(text, "")
     };
 }
 
-/// Schemes that belong to the browser or the system and never to one program.
-const TAKEN_SCHEMES: &[&str] = &[
-    "about",
-    "blob",
-    "chrome",
-    "content",
-    "data",
-    "file",
-    "filesystem",
-    "ftp",
-    "http",
-    "https",
-    "intent",
-    "jar",
-    "javascript",
-    "mailto",
-    "resource",
-    "sms",
-    "tel",
-    "urn",
-    "vbscript",
-    "view-source",
-    "ws",
-    "wss",
-];
+/// Refuses a path that the gate answers itself below `base`, the path of `baseUrl`; the root counts as such too.
+pub(super) fn is_own(path: &str, base: &str) -> Result<(), Wrong> {
+    let at_or_below =
+        |path: &str, own: &str| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let own = path.strip_prefix(base).is_some_and(|path| OWN_PATHS.iter().any(|own| at_or_below(path, own)));
+    unless(own, "is a path that the gate answers itself", "use another one, such as /mcp")
+}
 
-/// What the gate answers itself, below `baseUrl`.
+/// What the gate answers itself, at the root and below the path of `baseUrl`.
 const OWN_PATHS: &[&str] = &["/.well-known", "/oauth", "/health", "/register", "/authorize", "/token"];
 
 const NOT_A_URL: Wrong = wrong("is not a URL that every program reads alike", "write it as https://mcp.example.com");
@@ -439,16 +399,17 @@ mod tests {
             ("http://localhost:7777/", None),
             ("cursor://anysphere.cursor-mcp/oauth/callback", None),
             ("com.example.app:/cb", None),
-            ("http://app.example.com/callback", Some("http beyond loopback")),
-            ("https://*.example.com/callback", Some("not a URL")),
+            ("http://app.example.com/callback", Some("http is for localhost")),
+            ("https://*.example.com/callback", Some("wildcard")),
             ("https://app.example.com/*", Some("wildcard")),
             ("https://app.example.com/cb#x", Some("fragment")),
-            ("https://u@app.example.com/cb", Some("a user")),
-            ("https://app.example.com/a/../cb", Some("dots")),
-            ("javascript:alert(1)", Some("no program can have")),
-            ("data:text/html,x", Some("no program can have")),
-            ("urn:ietf:wg:oauth:2.0:oob", Some("no program can have")),
-            ("/callback", Some("not a URL")),
+            ("https://app.example.com/cb?state=1", Some("belongs to the answer")),
+            ("https://u@app.example.com/cb", Some("user name")),
+            ("https://app.example.com/a/../cb", Some("dot segment")),
+            ("javascript:alert(1)", Some("scheme is not allowed")),
+            ("data:text/html,x", Some("scheme is not allowed")),
+            ("urn:ietf:wg:oauth:2.0:oob", Some("scheme is not allowed")),
+            ("/callback", Some("not an absolute URI")),
         ]);
         judge::<HttpsRedirect>(&[
             ("https://app.example.com/cb", None),
@@ -457,7 +418,7 @@ mod tests {
         ]);
         assert_eq!(
             RedirectUrl::parse(&format!("https://a/{}", "x".repeat(REDIRECT_MAX))).unwrap_err().wrong,
-            "is too long"
+            "it is longer than 400 characters"
         );
     }
 
