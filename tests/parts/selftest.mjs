@@ -91,6 +91,10 @@ await test('the conformance suite meets both upstreams, directly and through the
   if (status !== 0) throw new Error(lines.join('\n'));
   console.log(lines.map((line) => `  ${line}`).join('\n'));
 });
+await test('chromium passes the pages of the provider', async () => {
+  const { code: status, lines } = await script('./chromium.mjs', { self: 'yes' });
+  if (status !== 0) throw new Error(lines.join('\n'));
+});
 
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
