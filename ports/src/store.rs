@@ -3,7 +3,7 @@
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::key::Key;
 use portcullis_domain::limits::KEYS_MAX;
-use portcullis_domain::operation::{Fact, Facts, Keys, Landed, Write};
+use portcullis_domain::operation::{Epoch, Fact, Facts, Keys, Landed, Write};
 use std::future::Future;
 
 /// The store does not answer, or not with anything that could be believed. Never an absence.
@@ -15,7 +15,7 @@ pub struct Unavailable;
 pub enum Outcome {
     /// All writes are in the store, and every later `load`, by whomever, sees them.
     Landed(Landed),
-    /// None of the writes is in the store: something in `seen` has changed.
+    /// None of the writes is in the store: something in `seen` has changed, or the store's epoch has.
     Stale,
     /// None of the writes is in the store, and trying again will not help now: there is no room.
     Full,
@@ -23,10 +23,14 @@ pub enum Outcome {
     Unknown,
 }
 
-/// The versions that a commit relies on: a stamp, or that there is no record.
+/// The versions that a commit relies on: a stamp, or that there is no record; and the epoch in which they were seen.
+///
+/// The epoch is part of it because a failover that loses writes brings old stamps back: what was decided on them before must
+/// not land after, or a code whose redemption was lost would be redeemed a second time.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     list: [Option<(Key, Option<Stamp>)>; KEYS_MAX],
+    epoch: Epoch,
 }
 
 impl Seen {
@@ -42,7 +46,13 @@ impl Seen {
             };
             *place = Some((*key, stamp));
         }
-        Self { list }
+        Self { list, epoch: facts.epoch() }
+    }
+
+    /// The epoch that they were seen in.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// The keys with their versions.
@@ -54,7 +64,7 @@ impl Seen {
 /// Where records are kept.
 ///
 /// The contract, which the contract suite states as tests: commits to one partition are linearizable, also across processes; a
-/// commit writes all or nothing, and only if every version in `seen` still stands; `load` of one partition sees one state of
+/// commit writes all or nothing, and only if every version in `seen` still stands and the epoch is the same; `load` of one partition sees one state of
 /// it; a record stays until its `until` plus `BROOM_DELAY`, and may go any time after.
 pub trait Store: Send + Sync + 'static {
     /// What the store says of these keys, straight from the place where commits land, and in which epoch.

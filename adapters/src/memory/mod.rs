@@ -103,7 +103,9 @@ impl Memory {
         };
         debug_assert!(writes.iter().all(|write| write.key.partition() == partition), "a commit is of one partition");
         let mut shard = write(self.shard(partition));
-        if !seen.iter().all(|(key, stamp)| shard.get(key).map(|stored| stored.stamp) == stamp) {
+        if seen.epoch() != self.epoch
+            || !seen.iter().all(|(key, stamp)| shard.get(key).map(|stored| stored.stamp) == stamp)
+        {
             return Outcome::Stale;
         }
         let added: usize = writes.iter().map(|write| ENTRY_WEIGHT.saturating_add(write.record.weight())).sum();
