@@ -53,7 +53,8 @@ impl Memory {
     pub fn sweep(&self, now: Timestamp) {
         for shard in &self.shards {
             let mut freed = 0_usize;
-            write(shard).retain(|_, stored| {
+            let mut held = write(shard);
+            held.retain(|_, stored| {
                 let stays = now < stored.until.plus(BROOM_DELAY);
                 if !stays {
                     freed = freed.saturating_add(weight(stored));
@@ -110,21 +111,26 @@ impl Memory {
         }
         let added: usize = writes.iter().map(|write| ENTRY_WEIGHT.saturating_add(write.record.weight())).sum();
         let freed: usize = writes.iter().filter_map(|write| shard.get(&write.key)).map(weight).sum();
-        // What shrinks a record or keeps its size always fits: a session can be revoked in a full store.
-        if added > freed && self.bytes().saturating_add(added.saturating_sub(freed)) > self.bytes_max {
+        // What shrinks a record or keeps its size always fits: a session can be revoked in a full store. The bytes are counted
+        // before the lock is given up: nobody can give back what has not been counted yet.
+        if !self.reserve(added.saturating_sub(freed)) {
             return Outcome::Full;
         }
         for Write { key, stamp, until, record, .. } in writes {
             shard.insert(key, Stored { record, stamp, until });
         }
-        drop(shard);
-        self.bytes.fetch_add(added, Ordering::Relaxed);
-        self.release(freed);
+        self.release(freed.saturating_sub(added));
         Outcome::Landed(Landed { acknowledged: 0 })
     }
 
+    /// Counts bytes that are to be added, if there is room for them.
+    fn reserve(&self, more: usize) -> bool {
+        let grow = |bytes: usize| bytes.checked_add(more).filter(|sum| *sum <= self.bytes_max);
+        more == 0 || self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok()
+    }
+
     fn release(&self, freed: usize) {
-        // Never below zero: what is freed was added before.
+        // Never below zero: what is given back was counted under the same lock under which it was added.
         self.bytes.fetch_sub(freed, Ordering::Relaxed);
     }
 }
