@@ -64,8 +64,8 @@ impl Seen {
 /// Where records are kept.
 ///
 /// The contract, which the contract suite states as tests: commits to one partition are linearizable, also across processes; a
-/// commit writes all or nothing, and only if every version in `seen` still stands and the epoch is the same; `load` of one partition sees one state of
-/// it; a record stays until its `until` plus `BROOM_DELAY`, and may go any time after.
+/// commit writes all or nothing, and only if every version in `seen` still stands and the epoch is the same; `load` of one
+/// partition sees one state of it; a record stays until its `until` plus `BROOM_DELAY`, and may go any time after.
 pub trait Store: Send + Sync + 'static {
     /// What the store says of these keys, straight from the place where commits land, and in which epoch.
     fn load(&self, keys: Keys) -> impl Future<Output = Result<Facts, Unavailable>> + Send;

@@ -11,10 +11,10 @@ use portcullis_domain::oauth::flow::Flow;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::identity::Claims;
 use portcullis_domain::oauth::pkce::{Challenge, Verifier};
-use portcullis_domain::oauth::policy::Policy;
-use portcullis_domain::oauth::redirect::RedirectHash;
+use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
+use portcullis_domain::oauth::redirect::{RedirectHash, RedirectPolicy};
 use portcullis_domain::oauth::refresh::Refresh;
-use portcullis_domain::oauth::resource::ResourceHash;
+use portcullis_domain::oauth::resource::{Resource, ResourceHash, ResourceScope, Resources};
 use portcullis_domain::oauth::revoke::{Revocable, Revoke};
 use portcullis_domain::oauth::scope::Scopes;
 use portcullis_domain::oauth::token::{AccessToken, Code, RefreshToken};
@@ -54,7 +54,17 @@ pub(crate) fn sealer() -> Sealer {
 /// The operator's decisions, with this grace.
 pub(crate) fn policy(grace: Duration) -> Arc<Policy> {
     let lifetimes = Lifetimes { grace, ..Lifetimes::default() };
-    Arc::new(Policy { base_url: BASE_URL.to_owned(), ring: ring(), lifetimes })
+    let scopes = vec![ResourceScope { name: "mcp".to_owned(), description: None }];
+    let resource = Resource::new(BASE_URL, vec!["/mcp".to_owned()], false, scopes, None).expect("a plain resource");
+    Arc::new(Policy {
+        base_url: BASE_URL.to_owned(),
+        ring: ring(),
+        lifetimes,
+        redirects: RedirectPolicy::default(),
+        registration: RegistrationPolicy::default(),
+        clients: Vec::new(),
+        resources: Resources::new(vec![resource]).expect("one resource"),
+    })
 }
 
 /// One login of one person by one client, and everything that this client knows.
