@@ -259,3 +259,33 @@ const _: () = assert!(UPSTREAM_IDLE_LIFE.as_secs() < UPSTREAM_IDLE_LIFE_MAX.as_s
 const _: () = assert!(UPSTREAM_CONNECT_DEADLINE.as_secs() < QUIET_DEADLINE.as_secs());
 /// Logins whose return one replica remembers, so that the provider's code is not sent twice.
 pub const RETURNED_LOGINS_MAX: usize = 100_000;
+
+// The identity provider's adapter.
+
+/// One call to the identity provider, whatever it is for.
+pub const PROVIDER_DEADLINE: Duration = Duration::from_secs(10);
+/// After the first failure to reach the identity provider; doubles with every further one.
+pub const PROVIDER_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// Between two attempts to reach the identity provider, at the most.
+pub const PROVIDER_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Between two readings of the identity provider's document and keys when all is well.
+pub const PROVIDER_AGAIN: Duration = Duration::from_secs(60 * 60);
+/// Between two readings of the keys that tokens with an unknown `kid` can cause.
+pub const KEYS_REFETCH_PAUSE: Duration = Duration::from_secs(10);
+/// How long keys are used that could not be read again.
+pub const KEYS_KEPT: Duration = Duration::from_secs(DAY);
+
+const _: () = assert!(PROVIDER_RETRY_FIRST.as_secs() <= PROVIDER_RETRY_MAX.as_secs());
+const _: () = assert!(PROVIDER_RETRY_MAX.as_secs() < PROVIDER_AGAIN.as_secs());
+const _: () = assert!(PROVIDER_AGAIN.as_secs() < KEYS_KEPT.as_secs());
+
+// Rate limits.
+
+/// Addresses that are counted apart from each other, for each kind of request.
+pub const LIMITER_ADDRESSES_MAX: usize = 64 * 1024;
+/// Registrations of one address in an hour, all of which may come at once, out of the box.
+pub const REGISTRATIONS_PER_HOUR: u32 = 10;
+/// Token requests, and apart from them authorization requests, of one address in a second, out of the box.
+pub const REQUESTS_PER_SECOND: u32 = 50;
+/// The same at once.
+pub const REQUESTS_BURST: u32 = 100;

@@ -1,13 +1,15 @@
-//! What the operating system and the runtime give: time, chance, tasks, queues, and the journal's lines.
+//! What the operating system and the runtime give: time, chance, tasks, queues, the journal's lines, and counting.
 
 mod clock;
 mod entropy;
 mod journal;
+mod limiter;
 mod tasks;
 mod turnstiles;
 
 pub use clock::SystemClock;
 pub use entropy::SystemEntropy;
 pub use journal::LogJournal;
+pub use limiter::{AddressLimiter, Rates};
 pub use tasks::RuntimeTasks;
 pub use turnstiles::ProcessTurnstiles;

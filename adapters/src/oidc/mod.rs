@@ -1,0 +1,274 @@
+//! The identity provider as it is: its discovery document, its keys and its back channel, over the guarded outbound client.
+//!
+//! OpenID Connect Discovery section 4, RFC 7517 section 5. What comes back is judged in the domain; here is only when to
+//! ask. [`Oidc::run`] reads document and keys in the background: soon again after a failure, rarely after a success. A
+//! document or a key set that is no good changes nothing: the last good one stays, the keys for a bounded time (T199), the
+//! document for as long as nothing better comes (T193). Nothing of a login waits for the document.
+
+mod keys;
+
+use crate::fetch::{Caps, Fetch, Method, Refusal, Request, Resolver, SystemResolver};
+use keys::{Cache, Turn};
+use portcullis_domain::jose::jwk::{self, KeySet};
+use portcullis_domain::limits;
+use portcullis_domain::oidc::discovery::{self, Provider};
+use portcullis_domain::oidc::request::BackChannel;
+use portcullis_domain::wire::uri::Uri;
+use portcullis_ports::{BackAnswer, IdentityProvider, Unreachable};
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// When the provider is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// One call.
+    pub deadline: Duration,
+    /// After a first failure; doubles with every further one.
+    pub retry_first: Duration,
+    /// After many failures.
+    pub retry_max: Duration,
+    /// After a success.
+    pub again: Duration,
+    /// Between two readings of the keys because of a token.
+    pub refetch_pause: Duration,
+    /// How long keys are used that could not be read again.
+    pub keys_kept: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            deadline: limits::PROVIDER_DEADLINE,
+            retry_first: limits::PROVIDER_RETRY_FIRST,
+            retry_max: limits::PROVIDER_RETRY_MAX,
+            again: limits::PROVIDER_AGAIN,
+            refetch_pause: limits::KEYS_REFETCH_PAUSE,
+            keys_kept: limits::KEYS_KEPT,
+        }
+    }
+}
+
+/// The host of an issuer, as the outbound client wants it named: its authority.
+///
+/// The endpoints of a large provider on other hosts need no naming: they are public, and are vetted as such.
+#[must_use]
+pub fn named_host(issuer: &str) -> Option<String> {
+    Uri::parse(issuer).ok()?.authority().map(str::to_owned)
+}
+
+/// The identity provider of this issuer. Clones share what is known of it.
+pub struct Oidc<R = SystemResolver> {
+    shared: Arc<Shared<R>>,
+}
+
+struct Shared<R> {
+    issuer: String,
+    fetch: Fetch<R>,
+    pace: Pace,
+    provider: RwLock<Option<Arc<Provider>>>,
+    keys: Cache,
+}
+
+/// Why a document or a key set was not taken: for logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Call(Refusal),
+    Status(u16),
+    Document(discovery::Refused),
+    Keys(jwk::Malformed),
+    NoUsableKey,
+    NotDiscovered,
+}
+
+impl<R: Resolver> Oidc<R> {
+    /// Knows nothing yet: [`Oidc::run`] finds out. `fetch` is one that may reach the issuer.
+    #[must_use]
+    pub fn new(issuer: String, fetch: Fetch<R>, pace: Pace) -> Self {
+        let keys = Cache::new(pace.refetch_pause, pace.keys_kept);
+        Self { shared: Arc::new(Shared { issuer, fetch, pace, provider: RwLock::default(), keys }) }
+    }
+
+    /// Keeps document and keys up to date, for ever. One of these runs per process.
+    pub async fn run(self) -> Infallible {
+        let pace = self.shared.pace;
+        let mut retry = pace.retry_first;
+        loop {
+            let pause = match self.shared.look().await {
+                Ok(()) => {
+                    retry = pace.retry_first;
+                    pace.again
+                }
+                Err(cause) => {
+                    let known = self.discovered().is_some();
+                    tracing::warn!(?cause, known, "the identity provider gave no usable document or keys");
+                    let pause = retry;
+                    retry = retry.saturating_mul(2).min(pace.retry_max);
+                    pause
+                }
+            };
+            tokio::time::sleep(jittered(pause)).await;
+        }
+    }
+
+    /// Reads the keys anew, in a task of its own: whoever asked may hang up, the others wait for the same answer.
+    async fn refetch(&self, turn: Turn) -> Result<Arc<KeySet>, Unreachable> {
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::spawn(async move {
+            let read = shared.read_keys().await;
+            if let Err(cause) = read {
+                tracing::warn!(?cause, "the identity provider's keys could not be read");
+            }
+            shared.keys.settle(turn, read.is_ok());
+            read
+        });
+        task.await.unwrap_or(Err(Trouble::NoUsableKey)).map_err(|_| Unreachable)
+    }
+}
+
+impl<R: Resolver> IdentityProvider for Oidc<R> {
+    fn discovered(&self) -> Option<Arc<Provider>> {
+        self.shared.provider()
+    }
+
+    async fn send(&self, request: BackChannel) -> Result<BackAnswer, Unreachable> {
+        let request = Request {
+            method: Method::Post,
+            url: request.url,
+            accept: Some(BackChannel::ACCEPT),
+            content_type: Some(BackChannel::CONTENT_TYPE),
+            authorization: request.authorization,
+            body: Some(request.body),
+        };
+        let answer = self.shared.fetch.fetch(request, self.shared.caps()).await.map_err(|cause| {
+            tracing::warn!(?cause, "the identity provider's back channel gave no answer");
+            Unreachable
+        })?;
+        Ok(BackAnswer { status: answer.status, content_type: answer.content_type, body: answer.body })
+    }
+
+    async fn keys(&self) -> Result<Arc<KeySet>, Unreachable> {
+        if let Some(keys) = self.shared.keys.good() {
+            return Ok(keys);
+        }
+        let turn = self.shared.keys.turn().await;
+        // Whoever had the turn before may have brought them.
+        match self.shared.keys.good() {
+            Some(keys) => Ok(keys),
+            None if turn.is_too_soon() => Err(Unreachable),
+            None => self.refetch(turn.wanting_any()).await,
+        }
+    }
+
+    async fn newer_keys(&self, known: &Arc<KeySet>) -> Result<Arc<KeySet>, Unreachable> {
+        let newer = || self.shared.keys.good().filter(|keys| !Arc::ptr_eq(keys, known));
+        if let Some(keys) = newer() {
+            return Ok(keys);
+        }
+        let turn = self.shared.keys.turn().await;
+        if let Some(keys) = newer() {
+            return Ok(keys);
+        }
+        match (turn.is_too_soon(), turn.last_failed()) {
+            (false, _) => self.refetch(turn).await,
+            (true, true) => Err(Unreachable),
+            // They were read just now, and what is asked for was not among them.
+            (true, false) => self.shared.keys.good().ok_or(Unreachable),
+        }
+    }
+}
+
+impl<R: Resolver> Shared<R> {
+    fn provider(&self) -> Option<Arc<Provider>> {
+        self.provider.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    const fn caps(&self) -> Caps {
+        Caps { deadline: self.pace.deadline, answer_max: limits::PROVIDER_ANSWER_MAX }
+    }
+
+    /// One reading of everything.
+    async fn look(&self) -> Result<(), Trouble> {
+        self.discover().await?;
+        // Whoever wants keys meanwhile waits for these.
+        let _turn = self.keys.turn().await;
+        self.read_keys().await.map(|_| ())
+    }
+
+    async fn discover(&self) -> Result<(), Trouble> {
+        let body = self.get(discovery::document_url(&self.issuer), "application/json").await?;
+        // Whoever configures an issuer in plain http has it so, on a host that the configuration names; https is never
+        // taken down to http by a document.
+        let plain_http = Uri::parse(&self.issuer).is_ok_and(|uri| uri.has_scheme("http"));
+        let found = discovery::judge(&body, &self.issuer, plain_http).map_err(Trouble::Document)?;
+        match self.provider() {
+            Some(known) if *known == found => return Ok(()),
+            Some(_) => tracing::warn!(issuer = self.issuer, "the identity provider's document has changed"),
+            None => tracing::info!(issuer = self.issuer, "the identity provider is known"),
+        }
+        *self.provider.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(found));
+        Ok(())
+    }
+
+    async fn read_keys(&self) -> Result<Arc<KeySet>, Trouble> {
+        let provider = self.provider().ok_or(Trouble::NotDiscovered)?;
+        let body = self.get(provider.jwks_uri.clone(), "application/jwk-set+json, application/json").await?;
+        let found = KeySet::read(&body).map_err(Trouble::Keys)?;
+        if found.keys().is_empty() {
+            return Err(Trouble::NoUsableKey);
+        }
+        Ok(self.keys.keep(found))
+    }
+
+    async fn get(&self, url: String, accept: &'static str) -> Result<Vec<u8>, Trouble> {
+        let answer = self.fetch.fetch(Request::get(url, accept), self.caps()).await.map_err(Trouble::Call)?;
+        if answer.status == 200 { Ok(answer.body) } else { Err(Trouble::Status(answer.status)) }
+    }
+}
+
+impl<R> Clone for Oidc<R> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<R> fmt::Debug for Oidc<R> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Oidc").field("issuer", &self.shared.issuer).finish_non_exhaustive()
+    }
+}
+
+/// A fifth more or less, so that the replicas of a gateway do not all ask at once. This is no secret: the seed of a hasher
+/// is chance enough.
+fn jittered(pause: Duration) -> Duration {
+    let share = RandomState::new().hash_one(()).checked_rem(41).and_then(|share| u32::try_from(share).ok());
+    let percent = share.unwrap_or(20).saturating_add(80);
+    pause.saturating_mul(percent).checked_div(100).unwrap_or(pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_jittered_by_a_fifth() {
+        let second = Duration::from_secs(1);
+        let pauses: Vec<Duration> = (0..100).map(|_| jittered(second)).collect();
+        assert!(pauses.iter().all(|pause| (second * 4 / 5..=second * 6 / 5).contains(pause)));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+
+    #[test]
+    fn the_named_host_of_an_issuer_is_its_authority() {
+        for (issuer, host) in [
+            ("https://id.example/dex", Some("id.example")),
+            ("http://127.0.0.1:5556", Some("127.0.0.1:5556")),
+            ("https://[::1]:8443/", Some("[::1]:8443")),
+            ("not a URI", None),
+        ] {
+            assert_eq!(named_host(issuer).as_deref(), host);
+        }
+    }
+}
