@@ -4,6 +4,7 @@
 //! `corpus/<target>/`. `tests/smoke.rs` runs all of them in an ordinary test, `./smoke` runs them under libFuzzer.
 #![forbid(unsafe_code)]
 
+pub mod clients;
 pub mod fetch;
 pub mod jose;
 pub mod mutation;
@@ -15,6 +16,9 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name that `PORTCULLIS_FUZZ_TARGET` and the folders of the corpus know it by.
 pub const TARGETS: &[Target] = &[
+    ("clients-redirect", clients::redirect),
+    ("clients-registration", clients::registration),
+    ("clients-resource", clients::resource),
     ("fetch-address", fetch::address),
     ("fetch-answers", fetch::answers),
     ("jose-claims", jose::claims),

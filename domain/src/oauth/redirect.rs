@@ -247,6 +247,9 @@ const NEVER: &[&str] = &[
 /// The parameters of an answer: one of these in a registered query would be there twice (OAuth 2.1 section 4.1.2, RFC 9207).
 const ANSWERS: &[&str] = &["code", "state", "iss", "error", "error_description", "error_uri", "response"];
 
+// The refusal says the number in words of its own.
+const _: () = assert!(REDIRECT_MAX == 400);
+
 /// What holds for every redirect URI, whoever registered it.
 fn judge(text: &str, is_allowed_scheme: impl Fn(&str) -> bool) -> Result<Kind, Fault> {
     if text.len() > REDIRECT_MAX {

@@ -135,6 +135,9 @@ fn refusal(policy: &Policy) -> Fault {
     }
 }
 
+// The refusal says the number in words of its own.
+const _: () = assert!(REDIRECTS_MAX == 10);
+
 fn redirects(body: &Json, policy: &Policy) -> Result<Vec<Redirect>, Fault> {
     let listed = body
         .optional_text_list("redirect_uris")

@@ -3,6 +3,7 @@
 use crate::limits::{RESOURCE_MAX, RESOURCE_PATH_MAX, RESOURCE_PATHS_MAX, RESOURCES_MAX};
 use crate::oauth::fault::Fault;
 use crate::oauth::scope::Scopes;
+use crate::wire::text;
 use crate::wire::uri::Uri;
 use ring::digest;
 
@@ -258,20 +259,25 @@ fn is_below(own: &str, path: &str) -> bool {
     path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')) && is_plain(path)
 }
 
-/// Whether no reader finds another path in this one: no empty segment, no dot segment, neither plain, nor escaped, nor with
-/// parameters, nor behind an escaped slash.
+/// Whether no reader finds another path in this one: only the characters of a path (RFC 3986 section 3.3), no empty segment, and no
+/// dot segment, neither plain, nor escaped, nor with parameters, nor behind an escaped slash.
 fn is_plain(path: &str) -> bool {
-    let folded =
-        path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace('\\', "/");
+    let folded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
     let dots = |segment: &str| {
         let name = segment.split(';').next().unwrap_or_default();
         name == "." || name == ".."
     };
-    path.is_ascii()
-        && !path.bytes().any(|byte| byte.is_ascii_control() || byte == b' ')
+    path.bytes().all(is_path_character)
+        && text::escapes_are_sound(path.as_bytes())
         && !folded.contains("//")
         && !folded.contains("%00")
         && !folded.split('/').any(dots)
+}
+
+const fn is_path_character(byte: u8) -> bool {
+    text::is_unreserved(byte)
+        || matches!(byte, b'%' | b'/' | b':' | b'@')
+        || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
 }
 
 #[cfg(test)]
@@ -393,6 +399,10 @@ mod tests {
             "/t/a%5c..%5cb",
             "/t/a\\..\\b",
             "/t/%00",
+            "/t/%zz",
+            "/t/a b",
+            "/t/%2e%2e#%2f",
+            "/t/..?x",
             "/t/\u{e4}",
             "",
             "t",
