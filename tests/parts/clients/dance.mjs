@@ -112,9 +112,12 @@ function memory(redirect) {
     redirectToAuthorization(where) { this.wanted = where; },
     saveCodeVerifier(verifier) { this.verifier = verifier; },
     codeVerifier() { return this.verifier; },
+    saveDiscoveryState(state) { this.discovered = state; },
+    discoveryState() { return this.discovered; },
     invalidateCredentials(which) {
       if (which === 'all' || which === 'tokens') this.saved = undefined;
       if (which === 'all' || which === 'client') this.client = undefined;
+      if (which === 'all' || which === 'discovery') this.discovered = undefined;
     },
   };
 }
