@@ -1,6 +1,12 @@
 //! The rules of the house, checked by reading the repository: the arrow between the packages, the list of what is
 //! deployed, the length of files, and what may not stand in any of them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +15,11 @@ use std::{
     process::Command,
 };
 
+/// A package's folder, the packages of this repository that it may name, and those of the outside.
+type Reach = (&'static str, &'static [&'static str], Option<&'static [&'static str]>);
+
 /// Each package, and what of this repository and of the outside it may name in its manifest; `None` leaves it free.
-const ARROW: [(&str, &[&str], Option<&[&str]>); 4] = [
+const ARROW: [Reach; 4] = [
     ("domain", &[], Some(&["base64", "ring", "serde", "serde_json", "zeroize"])),
     ("ports", &["portcullis-domain"], Some(&[])),
     ("adapters", &["portcullis-domain", "portcullis-ports"], None),
