@@ -6,6 +6,7 @@
 
 pub mod clients;
 pub mod fetch;
+pub mod http;
 pub mod jose;
 pub mod mutation;
 pub mod oidc;
@@ -21,6 +22,11 @@ pub const TARGETS: &[Target] = &[
     ("clients-resource", clients::resource),
     ("fetch-address", fetch::address),
     ("fetch-answers", fetch::answers),
+    ("http-client", http::client),
+    ("http-framing", http::framing),
+    ("http-request-headers", http::request_headers),
+    ("http-response-headers", http::response_headers),
+    ("http-target", http::target),
     ("jose-claims", jose::claims),
     ("jose-jwks", jose::jwks),
     ("jose-jws", jose::jws),

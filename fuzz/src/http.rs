@@ -1,0 +1,204 @@
+//! What the listener and the way to the upstream promise: framing that nobody can read differently, headers that only
+//! the gate can say, targets that stay under their path (F17), and a client's address that the client cannot invent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::LazyLock;
+
+use hyper::Uri;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_adapters::http::Upstream;
+use portcullis_adapters::http::framing::{Framing, Misframed, Place};
+use portcullis_adapters::http::headers::{self, Identity, Injected};
+use portcullis_adapters::http::peer::{self, Cidr, TrustedProxies};
+use url::Url;
+
+/// However the bytes arrive, framing reads the same; and where a second reader finds the end of a head, framing finds it.
+pub fn framing(data: &[u8]) {
+    let (step, message) = match data.split_first() {
+        Some((step, message)) => (usize::from(*step).max(1), message),
+        None => return,
+    };
+    let whole = feed(message, message.len().max(1));
+    assert_eq!(whole, feed(message, step), "in steps of {step}");
+    assert_eq!(whole, feed(message, 1), "byte by byte");
+
+    let mut fields = [httparse::EMPTY_HEADER; 128];
+    let mut request = httparse::Request::new(&mut fields);
+    let Ok(httparse::Status::Complete(end)) = request.parse(message) else { return };
+    let (Some(head), Some(inside)) = (message.get(..end), message.get(..end - 1)) else { return };
+    let Ok(place) = feed(head, head.len()) else { return };
+    assert_eq!(feed(inside, 7), Ok(Place::Head), "the head ends before its last byte");
+    let values = |name: &str| -> Vec<&[u8]> {
+        let named = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        named.map(|field| field.value).collect()
+    };
+    let (lengths, codings) = (values("content-length"), values("transfer-encoding"));
+    assert!(lengths.len() + codings.len() <= 1, "two framings were accepted");
+    let expected = match (lengths.as_slice(), codings.as_slice()) {
+        ([], []) => Place::Between,
+        ([length], _) if length.iter().all(|byte| *byte == b'0') => Place::Between,
+        _ => Place::Body,
+    };
+    assert_eq!(place, expected, "lengths {lengths:?}, codings {codings:?}");
+}
+
+fn feed(message: &[u8], step: usize) -> Result<Place, Misframed> {
+    let mut framing = Framing::new();
+    for piece in message.chunks(step) {
+        framing.feed(piece)?;
+    }
+    Ok(framing.place())
+}
+
+/// Whatever a client sends, the upstream reads of the gate's own names exactly what the gate says.
+pub fn request_headers(data: &[u8]) {
+    let mut map = fields(data);
+    let identity = Identity { user: Identity::value("ada"), ..Identity::default() };
+    let gate = HeaderValue::from_static("gate");
+    let injected =
+        || Injected { host: &gate, client: gate.clone(), proto: &gate, public_host: &gate, identity: &identity };
+    headers::onward(&mut map, &injected());
+    let own = ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-user"];
+    for name in own {
+        let value = if name == "x-forwarded-user" { "ada" } else { "gate" };
+        assert!(map.get_all(name).iter().eq([value]), "{name}: {map:?}");
+    }
+    let gone = [
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "content-length",
+        "upgrade",
+        "expect",
+        "authorization",
+        "proxy-authorization",
+        "dpop",
+        "forwarded",
+        "x-real-ip",
+        "x-session-id",
+    ];
+    for name in map.keys().map(HeaderName::as_str) {
+        let read = name.replace('_', "-");
+        assert!(!gone.contains(&read.as_str()), "{name}");
+        assert!(!read.starts_with("x-forwarded-") || own.contains(&name), "{name}");
+        assert!(!name.contains('_') || name.starts_with("mcp-param-"), "{name}");
+    }
+    for cookie in map.get_all("cookie") {
+        for pair in cookie.as_bytes().split(|byte| *byte == b';') {
+            let pair = pair.trim_ascii().to_ascii_lowercase();
+            assert!(!pair.starts_with(b"pc-") && !pair.starts_with(b"__host-pc-"), "{map:?}");
+        }
+    }
+    let once = map.clone();
+    headers::onward(&mut map, &injected());
+    assert_eq!(map, once, "a second time changes nothing");
+}
+
+/// Whatever an upstream sends, it neither frames, challenges, allows origins nor sets the gate's cookies.
+pub fn response_headers(data: &[u8]) {
+    let mut map = fields(data);
+    headers::back(&mut map);
+    for name in map.keys().map(HeaderName::as_str) {
+        assert!(
+            !matches!(name, "connection" | "transfer-encoding" | "trailer" | "upgrade" | "www-authenticate"),
+            "{name}"
+        );
+        assert!(!name.starts_with("access-control-"), "{name}");
+        assert!(!name.starts_with("x-accel-") || name == "x-accel-buffering", "{name}");
+    }
+    for cookie in map.get_all("set-cookie") {
+        let cookie = cookie.as_bytes().trim_ascii().to_ascii_lowercase();
+        assert!(!cookie.starts_with(b"pc-") && !cookie.starts_with(b"__host-pc-"), "{map:?}");
+    }
+    let once = map.clone();
+    headers::back(&mut map);
+    assert_eq!(map, once, "a second time changes nothing");
+}
+
+/// Lines of `name: value`; where a line is no field it is left out.
+fn fields(data: &[u8]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(128) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (Some(name), Some(value)) = (line.get(..colon), line.get(colon + 1..)) else { continue };
+        let value = value.trim_ascii();
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// F17: a target that is passed on stays under the upstream's path, also for a server that decodes it, twice, and then
+/// resolves it; and it is passed on byte for byte.
+pub fn target(data: &[u8]) {
+    static UPSTREAM: LazyLock<Option<Upstream>> =
+        LazyLock::new(|| Upstream::parse("http://upstream/base", Some("/mcp")).ok());
+    let (Some(upstream), Ok(asked)) = (&*UPSTREAM, Uri::try_from([b"/mcp", data].concat())) else { return };
+    let Ok(target) = upstream.target(&asked) else { return };
+    let suffix = asked.path().strip_prefix("/mcp");
+    assert_eq!(target.path().strip_prefix("/base"), suffix, "{asked}");
+    assert_eq!(target.query(), asked.query(), "{asked}");
+    let mut path = target.path().to_owned();
+    for _ in 0..3 {
+        let url = Url::parse(&format!("http://upstream{path}"));
+        assert!(url.is_ok_and(|url| is_under_base(url.path())), "{target} is read as {path}");
+        path = decoded(&path);
+        assert!(!path.contains(['\\', '\0']) && !path.contains("//"), "{target} is read as {path}");
+    }
+}
+
+fn is_under_base(path: &str) -> bool {
+    path == "/base" || path.starts_with("/base/")
+}
+
+/// Percent-decoded. A question mark or a number sign that was encoded is still part of the path to a server, but would
+/// not be to the URL reader, and becomes a letter.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let pair = behind.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
+        let byte = pair.filter(|_| *first == b'%').and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let skip = if byte.is_some() { 2 } else { 0 };
+        bytes.push(byte.unwrap_or(*first));
+        rest = behind.get(skip..).unwrap_or_default();
+    }
+    String::from_utf8_lossy(&bytes).replace(['?', '#'], "x")
+}
+
+/// The client is the socket's other end or an address that a trusted proxy wrote, and nothing that a client puts in front
+/// of the line changes that.
+pub fn client(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else { return };
+    let blocks = ["10.0.0.0/8", "fd00::/8"].into_iter().filter_map(|block| Cidr::parse(block).ok());
+    let trusted = TrustedProxies::new(blocks.collect());
+    let proxy = SocketAddr::from(([10, 0, 0, 1], 1));
+    let stranger = SocketAddr::from(([203, 0, 113, 1], 1));
+    let mut map = HeaderMap::new();
+    map.insert("x-forwarded-for", value.clone());
+    assert_eq!(peer::client(stranger, &map, &trusted).address, stranger.ip(), "a stranger is believed");
+    let found = peer::client(proxy, &map, &trusted).address;
+    assert!(found == proxy.ip() || mentions(data, found), "{found} comes from nowhere");
+    if !trusted.contains(found) {
+        let longer = [b"198.51.100.66, ", data].concat();
+        if let Ok(longer) = HeaderValue::from_bytes(&longer) {
+            map.insert("x-forwarded-for", longer);
+            assert_eq!(peer::client(proxy, &map, &trusted).address, found, "the client chose its own address");
+        }
+    }
+    assert_eq!(peer::rate_key(peer::rate_key(found)), peer::rate_key(found));
+}
+
+/// Whether an element of the line can be read as this address.
+fn mentions(line: &[u8], address: IpAddr) -> bool {
+    let line = String::from_utf8_lossy(line).into_owned();
+    line.split(',').any(|hop| {
+        let hop = hop.trim().trim_matches('"');
+        let bare = hop.trim_start_matches('[').trim_end_matches(']');
+        let read = hop.parse::<SocketAddr>().map(|hop| hop.ip()).or_else(|_| bare.parse());
+        read.is_ok_and(|read: IpAddr| read.to_canonical() == address)
+    })
+}
