@@ -53,7 +53,8 @@ pub enum BadTarget {
     Outside,
     /// A segment is empty, or means this or the parent directory, however it is written.
     Segment,
-    /// A backslash, a control, a byte beyond ASCII, or an encoded slash, backslash or NUL.
+    /// A backslash, a control, a byte beyond ASCII, an encoded slash, backslash or NUL, or a percent sign that encodes
+    /// nothing.
     Character,
 }
 
@@ -152,6 +153,11 @@ fn assemble(parts: &[&str]) -> Result<Uri, BadTarget> {
 /// Refuses a path that a server might resolve to somewhere else than where it seems to lie.
 fn judge(suffix: &str) -> Result<(), BadTarget> {
     if !suffix.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        return Err(BadTarget::Character);
+    }
+    // RFC 3986 section 2.1: two hexadecimal digits follow. Servers differ in what they make of anything else.
+    let is_escape = |behind: &str| behind.bytes().map_while(digit).take(2).count() == 2;
+    if !suffix.split('%').skip(1).all(is_escape) {
         return Err(BadTarget::Character);
     }
     let Some(segments) = suffix.strip_prefix('/') else { return Ok(()) };
@@ -295,6 +301,10 @@ mod tests {
             ("/mcp/a%2fb", BadTarget::Character),
             ("/mcp/a%5Cb", BadTarget::Character),
             ("/mcp/a%00", BadTarget::Character),
+            ("/mcp/a%zz", BadTarget::Character),
+            ("/mcp/a%+0", BadTarget::Character),
+            ("/mcp/a%", BadTarget::Character),
+            ("/mcp/a%2", BadTarget::Character),
             ("/mcp/a%252fb", BadTarget::Character),
             ("/mcp/..%2f..%2fb", BadTarget::Character),
         ] {

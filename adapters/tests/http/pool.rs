@@ -172,3 +172,25 @@ fn t236_a_left_behind_answer_reaches_nobody_else() {
         assert_eq!(answer.body, format!("client-{round}").as_bytes());
     }
 }
+
+#[test]
+fn t236_an_answer_that_nobody_asked_for_reaches_nobody() {
+    let server = Server::scripted(|mut line| {
+        while let Some(asked) = line.request() {
+            let who = asked.header("x-who").unwrap();
+            let surplus = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+            if !line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{who}{surplus}", who.len())) {
+                break;
+            }
+        }
+    });
+    let gate = Gate::before(server.address);
+    let mut client = gate.client();
+    for round in 0..50 {
+        let answer = client.ask(format!(
+            "POST /mcp HTTP/1.1\r\nHost: gate.example\r\nX-Who: client-{round}\r\nContent-Length: 2\r\n\r\nhi"
+        ));
+        assert_eq!(answer.body, format!("client-{round}").as_bytes());
+    }
+    assert_eq!(server.connections(), 50, "a connection out of step is not used again");
+}
