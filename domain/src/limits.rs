@@ -233,8 +233,9 @@ pub const BODY_WINDOW_MIN: u32 = 1_024;
 pub const QUIET_DEADLINE: Duration = Duration::from_secs(300);
 /// How long a closing connection still reads what the client had under way, so that it sees the answer and no reset.
 pub const LINGER: Duration = Duration::from_secs(2);
-/// How long a stopping gateway waits for requests in progress, out of the box.
-pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a stopping gateway waits for requests in progress, out of the box: less than the 30 seconds after which
+/// orchestrators kill.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(25);
 /// Addresses of `X-Forwarded-For` that are looked at.
 pub const FORWARDED_HOPS_MAX: usize = 32;
 

@@ -242,18 +242,14 @@ impl<T: Handshake> Core<T> {
         self.drain(ticker, interval).await;
     }
 
-    /// Whoever the kernel has already greeted is not sent away with a reset.
+    /// Whoever the kernel has already greeted is not sent away with a reset: for one more tick all who come are taken.
     async fn take_backlog<H: Handler>(&self, listener: TcpListener, handler: &H, ticker: &mut Ticker) {
-        let waiting = |cx: &mut std::task::Context<'_>| match listener.poll_accept(cx) {
-            Poll::Ready(Ok(taken)) => Poll::Ready(Some(taken)),
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
-        };
-        for _ in 0..BACKLOG {
-            match poll_fn(waiting).await {
-                Some((stream, address)) => self.take(stream, address, handler, ticker),
-                None => break,
+        let _ = tokio::time::timeout(limits::TICK, async {
+            while let Ok((stream, address)) = listener.accept().await {
+                self.take(stream, address, handler, ticker);
             }
-        }
+        })
+        .await;
     }
 
     async fn drain(&self, mut ticker: Ticker, mut interval: Interval) {

@@ -4,7 +4,11 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use portcullis_adapters::http::{Bound, Settings};
+use hyper::{Request, Response};
+use portcullis_adapters::http::{AnswerBody, Bound, Handler, Handshake, Peer, RequestBody, Settings, serve};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use crate::support::{Client, Gate, PATIENCE, Plan, Server, until};
 
@@ -81,6 +85,22 @@ fn a_stop_closes_the_idle_and_lets_the_busy_finish() {
 }
 
 #[test]
+fn whoever_came_just_before_a_stop_is_still_answered() {
+    let server = Server::ok();
+    for _ in 0..10 {
+        let gate = Gate::planned(server.address, Plan { cores: 2, ..Plan::default() });
+        let mut clients: Vec<Client> = (0..8).map(|_| gate.client()).collect();
+        for client in &mut clients {
+            client.send(HELLO);
+        }
+        gate.stop();
+        for client in &mut clients {
+            assert_eq!(client.answer().status, 200);
+        }
+    }
+}
+
+#[test]
 fn a_stop_does_not_wait_for_ever() {
     let server = Server::scripted(|mut line| {
         line.request();
@@ -145,4 +165,42 @@ fn starve() {
         client.send(HELLO);
         client.try_answer().is_some_and(|answer| answer.status == 200)
     });
+}
+
+/// A handshake in which the client never says anything.
+#[derive(Clone)]
+struct Silence;
+
+impl Handshake for Silence {
+    type Stream = TcpStream;
+
+    async fn shake(&self, mut socket: TcpStream) -> std::io::Result<TcpStream> {
+        socket.read_u8().await?;
+        Ok(socket)
+    }
+}
+
+#[derive(Clone)]
+struct Nothing;
+
+impl Handler for Nothing {
+    async fn handle(&self, _request: Request<RequestBody>, _peer: Peer) -> Response<AnswerBody> {
+        Response::new(AnswerBody::empty())
+    }
+}
+
+#[test]
+fn t246_a_handshake_that_never_ends_is_closed() {
+    let bound = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
+    let address = bound.address();
+    let settings = Settings { head: Duration::from_millis(300), ..Settings::default() };
+    let (stop, stopped) = watch::channel(false);
+    let serving = serve(bound, settings, Silence, |_core| Nothing, stopped).unwrap();
+    let mut silent = Client::to(address);
+    let mut patient = Client::to(address);
+    assert_eq!(patient.ask(format!("!{HELLO}")).status, 200);
+    assert!(silent.is_ended_within(Duration::from_secs(2)));
+    // Whoever could say stop is gone, which is a stop too.
+    drop(stop);
+    serving.join();
 }
