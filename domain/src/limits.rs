@@ -290,3 +290,8 @@ pub const REGISTRATIONS_PER_HOUR: u32 = 10;
 pub const REQUESTS_PER_SECOND: u32 = 50;
 /// The same at once.
 pub const REQUESTS_BURST: u32 = 100;
+/// Characters of a stranger's text that a page shows in a line; the rest of it is folded up.
+pub const PAGE_LINE_MAX: usize = 48;
+/// Characters of a stranger's text that a page shows at all, but for hosts and addresses.
+pub const PAGE_TEXT_MAX: usize = 512;
+const _: () = assert!(PAGE_LINE_MAX < PAGE_TEXT_MAX && CLIENT_NAME_MAX <= PAGE_TEXT_MAX);

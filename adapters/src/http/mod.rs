@@ -9,6 +9,7 @@ mod forward;
 pub mod framing;
 pub mod headers;
 mod io;
+pub mod pages;
 pub mod peer;
 mod pool;
 mod runtime;

@@ -4,6 +4,7 @@
 //! function, and a link's target is a type of its own. The escapes hold in element content and in quoted attributes;
 //! pages have no script, and style sheets are constants. Wrapping a stranger's text in `<bdi>` is up to the page.
 
+use super::text::is_unreserved;
 use super::uri::Uri;
 
 /// The text is not a URI that a person may be sent to.
@@ -28,17 +29,36 @@ impl<'a> Target<'a> {
 
     /// A redirect that the caller has judged: exactly one of the client's, with a scheme that is allowed.
     ///
-    /// Should one slip through that runs in the page instead of leaving it, the link leads nowhere.
+    /// Should one slip through that runs in the page instead of leaving it, the link leads nowhere. With an answer in its query it
+    /// may be longer than a URI that is read.
     #[must_use]
     pub fn judged_redirect(uri: &'a str) -> Self {
+        let (place, query) = uri.split_once('?').unwrap_or((uri, ""));
         let runs_here = |uri: Uri<'_>| ACTING_SCHEMES.iter().any(|scheme| uri.has_scheme(scheme));
-        if Uri::parse(uri).is_ok_and(|uri| !runs_here(uri)) { Self(uri) } else { Self("about:blank") }
+        let leaves =
+            Uri::parse(place).is_ok_and(|uri| !runs_here(uri)) && query.bytes().all(|byte| byte.is_ascii_graphic());
+        if leaves { Self(uri) } else { Self(NOWHERE) }
     }
 }
+
+const NOWHERE: &str = "about:blank";
 
 /// Schemes whose links run or show something with the rights of the page that they stand in, or of the machine.
 const ACTING_SCHEMES: [&str; 9] =
     ["about", "blob", "data", "file", "filesystem", "intent", "javascript", "vbscript", "view-source"];
+
+/// A path on this host, for forms that are sent to ourselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnPath(Box<str>);
+
+impl OwnPath {
+    /// A path that begins with exactly one slash, without query, fragment, or a character that browsers repair.
+    pub fn new(path: &str) -> Result<Self, NotALink> {
+        let plain = |byte: u8| is_unreserved(byte) || matches!(byte, b'/' | b'%' | b':' | b'@' | b'+' | b'~');
+        let own = path.starts_with('/') && !path.starts_with("//") && path.bytes().all(plain);
+        if own { Ok(Self(path.into())) } else { Err(NotALink) }
+    }
+}
 
 /// A page, or a part of one, that grows from the top down.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,6 +102,20 @@ impl Html {
     /// Appends ` action="…"`: where a form is sent, always one of our own pages.
     pub fn action(&mut self, own: &'static str) -> &mut Self {
         self.quoted("action", own)
+    }
+
+    /// Appends ` action="…"` for a path that depends on where we are reached.
+    pub fn action_at(&mut self, own: &OwnPath) -> &mut Self {
+        self.quoted("action", &own.0)
+    }
+
+    /// Appends the element for the head of a page that sends the browser on at once, without a script; nothing for a link that
+    /// leads nowhere, because the page would be lost.
+    pub fn refresh(&mut self, target: Target<'_>) -> &mut Self {
+        if target.0 == NOWHERE {
+            return self;
+        }
+        self.raw("<meta http-equiv=\"refresh\" content=\"0;url=").text(target.0).raw("\">")
     }
 
     /// Appends a part that was written apart.
@@ -194,15 +228,57 @@ mod tests {
         ] {
             assert_eq!(Target::web(uri), Err(NotALink), "{uri:?}");
         }
-        assert_eq!(Target::judged_redirect("com.example.app:/cb?code=x"), Target("com.example.app:/cb?code=x"));
-        for uri in ["javascript:alert(1)", "JavaScript://a/%0aalert(1)", "data:text/html,x", "\tjavascript:x", "/x", ""]
-        {
+        let long = format!("cursor://a/b?code=x&state={}", "%20".repeat(1_000));
+        for uri in ["com.example.app:/cb?code=x", "desk:?code=x", &long] {
+            assert_eq!(Target::judged_redirect(uri), Target(uri));
+        }
+        for uri in [
+            "javascript:alert(1)",
+            "javascript:?alert(1)",
+            "JavaScript://a/%0aalert(1)",
+            "data:text/html,x",
+            "\tjavascript:x",
+            "a:b?\tc",
+            "/x",
+            "",
+        ] {
             assert_eq!(Target::judged_redirect(uri), Target("about:blank"), "{uri:?}");
         }
         let mut link = Html::new();
         link.raw("<a").href(Target::web("https://app/?a=1&b=2").unwrap()).raw(">");
         link.raw("<form").action("/oauth/consent").raw(">");
         assert_eq!(link.as_str(), r#"<a href="https://app/?a=1&amp;b=2"><form action="/oauth/consent">"#);
+    }
+
+    #[test]
+    fn t214_a_form_is_sent_to_this_host_only() {
+        let mut form = Html::new();
+        form.raw("<form").action_at(&OwnPath::new("/base/oauth/consent").unwrap()).raw(">");
+        assert_eq!(form.as_str(), r#"<form action="/base/oauth/consent">"#);
+        for path in [
+            "",
+            "oauth",
+            "//evil.com/",
+            "/\\evil.com",
+            "\\evil.com",
+            "/\t/evil.com",
+            "https://evil.com/",
+            "/a?b",
+            "/a#b",
+            "/a\"b",
+            "/ä",
+        ] {
+            assert_eq!(OwnPath::new(path), Err(NotALink), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn t214_a_refresh_leads_where_the_link_does_and_never_nowhere() {
+        let mut head = Html::new();
+        head.refresh(Target::judged_redirect("cursor://a/b?code=1&state=2;url='x'"));
+        let expected = r#"<meta http-equiv="refresh" content="0;url=cursor://a/b?code=1&amp;state=2;url=&#39;x&#39;">"#;
+        assert_eq!(head.as_str(), expected);
+        assert_eq!(Html::new().refresh(Target::judged_redirect("javascript:alert(1)")).as_str(), "");
     }
 
     #[test]
