@@ -3,3 +3,5 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;

@@ -295,3 +295,8 @@ pub const PAGE_LINE_MAX: usize = 48;
 /// Characters of a stranger's text that a page shows at all, but for hosts and addresses.
 pub const PAGE_TEXT_MAX: usize = 512;
 const _: () = assert!(PAGE_LINE_MAX < PAGE_TEXT_MAX && CLIENT_NAME_MAX <= PAGE_TEXT_MAX);
+
+// The demonstration.
+
+/// Codes, and separately access and refresh tokens, that the demonstration provider remembers; one more pushes out the oldest.
+pub const DEMO_ISSUED_MAX: usize = 1_000;
