@@ -10,6 +10,7 @@ use crate::limits::{CUT_LIFE, CUT_MARGIN};
 use crate::oauth::fault::Fault;
 use crate::operation::{Fact, Facts, Keys};
 use crate::time::Timestamp;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// One cut.
@@ -24,10 +25,19 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Ends everything that was created before `now`.
+    /// Ends everything that was created before `now`. Where there is a cut already, [`Cut::again`] is the one to write.
     #[must_use]
     pub const fn before(now: Timestamp) -> Self {
         Self { before: now, always: false, unknown: Vec::new() }
+    }
+
+    /// Ends everything that was created before `now`, and everything that began since this cut was made.
+    ///
+    /// What begins right after a cut is created a little in the future ([`Cuts::begin`]), so `now` alone would spare it,
+    /// all the more by a clock that is slow. A block stays one.
+    #[must_use]
+    pub fn again(&self, now: Timestamp) -> Self {
+        Self { before: now.max(self.before.plus(Duration::from_millis(1))), ..self.clone() }
     }
 
     /// Ends everything, and lets nothing begin, until it is lifted.
@@ -131,7 +141,6 @@ mod tests {
     use crate::operation::{Epoch, Stored};
     use crate::record::Record;
     use std::sync::Arc;
-    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -160,6 +169,21 @@ mod tests {
         }
         let begun = cuts.begin(NOW).unwrap();
         assert_eq!(cuts.spare(begun), Ok(()), "whoever logs in right after a cut is not ended by it");
+    }
+
+    /// Regression: a session that began between two cuts of the same few seconds outlived both.
+    #[test]
+    fn i06_a_cut_right_after_a_cut_ends_what_began_between_them() {
+        let first = Cut::before(NOW);
+        let begun = Cuts::consult(&facts(found(first.clone())), NOW).begin(NOW).unwrap();
+        for slow_by in [0, 1, 1_000, 2_000] {
+            let second = first.again(NOW.minus(Duration::from_millis(slow_by)));
+            let cuts = Cuts::consult(&facts(found(second)), NOW);
+            assert_eq!(cuts.spare(begun), Err(Fault::SessionCut), "{slow_by}");
+        }
+        let later = NOW.plus(Duration::from_secs(60));
+        assert_eq!(first.again(later), Cut::before(later));
+        assert!(Cut::block(NOW).again(later).always, "a cut does not lift a block");
     }
 
     #[test]
