@@ -18,7 +18,7 @@ use portcullis_domain::oauth::resource::{Resource, ResourceHash, ResourceScope, 
 use portcullis_domain::oauth::revoke::{Revocable, Revoke};
 use portcullis_domain::oauth::scope::Scopes;
 use portcullis_domain::oauth::token::{AccessToken, Code, RefreshToken};
-use portcullis_domain::operation::{Decision, Facts, Keys, Operation, Write};
+use portcullis_domain::operation::{Decision, Fact, Facts, Keys, Operation, Write};
 use portcullis_domain::record::{Record, Sealer};
 use portcullis_domain::seal::{KeyRing, MasterKey};
 use portcullis_domain::secret::Secret;
@@ -227,8 +227,13 @@ impl Operation for CutPerson {
         Keys::NONE
     }
 
-    fn decide(&self, _facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<()> {
-        let (key, cut) = (self.key(), Cut::before(now));
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<()> {
+        let key = self.key();
+        let cut = match facts.of(&key) {
+            Ok(Fact::Found(stored)) => stored.record.cut().map(|last| last.again(now)),
+            _ => None,
+        };
+        let cut = cut.unwrap_or_else(|| Cut::before(now));
         let (until, record) = (cut.until(), Arc::new(Record::Cut(cut)));
         Decision::commit(vec![Write { key, stamp: fresh.stamp(&key), until, record, durable: true }], Ok(()))
     }

@@ -1,0 +1,145 @@
+//! Aim: whatever two gateways, their store, their clocks and their clients do to each other, no code is redeemed twice, no
+//! family of refresh tokens forks, what is dead stays dead, and nobody is logged out who has done nothing.
+//!
+//! Method: a run follows from its seed alone. `SEEDS=1000000 cargo test --test simulation` runs more of them,
+//! `SEED=… cargo test --test simulation` runs one again. That the judge would notice is proved with stores that are broken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::large_futures,
+    reason = "a test may fail by panicking, says what it has seen, and may take its room"
+)]
+
+#[path = "../engine/mod.rs"]
+mod engine;
+
+mod oracle;
+mod run;
+mod store;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use store::Broken;
+
+/// Seeds of the ordinary run.
+const SEEDS: u64 = 10_000;
+
+#[test]
+fn i01_i06_i16_i17_t255_t277_hold_whatever_happens() {
+    if let Some(seed) = variable("SEED") {
+        let outcome = run::run(seed, None);
+        let verdict = oracle::judge(&outcome.history);
+        if verdict.is_err() {
+            println!("{:#?}", outcome.history);
+        }
+        verdict.unwrap();
+        return;
+    }
+    let seeds = variable("SEEDS").unwrap_or(SEEDS);
+    let (found, seen) = search(seeds, None);
+    println!("{seeds} seeds: {seen:#?}");
+    if let Some((seed, why)) = found {
+        panic!("SEED={seed}: {why}");
+    }
+    // What was never met has not been proved.
+    for what in MUST_BE_SEEN {
+        assert!(seen.get(what).is_some_and(|times| *times > 0), "{what:?} was never seen");
+    }
+}
+
+/// What the ordinary run has to meet.
+const MUST_BE_SEEN: [&str; 26] = [
+    "admitted",
+    "alive at the end",
+    "another client",
+    "callback repeated",
+    "code expired",
+    "code of another epoch",
+    "code replayed",
+    "code unknown",
+    "contended",
+    "crashes",
+    "failovers",
+    "queued",
+    "refresh replayed",
+    "repeated in grace",
+    "requests",
+    "rolled forward",
+    "rotated",
+    "session cut",
+    "session revoked",
+    "sessions",
+    "store unavailable",
+    "token revoked",
+    "unanswered",
+    "wrong redirect",
+    "wrong resource",
+    "wrong verifier",
+];
+
+#[test]
+fn the_canaries_are_caught() {
+    for broken in [Broken::IgnoresSeen, Broken::LandsNothing, Broken::SaysStale, Broken::IgnoresEpoch] {
+        let (found, _) = search(SEEDS, Some(broken));
+        let (seed, why) = found.unwrap_or_else(|| panic!("{broken:?} was not noticed"));
+        println!("{broken:?} is caught by seed {seed}: {why}");
+    }
+}
+
+#[test]
+fn a_seed_is_all_that_a_run_depends_on() {
+    for seed in [1, 77, 4_711] {
+        let history = || format!("{:?}", run::run(seed, None).history);
+        assert_eq!(history(), history(), "seed {seed}");
+    }
+}
+
+type Found = Option<(u64, String)>;
+
+/// Runs so many seeds, on all cores, until one fails.
+fn search(seeds: u64, broken: Option<Broken>) -> (Found, BTreeMap<&'static str, u64>) {
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let result: Mutex<(Found, BTreeMap<&'static str, u64>)> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                let mut counted: BTreeMap<&'static str, u64> = BTreeMap::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        break;
+                    }
+                    match attempt(seed, broken) {
+                        Ok(seen) => {
+                            seen.into_iter().for_each(|(what, times)| *counted.entry(what).or_insert(0) += times)
+                        }
+                        Err(why) => {
+                            stop.store(true, Ordering::Relaxed);
+                            result.lock().unwrap().0 = Some((seed, why));
+                        }
+                    }
+                }
+                let mut result = result.lock().unwrap();
+                counted.into_iter().for_each(|(what, times)| *result.1.entry(what).or_insert(0) += times);
+            });
+        }
+    });
+    result.into_inner().unwrap()
+}
+
+fn attempt(seed: u64, broken: Option<Broken>) -> Result<BTreeMap<&'static str, u64>, String> {
+    let run = || {
+        let outcome = run::run(seed, broken);
+        oracle::judge(&outcome.history).map(|()| outcome.seen)
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".to_owned()))
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}

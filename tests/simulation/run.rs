@@ -1,0 +1,689 @@
+//! One run: gateways that crash and whose clocks are off, clients of every kind, and what goes wrong around them.
+//!
+//! What is possible in a run is drawn from its seed first, so that some runs have much of one thing and nothing of another.
+
+use crate::engine::chance::Chance;
+use crate::engine::fixture::{self, CutPerson, Party, Wrong, admit, generation, scopes};
+use crate::engine::scheduler::{Joined, Scheduler};
+use crate::engine::world::{Surroundings, locked};
+use crate::oracle::{Answer, Call, History, Login, What};
+use crate::store::{Broken, Faults, Link, Shared};
+use portcullis_domain::journal::Happened;
+use portcullis_domain::key::Person;
+use portcullis_domain::oauth::exchange::Tokens;
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::grant::State;
+use portcullis_domain::oauth::policy::Policy;
+use portcullis_domain::operation::Fact;
+use portcullis_ports::{Clock, ask, transact};
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+/// What came of a run, for the judge and for the count of what was seen at all.
+pub(crate) struct Outcome {
+    pub(crate) history: History,
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+}
+
+/// Runs one seed, on a store that may be broken.
+pub(crate) fn run(seed: u64, broken: Option<Broken>) -> Outcome {
+    let scheduler = Scheduler::new(seed);
+    let settings = scheduler.chance(Settings::draw);
+    let shared = Shared::new(&scheduler, settings.faults, broken);
+    let stage = Arc::new(Stage {
+        policy: fixture::policy(settings.grace),
+        scheduler: scheduler.clone(),
+        gateways: Mutex::new((0..2).map(|_| Gateway::start(&scheduler, &shared)).collect()),
+        gone: Mutex::default(),
+        history: Mutex::new(History { grace: settings.grace, failover: settings.failovers > 0, ..History::default() }),
+        calm: AtomicBool::new(false),
+        logins: AtomicU64::new(0),
+        failovers: AtomicU64::new(0),
+        parties: Mutex::default(),
+        shared,
+        settings,
+    });
+    scheduler.run(play(Arc::clone(&stage)));
+    stage.close()
+}
+
+/// What is possible in this run.
+#[derive(Clone, Debug)]
+struct Settings {
+    grace: Duration,
+    faults: Faults,
+    /// How often out of a hundred a client does not hear an answer.
+    unheard: u64,
+    people: u64,
+    clients: u64,
+    processes_max: u64,
+    rounds_max: u64,
+    pause_millis: u64,
+    thieves: u64,
+    revokers: u64,
+    cuts: u64,
+    outages: u64,
+    failovers: u64,
+    crashes: u64,
+    steps: u64,
+}
+
+impl Settings {
+    fn draw(chance: &mut Chance) -> Self {
+        let mut some = |percent, most: u64| if chance.percent(percent) { 1 + chance.below(most) } else { 0 };
+        let faults = Faults {
+            delay_millis: [1, 10, 100, 700][usize::try_from(some(75, 3)).unwrap_or(0)],
+            load_fails: some(40, 20),
+            load_hangs: some(20, 5),
+            never_arrives: some(40, 20),
+            answer_lost: some(40, 25),
+            late: some(40, 20),
+            hangs: some(20, 8),
+        };
+        let grace = [60, 60, 5, 0, 600][usize::try_from(some(60, 4)).unwrap_or(0)];
+        Self {
+            grace: Duration::from_secs(grace),
+            faults,
+            unheard: some(50, 30),
+            people: 1 + some(30, 1),
+            clients: 1 + some(50, 2),
+            processes_max: 1 + some(60, 7),
+            rounds_max: 1 + some(80, 4),
+            pause_millis: [1_000, 20_000, 40][usize::try_from(some(75, 2)).unwrap_or(0)],
+            thieves: some(40, 3),
+            revokers: some(20, 1),
+            cuts: some(20, 2),
+            outages: some(30, 2),
+            failovers: some(15, 2),
+            crashes: some(25, 3),
+            steps: some(50, 4),
+        }
+    }
+}
+
+struct Gateway {
+    world: Arc<Surroundings<Link>>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Gateway {
+    fn start(scheduler: &Scheduler, shared: &Arc<Shared>) -> Arc<Self> {
+        let dead = Arc::new(AtomicBool::new(false));
+        let world = Surroundings::new(scheduler, Arc::new(Link::new(shared, &dead)));
+        world.clock.skew(skew(scheduler));
+        Arc::new(Self { world, dead })
+    }
+}
+
+fn skew(scheduler: &Scheduler) -> i64 {
+    scheduler.chance(|chance| i64::try_from(chance.below(2_001)).unwrap_or(0)) - 1_000
+}
+
+struct Stage {
+    policy: Arc<Policy>,
+    scheduler: Scheduler,
+    settings: Settings,
+    shared: Arc<Shared>,
+    gateways: Mutex<Vec<Arc<Gateway>>>,
+    gone: Mutex<Vec<Arc<Gateway>>>,
+    history: Mutex<History>,
+    parties: Mutex<Vec<Party>>,
+    calm: AtomicBool,
+    logins: AtomicU64,
+    failovers: AtomicU64,
+}
+
+/// What the processes of one client share, and what a thief can copy.
+struct Session {
+    party: Party,
+    login: usize,
+    code: Mutex<Option<String>>,
+    /// The refresh tokens that the client has heard of, by generation.
+    refresh: Mutex<BTreeMap<u32, String>>,
+    access: Mutex<Vec<String>>,
+}
+
+impl Session {
+    fn newest(&self) -> Option<String> {
+        locked(&self.refresh).last_key_value().map(|(_, token)| token.clone())
+    }
+
+    fn any_refresh(&self, chance: &mut Chance) -> Option<String> {
+        let tokens = locked(&self.refresh);
+        tokens.values().nth(chance.place(tokens.len())).cloned()
+    }
+
+    fn hear(&self, tokens: &Tokens) {
+        if let Some(token) = &tokens.refresh {
+            locked(&self.refresh).insert(generation(token.expose()), token.expose().to_owned());
+        }
+        locked(&self.access).push(tokens.access.expose().to_owned());
+    }
+}
+
+/// The client's view of an answer: nothing, if it never came.
+type Heard<T> = Option<Result<T, Fault>>;
+
+async fn play(stage: Arc<Stage>) {
+    let mut actors: Vec<Joined<()>> = Vec::new();
+    let settings = stage.settings.clone();
+    for client in 0..settings.clients {
+        let person = stage.chance(|chance| chance.below(settings.people));
+        actors.push(stage.spawn(async move |stage| honest(stage, person, client).await));
+    }
+    for _ in 0..settings.cuts {
+        actors.push(stage.spawn(async move |stage| operator(stage).await));
+    }
+    for _ in 0..settings.outages {
+        actors.push(stage.spawn(async move |stage| outage(stage).await));
+    }
+    for _ in 0..settings.failovers {
+        actors.push(stage.spawn(async move |stage| failover(stage).await));
+    }
+    for _ in 0..settings.crashes {
+        actors.push(stage.spawn(async move |stage| crash(stage).await));
+    }
+    for _ in 0..settings.steps {
+        actors.push(stage.spawn(async move |stage| step(stage).await));
+    }
+    for actor in actors {
+        actor.await;
+    }
+}
+
+/// A client that does nothing wrong: it logs in, its processes share what it gets, and they try again what was not answered.
+async fn honest(stage: Arc<Stage>, person: u64, client: u64) {
+    stage.pause(0, 5_000).await;
+    for _ in 0..3 {
+        let login = stage.logins.fetch_add(1, Ordering::Relaxed);
+        let party = Party::new(&stage.policy, person, client, login);
+        let session = stage.session(party);
+        if let Some(code) = log_in(&stage, &session).await
+            && redeem(&stage, &session, &code).await
+        {
+            live(stage, session).await;
+            return;
+        }
+    }
+}
+
+/// The browser comes back with the provider's code, sometimes twice.
+async fn log_in(stage: &Arc<Stage>, session: &Arc<Session>) -> Option<String> {
+    let twice = stage.chance(|chance| chance.percent(10));
+    let reload = twice.then(|| {
+        let session = Arc::clone(session);
+        stage.spawn(async move |stage| {
+            let _page = stage.callback(&session).await;
+        })
+    });
+    let heard = stage.callback(session).await;
+    if let Some(reload) = reload {
+        reload.await;
+    }
+    heard.and_then(Result::ok)
+}
+
+async fn redeem(stage: &Arc<Stage>, session: &Arc<Session>, code: &str) -> bool {
+    *locked(&session.code) = Some(code.to_owned());
+    if stage.chance(|chance| chance.percent(5)) {
+        // Somebody who does not come to it within its minute.
+        stage.pause(50_000, 75_000).await;
+    }
+    let mut hasty = None;
+    if stage.settings.failovers > 0 && stage.chance(|chance| chance.percent(40)) {
+        // The client sends its code twice at once, and the store changes hands meanwhile.
+        let (session, code) = (Arc::clone(session), code.to_owned());
+        hasty = Some(stage.spawn(async move |stage| {
+            let _tokens = stage.exchange(&session, &code, None).await;
+        }));
+        let longest = stage.settings.faults.delay_millis.saturating_mul(6);
+        stage.spawn(async move |stage| {
+            stage.pause(0, longest).await;
+            stage.fail_over();
+        });
+    }
+    let redeemed = redeem_once(stage, session, code).await;
+    if let Some(hasty) = hasty {
+        hasty.await;
+    }
+    redeemed
+}
+
+async fn redeem_once(stage: &Arc<Stage>, session: &Arc<Session>, code: &str) -> bool {
+    for _ in 0..2 {
+        match stage.exchange(session, code, None).await {
+            Some(Ok(_)) => return true,
+            Some(Err(Fault::StoreUnavailable | Fault::Contended)) | None => {
+                if stage.chance(|chance| chance.percent(50)) {
+                    return false;
+                }
+                stage.pause(0, 2_000).await;
+            }
+            Some(Err(_)) => return false,
+        }
+    }
+    false
+}
+
+async fn live(stage: Arc<Stage>, session: Arc<Session>) {
+    let settings = stage.settings.clone();
+    let mut actors = Vec::new();
+    let processes = 1 + stage.chance(|chance| chance.below(settings.processes_max));
+    for _ in 0..processes {
+        let session = Arc::clone(&session);
+        actors.push(stage.spawn(async move |stage| process(stage, session).await));
+    }
+    for _ in 0..settings.thieves {
+        let session = Arc::clone(&session);
+        actors.push(stage.spawn(async move |stage| thief(stage, session).await));
+    }
+    for _ in 0..settings.revokers {
+        let session = Arc::clone(&session);
+        actors.push(stage.spawn(async move |stage| revoker(stage, session).await));
+    }
+    for actor in actors {
+        actor.await;
+    }
+    last_words(&stage, &session).await;
+}
+
+/// One process: it refreshes now and then, and uses what it gets.
+async fn process(stage: Arc<Stage>, session: Arc<Session>) {
+    let rounds = 1 + stage.chance(|chance| chance.below(stage.settings.rounds_max));
+    for _ in 0..rounds {
+        stage.pause(0, stage.settings.pause_millis).await;
+        let Some(mut token) = session.newest() else { return };
+        if stage.chance(|chance| chance.percent(10)) {
+            // It read the token, and then something else kept it busy.
+            stage.pause(0, 8_000).await;
+        }
+        loop {
+            match stage.refresh(&session, &token, false).await {
+                Some(Ok(tokens)) => {
+                    let _admitted = stage.admit(&session, tokens.access.expose()).await;
+                    break;
+                }
+                Some(Err(Fault::StoreUnavailable | Fault::Contended)) | None => stage.pause(0, 1_500).await,
+                Some(Err(_)) => return,
+            }
+            // Half of them look whether another process was luckier.
+            if let (true, Some(newest)) = (stage.chance(|chance| chance.percent(50)), session.newest()) {
+                token = newest;
+            }
+        }
+    }
+}
+
+/// Somebody who has copied what the client held, and uses it, at once or much later, knowing the rest or not.
+async fn thief(stage: Arc<Stage>, session: Arc<Session>) {
+    stage.pause(0, 20_000).await;
+    let code = locked(&session.code).clone();
+    let refresh = stage.chance(|chance| session.any_refresh(chance));
+    let longest = [500, 30_000, 150_000][stage.chance(|chance| chance.place(3))];
+    stage.pause(0, longest).await;
+    let mut stolen = None;
+    match (stage.chance(|chance| chance.below(4)), code, refresh) {
+        (0, Some(code), _) => {
+            stolen = stage.exchange(&session, &code, None).await;
+        }
+        (1, Some(code), _) => {
+            let wrong = Wrong::ALL[stage.chance(|chance| chance.place(Wrong::ALL.len()))];
+            stolen = stage.exchange(&session, &code, Some(wrong)).await;
+        }
+        (2, _, Some(refresh)) => {
+            stolen = stage.refresh(&session, &refresh, true).await;
+        }
+        (3, _, Some(refresh)) => {
+            stolen = stage.refresh(&session, &refresh, false).await;
+        }
+        _ => {}
+    }
+    if let Some(Ok(tokens)) = stolen {
+        let _admitted = stage.admit(&session, tokens.access.expose()).await;
+    }
+}
+
+async fn revoker(stage: Arc<Stage>, session: Arc<Session>) {
+    stage.pause(0, 40_000).await;
+    let wrong = stage.chance(|chance| chance.percent(40));
+    let token = if stage.chance(|chance| chance.percent(50)) {
+        stage.chance(|chance| session.any_refresh(chance))
+    } else {
+        locked(&session.access).first().cloned()
+    };
+    if let Some(token) = token {
+        let _revoked = stage.revoke(&session, &token, wrong).await;
+    }
+}
+
+/// After everything: what is still alive works, what is not does not, and a token from long ago ends it.
+async fn last_words(stage: &Arc<Stage>, session: &Arc<Session>) {
+    stage.when_calm().await;
+    let Some(newest) = session.newest() else { return };
+    let mut last = newest;
+    for _ in 0..2 {
+        if let Some(Ok(tokens)) = stage.refresh(session, &last, false).await {
+            let _admitted = stage.admit(session, tokens.access.expose()).await;
+            last = tokens.refresh.map_or(last, |token| token.expose().to_owned());
+        }
+    }
+    let code = locked(&session.code).clone();
+    if let (true, Some(code)) = (stage.chance(|chance| chance.percent(30)), code) {
+        let wrong = Wrong::ALL[stage.chance(|chance| chance.place(Wrong::ALL.len()))];
+        let _refused = stage.exchange(session, &code, Some(wrong)).await;
+        let _admitted = stage.refresh(session, &last, false).await;
+        let _replayed = stage.exchange(session, &code, None).await;
+    } else if stage.chance(|chance| chance.percent(50)) {
+        let oldest = locked(&session.refresh).first_key_value().map(|(_, token)| token.clone());
+        stage.scheduler.sleep(stage.settings.grace + Duration::from_secs(10)).await;
+        if let Some(oldest) = oldest {
+            let _replayed = stage.refresh(session, &oldest, false).await;
+        }
+    } else {
+        let _revoked = stage.revoke(session, &last, false).await;
+    }
+    let accesses = locked(&session.access).clone();
+    for access in accesses.iter().rev().take(2) {
+        let _refused = stage.admit(session, access).await;
+    }
+    let _refused = stage.refresh(session, &last, false).await;
+}
+
+async fn operator(stage: Arc<Stage>) {
+    stage.pause(0, 60_000).await;
+    let people = stage.settings.people;
+    let person = stage.chance(|chance| chance.below(people));
+    let person = Party::new(&stage.policy, person, 0, 0).person();
+    let _cut = stage.cut(person).await;
+}
+
+async fn outage(stage: Arc<Stage>) {
+    stage.pause(0, 60_000).await;
+    let from = stage.scheduler.now();
+    stage.shared.away(true);
+    stage.pause(100, 6_000).await;
+    // Two outages may overlap: the first that ends ends both.
+    stage.shared.away(false);
+    let to = stage.scheduler.now();
+    let mut history = locked(&stage.history);
+    if stage.settings.outages == 1 && stage.settings.failovers == 0 && !stage.calm.load(Ordering::Relaxed) {
+        history.outages.push((from, to));
+    }
+}
+
+async fn failover(stage: Arc<Stage>) {
+    stage.pause(0, 60_000).await;
+    let down = stage.chance(|chance| chance.millis(0, 3_000));
+    stage.shared.away(down > Duration::from_millis(500));
+    stage.fail_over();
+    stage.scheduler.sleep(down).await;
+    stage.shared.away(false);
+}
+
+/// A gateway's process ends, and another one takes its place.
+async fn crash(stage: Arc<Stage>) {
+    stage.pause(0, 60_000).await;
+    if stage.calm.load(Ordering::Relaxed) {
+        return;
+    }
+    let next = Gateway::start(&stage.scheduler, &stage.shared);
+    let mut gateways = locked(&stage.gateways);
+    let place = stage.chance(|chance| chance.place(gateways.len()));
+    let last = std::mem::replace(&mut gateways[place], next);
+    last.dead.store(true, Ordering::Relaxed);
+    locked(&stage.gone).push(last);
+}
+
+/// A gateway's clock is set.
+async fn step(stage: Arc<Stage>) {
+    stage.pause(0, 90_000).await;
+    let gateway = stage.gateway();
+    gateway.world.clock.skew(skew(&stage.scheduler));
+}
+
+impl Stage {
+    fn chance<T>(&self, ask: impl FnOnce(&mut Chance) -> T) -> T {
+        self.scheduler.chance(ask)
+    }
+
+    async fn pause(&self, from: u64, to: u64) {
+        let span = self.chance(|chance| chance.millis(from, to));
+        self.scheduler.sleep(span).await;
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        self: &Arc<Self>,
+        actor: impl FnOnce(Arc<Self>) -> F,
+    ) -> Joined<()> {
+        self.scheduler.spawn(actor(Arc::clone(self)))
+    }
+
+    fn gateway(&self) -> Arc<Gateway> {
+        let gateways = locked(&self.gateways);
+        Arc::clone(&gateways[self.chance(|chance| chance.place(gateways.len()))])
+    }
+
+    fn fail_over(&self) {
+        if !self.calm.load(Ordering::Relaxed) {
+            let lost = self.chance(|chance| chance.millis(0, 2_000));
+            self.shared.fail_over(lost);
+            self.failovers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn session(&self, party: Party) -> Arc<Session> {
+        let login = {
+            let mut history = locked(&self.history);
+            history.logins.push(Login { id: party.id(), generation: None });
+            history.logins.len() - 1
+        };
+        locked(&self.parties).push(party.clone());
+        Arc::new(Session { party, login, code: Mutex::default(), refresh: Mutex::default(), access: Mutex::default() })
+    }
+
+    /// Ends all faults, once, and waits until what they left on the wires has arrived.
+    async fn when_calm(&self) {
+        if !self.calm.swap(true, Ordering::Relaxed) {
+            self.shared.calm_down();
+        }
+        let settled = Duration::from_secs(15);
+        let quiet = {
+            let mut history = locked(&self.history);
+            if history.quiet.is_zero() {
+                history.quiet = self.scheduler.now() + settled;
+            }
+            history.quiet
+        };
+        self.scheduler.sleep(quiet.saturating_sub(self.scheduler.now()) + Duration::from_millis(1)).await;
+    }
+
+    async fn callback(&self, session: &Session) -> Heard<String> {
+        let gateway = self.gateway();
+        let operation = session.party.callback(gateway.world.clock.now());
+        let call = transact(&gateway.world, operation);
+        let heard = self.call(&gateway, session, What::Callback, true, call, |_| Answer::Done).await;
+        heard.map(|answer| answer.map(|code| code.expose().to_owned()))
+    }
+
+    async fn exchange(&self, session: &Session, code: &str, wrong: Option<Wrong>) -> Heard<Tokens> {
+        let gateway = self.gateway();
+        let call = transact(&gateway.world, session.party.exchange(code, wrong));
+        let heard = self.call(&gateway, session, What::Exchange, wrong.is_none(), call, answer).await;
+        Self::heard_tokens(session, heard)
+    }
+
+    async fn refresh(&self, session: &Session, token: &str, wrong: bool) -> Heard<Tokens> {
+        let gateway = self.gateway();
+        let call = transact(&gateway.world, session.party.refresh(token, wrong));
+        let heard = self.call(&gateway, session, What::Refresh(generation(token)), !wrong, call, answer).await;
+        Self::heard_tokens(session, heard)
+    }
+
+    fn heard_tokens(session: &Session, heard: Heard<Tokens>) -> Heard<Tokens> {
+        if let Some(Ok(tokens)) = &heard {
+            session.hear(tokens);
+        }
+        heard
+    }
+
+    async fn revoke(&self, session: &Session, token: &str, wrong: bool) -> Heard<()> {
+        let gateway = self.gateway();
+        let call = transact(&gateway.world, session.party.revoke(token, wrong));
+        self.call(&gateway, session, What::Revoke, !wrong, call, |()| Answer::Done).await
+    }
+
+    async fn admit(&self, session: &Session, access: &str) -> Heard<()> {
+        let gateway = self.gateway();
+        let scopes = scopes();
+        let question = admit(access, &scopes);
+        let call = async { ask(&*gateway.world, &question).await.map(drop) };
+        self.call(&gateway, session, What::Admit, true, call, |()| Answer::Done).await
+    }
+
+    async fn cut(&self, person: Person) -> Heard<()> {
+        let gateway = self.gateway();
+        let call = transact(&gateway.world, CutPerson(person));
+        self.heard(&gateway, (person, None), What::Cut, true, call, |()| Answer::Done).await
+    }
+
+    async fn call<T>(
+        &self,
+        gateway: &Gateway,
+        session: &Session,
+        what: What,
+        right: bool,
+        call: impl Future<Output = Result<T, Fault>>,
+        answer: impl Fn(&T) -> Answer,
+    ) -> Heard<T> {
+        self.heard(gateway, (session.party.person(), Some(session.login)), what, right, call, answer).await
+    }
+
+    /// Sends a request, writes down what the gateway answered, and says what the client heard of it.
+    async fn heard<T>(
+        &self,
+        gateway: &Gateway,
+        (person, login): (Person, Option<usize>),
+        what: What,
+        right: bool,
+        call: impl Future<Output = Result<T, Fault>>,
+        answer: impl Fn(&T) -> Answer,
+    ) -> Heard<T> {
+        let place = {
+            let mut history = locked(&self.history);
+            history.calls.push(Call { person, login, what, right, invoked: self.scheduler.now(), done: None });
+            history.calls.len() - 1
+        };
+        let calm = self.calm.load(Ordering::Relaxed);
+        let unheard = !calm && self.chance(|chance| chance.percent(self.settings.unheard));
+        // Some who do not hear the answer have hung up before it came, the others lose it on its way.
+        let patience = self.chance(|chance| match (unheard, chance.percent(30)) {
+            (true, true) => chance.millis(0, 300),
+            _ => Duration::from_secs(10),
+        });
+        let sleep = self.scheduler.sleep(patience);
+        let (mut call, mut sleep) = (pin!(call), pin!(sleep));
+        let heard = poll_fn(|context| match call.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
+        })
+        .await?;
+        if gateway.dead.load(Ordering::Relaxed) {
+            return None;
+        }
+        let told = match &heard {
+            Ok(reply) => answer(reply),
+            Err(fault) => Answer::Refused(*fault),
+        };
+        locked(&self.history).calls[place].done = Some((self.scheduler.now(), told));
+        if unheard { None } else { Some(heard) }
+    }
+
+    fn close(&self) -> Outcome {
+        let mut history = std::mem::take(&mut *locked(&self.history));
+        if history.quiet.is_zero() {
+            history.quiet = Duration::MAX;
+        }
+        for (login, party) in history.logins.iter_mut().zip(locked(&self.parties).iter()) {
+            if let Ok(Fact::Found(stored)) = self.shared.look(party.key()).of(&party.key())
+                && let Some(State::Live(live)) = stored.record.grant().map(|grant| &grant.state)
+            {
+                login.generation = Some(live.generation);
+            }
+        }
+        let gateways = locked(&self.gateways);
+        for gateway in gateways.iter().chain(locked(&self.gone).iter()) {
+            history.events.extend(gateway.world.journal.events());
+        }
+        let seen = self.count(&history, &gateways);
+        Outcome { history, seen }
+    }
+
+    fn count(&self, history: &History, gateways: &[Arc<Gateway>]) -> BTreeMap<&'static str, u64> {
+        let mut seen: BTreeMap<&'static str, u64> = BTreeMap::new();
+        let mut add = |what, times: u64| *seen.entry(what).or_insert(0) += times;
+        for call in &history.calls {
+            add("requests", 1);
+            add("unanswered", u64::from(call.done.is_none()));
+            add(
+                "admitted",
+                u64::from(call.what == What::Admit && call.done.as_ref().is_some_and(|it| it.1 == Answer::Done)),
+            );
+            add(
+                "sessions",
+                u64::from(call.what == What::Exchange && matches!(call.done, Some((_, Answer::Tokens(..))))),
+            );
+            if let Some((_, Answer::Refused(fault))) = &call.done {
+                add(name(*fault), 1);
+            }
+        }
+        for event in &history.events {
+            add("repeated in grace", u64::from(event.happened == Happened::RefreshRepeated));
+            add("rolled forward", u64::from(event.happened == Happened::RefreshRolledForward));
+            add("rotated", u64::from(event.happened == Happened::TokensRefreshed));
+        }
+        for gateway in gateways {
+            add("queued", gateway.world.turnstiles.entered.load(Ordering::Relaxed));
+        }
+        add("crashes", u64::try_from(locked(&self.gone).len()).unwrap_or(0));
+        add("failovers", self.failovers.load(Ordering::Relaxed));
+        add(
+            "alive at the end",
+            u64::try_from(history.logins.iter().filter(|it| it.generation.is_some()).count()).unwrap_or(0),
+        );
+        seen
+    }
+}
+
+fn answer(tokens: &Tokens) -> Answer {
+    let refresh = tokens.refresh.as_ref().map_or("", |token| token.expose());
+    Answer::Tokens(generation(refresh), refresh.to_owned())
+}
+
+/// The faults that a run has to meet now and then, or it proves nothing.
+fn name(fault: Fault) -> &'static str {
+    match fault {
+        Fault::StoreUnavailable => "store unavailable",
+        Fault::Contended => "contended",
+        Fault::CallbackRepeated => "callback repeated",
+        Fault::CodeReplayed => "code replayed",
+        Fault::CodeUnknown => "code unknown",
+        Fault::CodeExpired => "code expired",
+        Fault::CodeEpoch => "code of another epoch",
+        Fault::ClientMismatch => "another client",
+        Fault::VerifierWrong => "wrong verifier",
+        Fault::RedirectMismatch => "wrong redirect",
+        Fault::ResourceBeyondGrant => "wrong resource",
+        Fault::RefreshReplayed => "refresh replayed",
+        Fault::RefreshUnknown => "refresh unknown",
+        Fault::RefreshAhead => "refresh ahead",
+        Fault::SessionRevoked => "session revoked",
+        Fault::SessionCut => "session cut",
+        Fault::TokenRevoked => "token revoked",
+        _ => "other",
+    }
+}
