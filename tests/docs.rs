@@ -1,0 +1,190 @@
+//! The documentation, held to the code: the table of refusals, the links, and the names of tests that it points to.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Set to anything, it makes the first test write the table instead of comparing it.
+const WRITE: &str = "PORTCULLIS_WRITE_DOCS";
+
+/// The line of `docs/refusals.md` behind which the table stands.
+const MARK: &str = "<!-- From here on: written by tests/docs.rs from domain/src/oauth/fault.rs. -->\n";
+
+#[test]
+fn the_refusals_are_the_table_of_faults() {
+    let source = read("domain/src/oauth/fault.rs");
+    let table = table(&refusals(&source), &heard(&source));
+    let document = read("docs/refusals.md");
+    let (before, written) = document.split_once(MARK).expect("docs/refusals.md has its mark");
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(root().join("docs/refusals.md"), format!("{before}{MARK}{table}")).unwrap();
+    } else {
+        assert!(written == table, "docs/refusals.md is behind the code: run {WRITE}=1 cargo test --test docs");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap();
+            if !target.contains("://") && !file.is_empty() && !document.parent().unwrap().join(file).exists() {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let there = tests();
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for name in text.split('`').skip(1).step_by(2).filter(|quoted| names_a_test(quoted)) {
+            named += 1;
+            if !there.contains(name) {
+                missing.push(format!("{}: {name}", document.display()));
+            }
+        }
+    }
+    assert!(named > 20, "the names of tests were not found: {named}");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// One fault: its name, when it arises, and under which heading.
+struct Refusal {
+    heading: String,
+    name: String,
+    when: String,
+}
+
+/// What the other side hears of a fault.
+struct Heard {
+    names: Vec<String>,
+    status: String,
+    error: String,
+    retry_after: bool,
+    text: String,
+}
+
+/// The variants of the enum, in order.
+fn refusals(source: &str) -> Vec<Refusal> {
+    let body = source.split_once("pub enum Fault {\n").unwrap().1.split_once("\n}\n").unwrap().0;
+    let (mut found, mut heading, mut when) = (Vec::new(), String::new(), Vec::new());
+    for line in body.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(words) = line.strip_prefix("/// ") {
+            when.push(words);
+        } else if let Some(words) = line.strip_prefix("// ") {
+            words.trim_end_matches('.').clone_into(&mut heading);
+        } else {
+            let name = line.trim_end_matches(',').split('(').next().unwrap().to_owned();
+            found.push(Refusal { heading: heading.clone(), name, when: std::mem::take(&mut when).join(" ") });
+        }
+    }
+    found
+}
+
+/// The arms of the table, in order.
+fn heard(source: &str) -> Vec<Heard> {
+    let body = source.split_once("match self {\n").unwrap().1.split_once("\n        }\n").unwrap().0;
+    // An arm ends where a line ends in a comma.
+    let arms = body.split(",\n").map(|arm| arm.split_whitespace().collect::<Vec<_>>().join(" "));
+    arms.map(|arm| {
+        let arm = arm.trim_end_matches(',');
+        let (patterns, made) = arm.split_once(" => ").unwrap();
+        let (kind, arguments) = made.split_once('(').unwrap();
+        let quoted: Vec<&str> = arguments.split('"').collect();
+        let subject = if kind == "named" { ": …" } else { "" };
+        Heard {
+            names: patterns
+                .split(" | ")
+                .map(|name| name.trim_start_matches("F::").split('(').next().unwrap().to_owned())
+                .collect(),
+            status: quoted[0].trim_end_matches(", ").to_owned(),
+            error: quoted[1].to_owned(),
+            retry_after: kind == "later",
+            text: format!("{}{subject}", quoted[3]),
+        }
+    })
+    .collect()
+}
+
+fn table(refusals: &[Refusal], heard: &[Heard]) -> String {
+    assert!(refusals.len() > 50, "the faults were not understood");
+    let mut out = String::new();
+    let mut heading = "";
+    for Refusal { heading: under, name, when } in refusals {
+        if heading != under {
+            heading = under;
+            write!(out, "\n## {heading}\n\n| fault | when | status | `error` | `error_description` |\n").unwrap();
+            out.push_str("|---|---|---|---|---|\n");
+        }
+        let arm = heard.iter().find(|arm| arm.names.contains(name)).unwrap_or_else(|| panic!("{name} has no row"));
+        let later = if arm.retry_after { ", `Retry-After`" } else { "" };
+        let Heard { status, error, text, .. } = arm;
+        // Names of other things stand in rustdoc's brackets.
+        let when = when.replace("[`", "`").replace("`]", "`");
+        writeln!(out, "| `{name}` | {when} | {status}{later} | `{error}` | {text} |").unwrap();
+    }
+    out
+}
+
+/// Whether quoted text is the name of a test that carries an abuse case, a promise or an advisory.
+fn names_a_test(text: &str) -> bool {
+    let Some((id, rest)) = text.split_once('_') else { return false };
+    let numbered = |letter: char, digits: usize| {
+        id.strip_prefix(letter).is_some_and(|id| id.len() == digits && id.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let words = rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    words && rest.len() > 8 && (numbered('t', 3) || numbered('p', 2) || numbered('r', 2) || id == "cve")
+}
+
+/// The names of all functions in Rust files.
+fn tests() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for file in files(&root()).iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
+        let text = fs::read_to_string(file).unwrap();
+        let names = text.lines().filter_map(|line| line.split_once("fn ")?.1.split(['(', '<']).next());
+        found.extend(names.map(str::to_owned));
+    }
+    found
+}
+
+/// README, SECURITY, CHANGELOG and everything in `docs/`.
+fn documents() -> Vec<PathBuf> {
+    let found: Vec<_> =
+        files(&root()).into_iter().filter(|file| file.extension().is_some_and(|ending| ending == "md")).collect();
+    assert!(found.iter().any(|file| file.ends_with("README.md")), "the repository was not found");
+    found
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    const ELSEWHERE: [&str; 4] = ["target", "node_modules", "corpus", ".git"];
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if !entry.file_type().unwrap().is_dir() {
+            found.push(path);
+        } else if !ELSEWHERE.contains(&entry.file_name().to_str().unwrap()) {
+            found.extend(files(&path));
+        }
+    }
+    found
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
