@@ -294,6 +294,8 @@ pub const REQUESTS_BURST: u32 = 100;
 pub const PAGE_LINE_MAX: usize = 48;
 /// Characters of a stranger's text that a page shows at all, but for hosts and addresses.
 pub const PAGE_TEXT_MAX: usize = 512;
+/// Bytes of a redirect URI that the consent page shows unfolded.
+pub const PAGE_ADDRESS_MAX: usize = 120;
 const _: () = assert!(PAGE_LINE_MAX < PAGE_TEXT_MAX && CLIENT_NAME_MAX <= PAGE_TEXT_MAX);
 
 // The demonstration.

@@ -1,10 +1,11 @@
 //! The consent page: who asks, where the login is sent, for what, and the two answers.
 //!
-//! RFC 6749 section 10.2, RFC 8252 section 8.4 and 8.6. The place that the login is sent to stands above everything whose length a
+//! RFC 6749 section 10.2, RFC 8252 sections 8.4 and 8.6. The place that the login is sent to stands above everything whose length a
 //! stranger chooses but the application's name, and that is one line. Neither button has the focus when the page opens. Deny comes
 //! first: it is the form's default button, and whoever presses keys without reading says no.
 
 use super::{Gate, Page, Referrer, Stranger, document, uncut};
+use portcullis_domain::limits::PAGE_ADDRESS_MAX;
 use portcullis_domain::oauth::client::KnownBy;
 use portcullis_domain::oauth::redirect::Kind;
 use portcullis_domain::wire::html::Html;
@@ -90,24 +91,39 @@ fn identity(shown: &Shown<'_>, gate: &Gate, main: &mut Html) {
     }
 }
 
-/// Where the login is sent.
+/// Where the login is sent: what a person can tell apart in large letters, the redirect URI below.
 fn place(shown: &Shown<'_>, main: &mut Html) {
-    main.raw("<h2>Your login is sent to</h2>\n<p class=\"place\">");
+    main.raw("<h2>Access is given to</h2>\n<p class=\"place\">");
+    match shown.kind {
+        Kind::Https => uncut(main, shown.place),
+        Kind::Loopback => {
+            main.raw("A program on this device");
+        }
+        Kind::App => {
+            Stranger::or(shown.app, "An application").line(main);
+            main.raw(" on this device");
+        }
+    }
+    main.raw("</p>\n");
+    // A longer one, which might push away what follows, stands in the technical details, as all do.
+    if shown.redirect.len() <= PAGE_ADDRESS_MAX {
+        main.raw("<p class=\"quiet\"><code>");
+        uncut(main, shown.redirect);
+        main.raw("</code></p>\n");
+    }
+    main.raw("<p class=\"quiet\">");
     match shown.kind {
         Kind::Https => {
-            uncut(main, shown.place);
-            main.raw("</p>\n<p class=\"quiet\">A service on the web.</p>\n");
+            main.raw("A service on the web.</p>\n");
         }
         Kind::Loopback => {
-            main.raw("A program on this device</p>\n<p class=\"quiet\">It listens at ");
+            main.raw("It listens at ");
             uncut(main, shown.place);
             main.raw(".</p>\n<p class=\"caution\"><strong>Take care:</strong> any program that runs on this device could be ");
             main.raw("listening there.</p>\n");
         }
         Kind::App => {
-            let app = Stranger::or(shown.app, "An application");
-            app.line(main);
-            main.raw(" on this device</p>\n<p class=\"quiet\">Whatever opens links that begin with <code>");
+            main.raw("Whatever opens links that begin with <code>");
             uncut(main, shown.place);
             main.raw("</code><code>:</code></p>\n");
         }
