@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fetch;
+pub mod gate;
 pub mod http;
 pub mod memory;
 pub mod oidc;

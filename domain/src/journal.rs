@@ -44,6 +44,27 @@ pub enum Happened {
 }
 
 impl Happened {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::ClientRegistered,
+        Self::RegistrationRefused,
+        Self::ClientAuthenticationFailed,
+        Self::ConsentGranted,
+        Self::ConsentDenied,
+        Self::BrowserMismatch,
+        Self::CodeIssued,
+        Self::LoginRefused,
+        Self::TokensIssued,
+        Self::CodeReplayed,
+        Self::TokensRefreshed,
+        Self::RefreshRepeated,
+        Self::RefreshReplayed,
+        Self::RefreshAhead,
+        Self::RefreshRolledForward,
+        Self::SessionRevoked,
+        Self::RateLimited,
+    ];
+
     /// The event's name in the journal: stable, lower case, for alerts to match.
     #[must_use]
     #[rustfmt::skip]
@@ -127,5 +148,16 @@ impl Event {
     pub const fn under(mut self, fault: Fault) -> Self {
         self.fault = Some(fault);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t290_every_event_has_its_own_name() {
+        let names: std::collections::BTreeSet<&str> = Happened::ALL.iter().map(|happened| happened.name()).collect();
+        assert_eq!(names.len(), Happened::ALL.len());
     }
 }

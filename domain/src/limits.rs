@@ -302,3 +302,9 @@ const _: () = assert!(PAGE_LINE_MAX < PAGE_TEXT_MAX && CLIENT_NAME_MAX <= PAGE_T
 
 /// Codes, and separately access and refresh tokens, that the demonstration provider remembers; one more pushes out the oldest.
 pub const DEMO_ISSUED_MAX: usize = 1_000;
+/// `Access-Control-Request-Headers`, as it is reflected.
+pub const CORS_HEADERS_MAX: usize = 1_024;
+/// Log lines that wait for their writer; more are dropped and counted.
+pub const LOG_LINES_WAITING: usize = 8_192;
+/// One question of `check` and `health`.
+pub const CHECK_DEADLINE: Duration = Duration::from_secs(5);

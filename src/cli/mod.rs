@@ -1,6 +1,7 @@
 //! The command line: what is asked for, and the commands that need nothing but themselves.
 
 mod grammar;
+mod operate;
 mod terminal;
 
 pub use grammar::{Given, Misuse, Opt, Row};
@@ -12,11 +13,27 @@ use base64::engine::general_purpose::STANDARD;
 use grammar::{Asked, help, read};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// What a command line asks for. A new command is a variant here, a row in [`COMMANDS`] and an arm in [`run`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// The gate, until it is told to stop.
+    Serve {
+        /// The configuration.
+        config: PathBuf,
+    },
+    /// Whether the gate could run with a configuration.
+    Check {
+        /// The configuration.
+        config: PathBuf,
+    },
+    /// Whether a gate is healthy.
+    Health {
+        /// Where to ask.
+        url: String,
+    },
     /// A new master key, printed.
     Keygen,
     /// The JSON Schema of the configuration, printed.
@@ -25,15 +42,39 @@ pub enum Command {
 
 /// Every command: its word, what it is for, its options, and how the options make it.
 pub const COMMANDS: &[Row<Command>] = &[
+    Row {
+        word: "serve",
+        about: "run the gate",
+        options: &[CONFIG],
+        make: |given| Ok(Command::Serve { config: given.path(CONFIG.name)? }),
+    },
+    Row {
+        word: "check",
+        about: "read a configuration and reach what it names",
+        options: &[CONFIG],
+        make: |given| Ok(Command::Check { config: given.path(CONFIG.name)? }),
+    },
+    Row {
+        word: "health",
+        about: "ask a gate how it is, for container health checks",
+        options: &[URL],
+        make: |given| Ok(Command::Health { url: given.text(URL.name)?.to_owned() }),
+    },
     Row { word: "keygen", about: "print a new master key", options: &[], make: |_| Ok(Command::Keygen) },
     Row { word: "schema", about: "print the configuration's JSON Schema", options: &[], make: |_| Ok(Command::Schema) },
 ];
+
+const CONFIG: Opt = Opt { name: "config", value: "FILE", needed: true };
+const URL: Opt = Opt { name: "url", value: "URL", needed: true };
 
 /// Does what the arguments, without the program's own name, ask for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Exit {
     match read(COMMANDS, arguments) {
         Ok(Asked::Help) => terminal.print(&help(COMMANDS)),
         Ok(Asked::Version) => terminal.print(concat!("portcullis ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Asked::For(Command::Serve { config })) => operate::serve(&config, terminal),
+        Ok(Asked::For(Command::Check { config })) => operate::check(&config, terminal),
+        Ok(Asked::For(Command::Health { url })) => operate::health(&url, terminal),
         Ok(Asked::For(Command::Keygen)) => keygen(terminal),
         Ok(Asked::For(Command::Schema)) => terminal.print(&format!("{}\n", config::schema())),
         Err(misuse) => terminal.refuse(misuse),

@@ -83,6 +83,19 @@ enum Trouble {
     NotDiscovered,
 }
 
+impl Trouble {
+    fn words(self) -> String {
+        match self {
+            Self::Call(refusal) => format!("it cannot be reached ({refusal:?})"),
+            Self::Status(status) => format!("it answers with status {status}"),
+            Self::Document(refused) => format!("its discovery document cannot be used ({refused:?})"),
+            Self::Keys(malformed) => format!("its key set cannot be read ({malformed:?})"),
+            Self::NoUsableKey => "its key set holds no key that can be used".to_owned(),
+            Self::NotDiscovered => "it has not been reached".to_owned(),
+        }
+    }
+}
+
 impl<R: Resolver> Oidc<R> {
     /// Knows nothing yet: [`Oidc::run`] finds out. `fetch` is one that may reach the issuer.
     #[must_use]
@@ -111,6 +124,15 @@ impl<R: Resolver> Oidc<R> {
             };
             tokio::time::sleep(jittered(pause)).await;
         }
+    }
+
+    /// Reads document and keys once, for whoever checks a configuration.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub async fn probe(&self) -> Result<Arc<Provider>, String> {
+        self.shared.look().await.map_err(|cause| cause.words())?;
+        self.shared.provider().ok_or_else(|| Trouble::NotDiscovered.words())
     }
 
     /// Reads the keys anew, in a task of its own: whoever asked may hang up, the others wait for the same answer.

@@ -9,7 +9,7 @@ mod turnstiles;
 
 pub use clock::SystemClock;
 pub use entropy::SystemEntropy;
-pub use journal::LogJournal;
+pub use journal::{CountedJournal, LogJournal};
 pub use limiter::{AddressLimiter, Rates};
 pub use tasks::RuntimeTasks;
 pub use turnstiles::ProcessTurnstiles;

@@ -36,6 +36,8 @@ pub struct Admitted {
     pub grant: GrantId,
     /// The client.
     pub client: ClientHash,
+    /// The session's name for what stands behind: the same for as long as the session lives, and no way back to its tokens.
+    pub session_id: [u8; 16],
     /// What the token allows.
     pub scopes: Scopes,
     /// The end of the token.
@@ -103,7 +105,15 @@ impl Question for Admit<'_> {
         } else {
             None
         };
-        let (client, scopes) = (token.client, token.scopes.clone());
-        Ok(Admitted { grant: token.id, client, scopes, expires: token.expires, until: stored.until, identity })
+        let (client, scopes, session_id) = (token.client, token.scopes.clone(), grant.session_id());
+        Ok(Admitted {
+            grant: token.id,
+            client,
+            session_id,
+            scopes,
+            expires: token.expires,
+            until: stored.until,
+            identity,
+        })
     }
 }

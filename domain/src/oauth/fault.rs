@@ -5,6 +5,7 @@
 //! sent is ever part of it. Faults that would tell a stranger something share one text.
 
 use crate::oidc::id_token;
+use std::time::Duration;
 
 /// A rule that was broken, or a part that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub enum Fault {
     Host,
     /// The `Origin` may not do this.
     Origin,
-    /// Too many requests, by whoever is counted here.
-    RateLimited,
+    /// Too many requests, by whoever is counted here; how many seconds to wait.
+    RateLimited(u32),
 
     // Who the client is.
     /// No such client: never registered here, or its id was forged.
@@ -196,6 +197,12 @@ pub struct Wire {
 const RETRY_SOON: u32 = 5;
 
 impl Fault {
+    /// Too many requests; worth trying again after this long.
+    #[must_use]
+    pub fn rate_limited(wait: Duration) -> Self {
+        Self::RateLimited(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
+    }
+
     /// THE table.
     #[must_use]
     #[rustfmt::skip]
@@ -212,7 +219,7 @@ impl Fault {
             F::NotFound                  => plain(404, "not_found", "There is nothing here."),
             F::Host                      => plain(421, "invalid_request", "This host is not served here."),
             F::Origin                    => plain(403, "access_denied", "This origin may not use the resource."),
-            F::RateLimited               => later(429, "temporarily_unavailable", "Too many requests. Try again later.", 1),
+            F::RateLimited(seconds)      => later(429, "rate_limit_exceeded", "Too many requests. Try again later.", seconds),
 
             F::ClientUnknown             => plain(401, "invalid_client", "This client is not known here. Register it again."),
             F::ClientPolicy              => plain(401, "invalid_client", "This client's registration is no longer accepted. Register it again."),

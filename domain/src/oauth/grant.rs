@@ -251,12 +251,13 @@ impl Grant {
     /// What makes an access token this grant's: over all its other fields.
     #[must_use]
     pub fn access_tag(&self, fields: &[&[u8]]) -> [u8; 16] {
-        let full: [u8; 32] = self.derive("access", fields);
-        let mut out = [0; 16];
-        for (to, from) in out.iter_mut().zip(full) {
-            *to = from;
-        }
-        out
+        half(self.derive("access", fields))
+    }
+
+    /// What the session is called towards what stands behind the gate.
+    #[must_use]
+    pub fn session_id(&self) -> [u8; 16] {
+        half(self.derive("session id", &[]))
     }
 
     fn derive(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
@@ -383,6 +384,14 @@ impl Live {
     pub fn saturated(&self, grace: Duration, now: Timestamp) -> bool {
         recent(self.rotated.last().copied().flatten(), grace, now)
     }
+}
+
+fn half(full: [u8; 32]) -> [u8; 16] {
+    let mut out = [0; 16];
+    for (to, from) in out.iter_mut().zip(full) {
+        *to = from;
+    }
+    out
 }
 
 fn recent(rotated: Option<Timestamp>, grace: Duration, now: Timestamp) -> bool {

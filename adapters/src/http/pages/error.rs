@@ -36,7 +36,7 @@ const fn page_status(status: u16) -> u16 {
 pub(super) const fn words(fault: Fault) -> (&'static str, &'static str) {
     use Fault as F;
     match fault {
-        F::RateLimited | F::ProviderUnavailable | F::StoreUnavailable | F::Contended | F::Full => (
+        F::RateLimited(_) | F::ProviderUnavailable | F::StoreUnavailable | F::Contended | F::Full => (
             "Not possible right now",
             "Wait a little, then go back to your application and start again. If this goes on, tell the operator.",
         ),

@@ -1,0 +1,250 @@
+//! The endpoints of the authorization server, each as request in, use case, answer out.
+
+use super::Gate;
+use super::answer::Answer;
+use super::cors;
+use super::read::{self, Authorization, Received};
+use super::route::Route;
+use crate::http::peer::client;
+use crate::http::{Peer, RequestBody, pages};
+use hyper::{Method, Request, StatusCode};
+use portcullis_domain::oauth::authorize::{Refusal, Refused};
+use portcullis_domain::oauth::client::Presented;
+use portcullis_domain::oauth::exchange::Tokens;
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::redirect::Kind;
+use portcullis_domain::oauth::register;
+use portcullis_domain::secret::SecretText;
+use portcullis_domain::wire::basic::Credentials;
+use portcullis_domain::wire::form::Form;
+use portcullis_domain::wire::json::ObjectWriter;
+use portcullis_ports::gateway::{Authorized, Caller, Consented, Onward};
+use portcullis_ports::{Counted, IdentityProvider, Limiter, World};
+use std::net::IpAddr;
+use zeroize::Zeroizing;
+
+/// Answers everything but protected resources.
+pub(crate) async fn answer<W: World>(
+    gate: &Gate<W>,
+    route: Route,
+    request: Request<RequestBody>,
+    peer: &Peer,
+) -> Answer {
+    let is_preflight = cors::is_preflight(&request);
+    let (head, body) = request.into_parts();
+    let method = &head.method;
+    if route == Route::Nothing {
+        return Answer::fault(Fault::NotFound);
+    }
+    let open = |answer: Answer| if route.is_open_to_pages() { answer.open() } else { answer };
+    if !route.methods().contains(method) {
+        if route.is_open_to_pages() && is_preflight {
+            return Answer::preflight(&head.headers, route.methods());
+        }
+        return open(Answer::method(route.methods()));
+    }
+    let address = client(peer.address(), &head.headers, &gate.proxies).address;
+    if let Err(fault) = count(gate, route, address) {
+        return open(refused(gate, route, fault));
+    }
+    let body = match body_of(method, body).await {
+        Ok(body) => body,
+        Err(fault) => return open(refused(gate, route, fault)),
+    };
+    let received = Received { headers: &head.headers, query: head.uri.query().unwrap_or_default(), body: &body };
+    let call = Call { gate, received, method, address: Some(address) };
+    let on_page = |fault| Answer::fault_page(fault, &gate.pages);
+    open(match route {
+        Route::Authorize => call.authorize().unwrap_or_else(on_page),
+        Route::Consent => call.consent().unwrap_or_else(on_page),
+        Route::Callback => call.callback().await.unwrap_or_else(on_page),
+        Route::Token => call.token().await,
+        Route::Revoke => call.revoke().await,
+        Route::Register => call.register().unwrap_or_else(Answer::fault),
+        Route::Registration => call.registration(head.uri.path()).unwrap_or_else(Answer::fault),
+        Route::Metadata => call.metadata(head.uri.path()),
+        Route::Jwks => Answer::document(gate.jwks.to_vec()),
+        Route::Health => call.health(),
+        Route::Resource | Route::Nothing => Answer::fault(Fault::NotFound),
+    })
+}
+
+async fn body_of(method: &Method, body: RequestBody) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    if method == Method::POST { read::body(body).await } else { Ok(Zeroizing::default()) }
+}
+
+/// People see pages, programs see JSON.
+fn refused<W: World>(gate: &Gate<W>, route: Route, fault: Fault) -> Answer {
+    match route {
+        Route::Authorize | Route::Consent | Route::Callback => Answer::fault_page(fault, &gate.pages),
+        _ => Answer::fault(fault),
+    }
+}
+
+fn count<W: World>(gate: &Gate<W>, route: Route, address: IpAddr) -> Result<(), Fault> {
+    let what = match route {
+        Route::Register => Counted::Registration,
+        Route::Token | Route::Revoke | Route::Registration => Counted::Token,
+        Route::Authorize | Route::Consent | Route::Callback => Counted::Authorization,
+        _ => return Ok(()),
+    };
+    gate.gateway.world().limiter().count(what, address).map_err(Fault::rate_limited)
+}
+
+struct Call<'a, W: World> {
+    gate: &'a Gate<W>,
+    received: Received<'a>,
+    method: &'a Method,
+    address: Option<IpAddr>,
+}
+
+impl<W: World> Call<'_, W> {
+    fn authorize(&self) -> Result<Answer, Fault> {
+        let cookies = self.received.cookies()?;
+        // A request by POST may have parameters in both places; one that stands in both stands twice.
+        let joined;
+        let form = if self.method == Method::POST {
+            self.received.form()?;
+            joined = [self.received.query.as_bytes(), self.received.body].join(&b'&');
+            Form::parse(&joined).map_err(|_| Fault::Malformed("body"))?
+        } else {
+            self.received.query()?
+        };
+        match self.gate.gateway.authorize(&form, Caller { address: self.address, cookies: &cookies }) {
+            Ok(Authorized::Consent(page)) => {
+                Ok(Answer::page(pages::consent(&page, &self.gate.pages)).keeping(page.cookie))
+            }
+            Ok(Authorized::Onward(onward)) => self.onward(onward),
+            Err(Refused::Page(fault)) => Err(fault),
+            Err(Refused::Redirect(refusal)) => self.back(&refusal),
+        }
+    }
+
+    fn consent(&self) -> Result<Answer, Fault> {
+        let same_origin = self.received.is_same_origin(&self.gate.site.origin)?;
+        let cookies = self.received.cookies()?;
+        let caller = Caller { address: self.address, cookies: &cookies };
+        match self.gate.gateway.consent(&self.received.form()?, same_origin, caller)? {
+            Consented::Onward(onward) => self.onward(onward),
+            Consented::Back(refusal) => self.back(&refusal),
+        }
+    }
+
+    async fn callback(&self) -> Result<Answer, Fault> {
+        let cookies = self.received.cookies()?;
+        let caller = Caller { address: self.address, cookies: &cookies };
+        let returned = self.gate.gateway.callback(&self.received.query()?, caller).await?;
+        let answer = match returned.outcome {
+            Ok(welcome) if welcome.redirect.kind() == Kind::App => {
+                Answer::page(pages::welcome(&welcome, &self.gate.pages))
+            }
+            Ok(welcome) => Answer::redirect(self.method, welcome.location.expose())?,
+            Err(refusal) => self.back(&refusal)?,
+        };
+        Ok(answer.clearing([returned.clear]))
+    }
+
+    fn onward(&self, onward: Onward) -> Result<Answer, Fault> {
+        let answer = Answer::redirect(self.method, &onward.location)?;
+        Ok(answer.clearing(onward.clear).logging_in(onward.cookie))
+    }
+
+    fn back(&self, refusal: &Refusal) -> Result<Answer, Fault> {
+        if refusal.redirect.kind() == Kind::App {
+            return Ok(Answer::page(pages::refusal(refusal, &self.gate.pages)));
+        }
+        Answer::redirect(self.method, &refusal.location(&self.gate.gateway.policy().base_url))
+    }
+
+    async fn token(&self) -> Answer {
+        let judged = async {
+            let credentials = self.credentials()?;
+            let form = self.received.form()?;
+            let presented = presented(&form, credentials.as_ref())?;
+            let tokens = self.gate.gateway.token(&form, presented, self.address).await?;
+            Ok(Answer::json(StatusCode::OK, tokens_json(&tokens).expose().to_owned()))
+        };
+        judged.await.unwrap_or_else(|fault| self.refuse_client(fault))
+    }
+
+    async fn revoke(&self) -> Answer {
+        let judged = async {
+            let credentials = self.credentials()?;
+            let form = self.received.form()?;
+            let presented = presented(&form, credentials.as_ref())?;
+            self.gate.gateway.revoke(&form, presented, self.address).await?;
+            Ok(Answer::empty(StatusCode::OK))
+        };
+        judged.await.unwrap_or_else(|fault| self.refuse_client(fault))
+    }
+
+    fn refuse_client(&self, fault: Fault) -> Answer {
+        match self.received.authorization() {
+            Ok(Authorization::None) => Answer::fault(fault),
+            _ => Answer::fault_to_basic(fault),
+        }
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, Fault> {
+        match self.received.authorization()? {
+            Authorization::None => Ok(None),
+            Authorization::Basic(credentials) => Ok(Some(credentials)),
+            Authorization::Bearer(_) | Authorization::Other => Err(Fault::ClientAuthentication),
+        }
+    }
+
+    fn register(&self) -> Result<Answer, Fault> {
+        let bearer = self.bearer()?;
+        let registered = self.gate.gateway.register(self.received.json()?, bearer, self.address)?;
+        let body = registered.answer(self.gate.gateway.policy());
+        Ok(Answer::json(StatusCode::CREATED, body.expose().to_owned()))
+    }
+
+    fn registration(&self, path: &str) -> Result<Answer, Fault> {
+        let id = self.gate.routes.registration(path).ok_or(Fault::NotFound)?;
+        let policy = self.gate.gateway.policy();
+        let registered = register::read(id, self.bearer()?, policy)?;
+        Ok(Answer::json(StatusCode::OK, registered.answer(policy).expose().to_owned()))
+    }
+
+    fn bearer(&self) -> Result<Option<&str>, Fault> {
+        match self.received.authorization()? {
+            Authorization::None => Ok(None),
+            Authorization::Bearer(token) => Ok(Some(token)),
+            Authorization::Basic(_) | Authorization::Other => Err(Fault::RegistrationToken),
+        }
+    }
+
+    fn metadata(&self, path: &str) -> Answer {
+        match self.gate.metadata.document(path) {
+            Some(document) => Answer::document(document.to_vec()),
+            None => Answer::fault(Fault::NotFound),
+        }
+    }
+
+    fn health(&self) -> Answer {
+        let ready = self.gate.gateway.world().provider().discovered().is_some();
+        Answer::json(StatusCode::OK, health(ready))
+    }
+}
+
+/// What a health check reads. A gateway whose provider is not there yet is degraded, not dead: live sessions are served.
+pub(crate) const fn health(ready: bool) -> &'static str {
+    if ready { r#"{"status":"ok"}"# } else { r#"{"status":"degraded","reason":"oidc-discovery-pending"}"# }
+}
+
+fn presented<'a>(form: &'a Form<'_>, basic: Option<&'a Credentials>) -> Result<Presented<'a>, Fault> {
+    let only = |name| form.one(name).map_err(|_| Fault::Repeated);
+    Ok(Presented { basic, id: only("client_id")?, secret: only("client_secret")? })
+}
+
+/// The answer of RFC 6749 section 5.1.
+fn tokens_json(tokens: &Tokens) -> SecretText {
+    let json = ObjectWriter::new()
+        .text("access_token", tokens.access.expose())
+        .text("token_type", "Bearer")
+        .number("expires_in", tokens.expires_in.as_secs())
+        .optional_text("refresh_token", tokens.refresh.as_ref().map(SecretText::expose))
+        .text("scope", tokens.scopes.line());
+    SecretText::new(json.finish())
+}

@@ -1,0 +1,138 @@
+//! The gate itself: what listens answers with here. Routes, endpoints, admission; HTTP on one side, the use cases on the other.
+//!
+//! `route` says what a path is, `read` turns a request into what the use cases take, `answer` turns what they give into a
+//! response. In between nobody sees a header.
+
+mod admin;
+mod answer;
+mod cors;
+mod endpoints;
+mod metrics;
+mod protected;
+mod read;
+mod route;
+
+pub use admin::Admin;
+pub use cors::AllowedOrigins;
+pub use metrics::Metrics;
+pub use protected::{BadUpstreams, Protection};
+pub use route::Routes;
+
+use crate::http::pages;
+use crate::http::peer::{TrustedProxies, client};
+use crate::http::{AnswerBody, Handler, Peer, RequestBody};
+use answer::Answer;
+use hyper::{Request, Response};
+use portcullis_domain::jose::jwk::KeySet;
+use portcullis_domain::jose::sign::Signer;
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::metadata::Metadata;
+use portcullis_domain::wire::html::NotALink;
+use portcullis_ports::World;
+use portcullis_ports::gateway::Gateway;
+use protected::Upstreams;
+use read::Received;
+use std::future::Future;
+use std::sync::Arc;
+
+/// Everything that all cores share.
+pub struct Gate<W: World> {
+    gateway: Gateway<W>,
+    routes: Routes,
+    metadata: Metadata,
+    jwks: Arc<[u8]>,
+    site: answer::Site,
+    pages: pages::Gate,
+    proxies: TrustedProxies,
+    protection: Protection,
+    metrics: Arc<Metrics>,
+}
+
+impl<W: World> Gate<W> {
+    /// The gate in front of these resources. `provider` is what pages call the identity provider.
+    ///
+    /// # Errors
+    /// [`NotALink`] if the base URL is none that a page can lead to.
+    pub fn new(
+        gateway: Gateway<W>,
+        provider: &str,
+        proxies: TrustedProxies,
+        protection: Protection,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, NotALink> {
+        let policy = gateway.policy();
+        let keys = policy.ring.signing_seeds().map(|(_, seed)| Signer::from_seed(seed).public().clone()).collect();
+        Ok(Arc::new(Self {
+            pages: pages::Gate::new(&policy.base_url, provider)?,
+            routes: Routes::of(&policy.base_url),
+            metadata: Metadata::of(policy),
+            jwks: KeySet::of(keys).to_json().into_bytes().into(),
+            site: answer::Site::of(&policy.base_url),
+            proxies,
+            protection,
+            metrics,
+            gateway,
+        }))
+    }
+
+    /// What answers on one core: the shared gate, and this core's own upstream connections.
+    #[must_use]
+    pub fn on_core(self: &Arc<Self>) -> Core<W> {
+        Core { gate: Arc::clone(self), upstreams: Arc::new(Upstreams::connect(&self.protection)) }
+    }
+
+    /// The use cases.
+    pub const fn gateway(&self) -> &Gateway<W> {
+        &self.gateway
+    }
+}
+
+/// The gate on one core.
+pub struct Core<W: World> {
+    gate: Arc<Gate<W>>,
+    upstreams: Arc<Upstreams>,
+}
+
+impl<W: World> Clone for Core<W> {
+    fn clone(&self) -> Self {
+        Self { gate: Arc::clone(&self.gate), upstreams: Arc::clone(&self.upstreams) }
+    }
+}
+
+impl<W: World> Handler for Core<W> {
+    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
+        self.answer(request, peer)
+    }
+}
+
+impl<W: World> Core<W> {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<AnswerBody> {
+        let gate = &*self.gate;
+        let (route, resource) = gate.routes.find(request.uri().path(), &gate.metadata, gate.gateway.policy());
+        let method = request.method().clone();
+        let response = if let Err(fault) = self.host_is_ours(&request, route, &peer) {
+            Answer::fault(fault).into_response(&gate.site)
+        } else if let Some(resource) = resource {
+            protected::answer(gate, &self.upstreams, resource, request, peer).await
+        } else {
+            endpoints::answer(gate, route, request, &peer).await.into_response(&gate.site)
+        };
+        gate.metrics.request(route, &method, response.status());
+        response
+    }
+
+    /// Everything but the health check is served under the configured host only: a page on another name that points here must
+    /// not be able to speak to a gateway on a loopback address (DNS rebinding).
+    fn host_is_ours(&self, request: &Request<RequestBody>, route: route::Route, peer: &Peer) -> Result<(), Fault> {
+        if route == route::Route::Health {
+            return Ok(());
+        }
+        let site = &self.gate.site;
+        let seen = client(peer.address(), request.headers(), &self.gate.proxies);
+        let said = Received::<'_>::host(request);
+        let host = seen.host.or(said).ok_or(Fault::Host)?;
+        // A target in absolute form names the host a second time; the two must not differ (RFC 9112 section 3.2.2).
+        let agrees = request.uri().authority().is_none_or(|authority| Some(authority.as_str()) == said);
+        if agrees && site.is(host) { Ok(()) } else { Err(Fault::Host) }
+    }
+}

@@ -1,0 +1,149 @@
+//! A protected resource: admission, then the way to the upstream and back.
+
+use super::Gate;
+use super::answer::Answer;
+use super::cors::{self, AllowedOrigins};
+use super::read::{self, Authorization};
+use crate::http::peer::client;
+use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
+use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response};
+use portcullis_domain::limits::RESOURCE_BODY_MAX;
+use portcullis_domain::oauth::admit::Admitted;
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::resource::{Resource, ResourceHash};
+use portcullis_domain::wire::header::Challenge;
+use portcullis_domain::wire::text::base64url;
+use portcullis_ports::World;
+use std::sync::Arc;
+
+/// What stands behind each resource, and whose pages may use it.
+#[derive(Debug, Default)]
+pub struct Protection {
+    resources: Vec<Protected>,
+}
+
+#[derive(Debug)]
+struct Protected {
+    resource: ResourceHash,
+    upstream: Arc<Upstream>,
+    origins: AllowedOrigins,
+}
+
+/// The upstream of this resource cannot be one.
+#[derive(Debug)]
+pub struct BadUpstreams(pub ResourceHash, pub BadUpstream);
+
+impl Protection {
+    /// This resource too.
+    #[must_use]
+    pub fn with(mut self, resource: &Resource, upstream: Upstream, origins: AllowedOrigins) -> Self {
+        self.resources.push(Protected { resource: resource.hash(), upstream: Arc::new(upstream), origins });
+        self
+    }
+
+    fn of(&self, resource: &Resource) -> Option<&Protected> {
+        self.resources.iter().find(|protected| protected.resource == resource.hash())
+    }
+}
+
+/// One core's connections to all upstreams.
+pub(crate) struct Upstreams {
+    pools: Vec<(ResourceHash, Pool)>,
+}
+
+impl Upstreams {
+    pub(crate) fn connect(protection: &Protection) -> Self {
+        let pool = |protected: &Protected| (protected.resource, Pool::new(Arc::clone(&protected.upstream)));
+        Self { pools: protection.resources.iter().map(pool).collect() }
+    }
+
+    fn of(&self, resource: &Resource) -> Option<&Pool> {
+        self.pools.iter().find(|(own, _)| *own == resource.hash()).map(|(_, pool)| pool)
+    }
+}
+
+/// Methods that a preflight is told of: all that MCP uses. Whether the upstream answers one is the upstream's to say.
+const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
+
+/// Answers a request to a protected resource.
+pub(crate) async fn answer<W: World>(
+    gate: &Gate<W>,
+    upstreams: &Upstreams,
+    resource: &Resource,
+    request: Request<RequestBody>,
+    peer: Peer,
+) -> Response<AnswerBody> {
+    let (Some(protected), Some(pool)) = (gate.protection.of(resource), upstreams.of(resource)) else {
+        return Answer::fault(Fault::Internal("a resource has no upstream")).into_response(&gate.site);
+    };
+    if let Err(fault) = protected.origins.check(request.headers()) {
+        return Answer::fault(fault).into_response(&gate.site);
+    }
+    if cors::is_preflight(&request) {
+        return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
+    }
+    let admitted = match admit(gate, resource, &request).await {
+        Ok(admitted) => admitted,
+        Err(fault) => return refuse(fault, resource, request.uri().path()).open().into_response(&gate.site),
+    };
+    let Some(identity) = identity(&admitted) else {
+        return Answer::fault(Fault::Internal("an identity is no header value")).open().into_response(&gate.site);
+    };
+    let onward = Onward {
+        client: client(peer.address(), request.headers(), &gate.proxies).address,
+        proto: &gate.site.proto,
+        public_host: &gate.site.public_host,
+        identity: &identity,
+        body_max: RESOURCE_BODY_MAX,
+    };
+    let mut response = forward(pool, request, onward, &peer).await;
+    cors::open(response.headers_mut());
+    response
+}
+
+async fn admit<W: World>(
+    gate: &Gate<W>,
+    resource: &Resource,
+    request: &Request<RequestBody>,
+) -> Result<Admitted, Fault> {
+    match read::authorization(request.headers())? {
+        Authorization::Bearer(token) => gate.gateway.admit(token, resource, true).await,
+        Authorization::None | Authorization::Basic(_) | Authorization::Other => Err(Fault::TokenMissing),
+    }
+}
+
+/// A refusal with its challenge: RFC 6750 section 3, RFC 9728 section 5.1.
+fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
+    let wire = fault.wire();
+    let answer = Answer::fault(fault);
+    if !matches!(wire.status, 400 | 401 | 403) {
+        return answer;
+    }
+    let mut challenge = Challenge::new("Bearer").param("resource_metadata", &resource.metadata_url(path));
+    if !resource.scope_set().is_empty() {
+        challenge = challenge.param("scope", resource.scope_set().line());
+    }
+    // "If the request lacks any authentication information, the resource server SHOULD NOT include an error code."
+    if fault != Fault::TokenMissing {
+        challenge = challenge.param("error", wire.error).param("error_description", wire.description);
+    }
+    match HeaderValue::from_str(&challenge.into_string()) {
+        Ok(value) => answer.with_value(WWW_AUTHENTICATE, value),
+        Err(_) => answer,
+    }
+}
+
+/// Who the upstream is told that it is. An address that the provider has not verified is nobody's, so it is not passed on.
+fn identity(admitted: &Admitted) -> Option<Identity> {
+    let claims = &admitted.identity.as_ref()?.identity()?.claims;
+    let verified = claims.email.as_deref().filter(|_| claims.email_verified);
+    Some(Identity {
+        user: Some(Identity::value(&claims.subject)?),
+        email: verified.and_then(Identity::value),
+        groups: Identity::list(claims.groups.iter().map(String::as_str)),
+        preferred_username: claims.preferred_username.as_deref().and_then(Identity::value),
+        session: Identity::value(&base64url(&admitted.session_id)),
+        authorization: None,
+    })
+}

@@ -1,0 +1,145 @@
+//! Which path is what. Paths are compared as they came, undecoded: there is one way to write each.
+
+use hyper::Method;
+use portcullis_domain::oauth::metadata::Metadata;
+use portcullis_domain::oauth::policy::Policy;
+use portcullis_domain::oauth::resource::Resource;
+use std::collections::HashMap;
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The authorization endpoint.
+    Authorize,
+    /// Where the consent page's form goes.
+    Consent,
+    /// Where the identity provider sends people back.
+    Callback,
+    /// The token endpoint.
+    Token,
+    /// The registration endpoint.
+    Register,
+    /// One registration: RFC 7592.
+    Registration,
+    /// The revocation endpoint.
+    Revoke,
+    /// A metadata document.
+    Metadata,
+    /// Our public keys.
+    Jwks,
+    /// For load balancers.
+    Health,
+    /// A protected resource.
+    Resource,
+    /// Nothing.
+    Nothing,
+}
+
+impl Route {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Authorize,
+        Self::Consent,
+        Self::Callback,
+        Self::Token,
+        Self::Register,
+        Self::Registration,
+        Self::Revoke,
+        Self::Metadata,
+        Self::Jwks,
+        Self::Health,
+        Self::Resource,
+        Self::Nothing,
+    ];
+
+    /// The label in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Consent => "consent",
+            Self::Callback => "callback",
+            Self::Token => "token",
+            Self::Register => "register",
+            Self::Registration => "registration",
+            Self::Revoke => "revoke",
+            Self::Metadata => "metadata",
+            Self::Jwks => "jwks",
+            Self::Health => "health",
+            Self::Resource => "resource",
+            Self::Nothing => "none",
+        }
+    }
+
+    /// What `Allow` says. A resource decides for itself.
+    #[must_use]
+    pub const fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Authorize => &[Method::GET, Method::POST],
+            Self::Consent | Self::Token | Self::Register | Self::Revoke => &[Method::POST],
+            Self::Callback => &[Method::GET],
+            Self::Registration => &[Method::GET],
+            Self::Metadata | Self::Jwks | Self::Health => &[Method::GET, Method::HEAD],
+            Self::Resource | Self::Nothing => &[],
+        }
+    }
+
+    /// Whether pages of any origin may read the answers, without credentials. Never where a browser is being led through.
+    #[must_use]
+    pub const fn is_open_to_pages(self) -> bool {
+        matches!(self, Self::Token | Self::Register | Self::Registration | Self::Revoke | Self::Metadata | Self::Jwks)
+    }
+}
+
+/// The table of fixed paths.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    fixed: HashMap<String, Route>,
+    registrations: String,
+}
+
+impl Routes {
+    /// For the gateway with this base URL: its endpoints below the base URL's path, and the names at the root of the host that
+    /// clients of 2025-03-26 fall back to.
+    #[must_use]
+    pub fn of(base_url: &str) -> Self {
+        let after_scheme = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+        let base = after_scheme.find('/').and_then(|start| after_scheme.get(start..)).unwrap_or_default();
+        let below = |path: &str| [base, path].concat();
+        let fixed = HashMap::from([
+            (below("/oauth/authorize"), Route::Authorize),
+            (below("/oauth/consent"), Route::Consent),
+            (below("/oauth/callback"), Route::Callback),
+            (below("/oauth/token"), Route::Token),
+            (below("/oauth/register"), Route::Register),
+            (below("/oauth/revoke"), Route::Revoke),
+            (below("/.well-known/jwks.json"), Route::Jwks),
+            ("/authorize".to_owned(), Route::Authorize),
+            ("/token".to_owned(), Route::Token),
+            ("/register".to_owned(), Route::Register),
+            ("/health".to_owned(), Route::Health),
+        ]);
+        Self { fixed, registrations: below("/oauth/register/") }
+    }
+
+    /// What this path is, and the resource if it is one.
+    #[must_use]
+    pub fn find<'a>(&self, path: &str, metadata: &Metadata, policy: &'a Policy) -> (Route, Option<&'a Resource>) {
+        if let Some(route) = self.fixed.get(path) {
+            return (*route, None);
+        }
+        if metadata.document(path).is_some() {
+            return (Route::Metadata, None);
+        }
+        if self.registration(path).is_some() {
+            return (Route::Registration, None);
+        }
+        policy.resources.by_path(path).map_or((Route::Nothing, None), |resource| (Route::Resource, Some(resource)))
+    }
+
+    /// The client id in the path of a registration.
+    #[must_use]
+    pub fn registration<'p>(&self, path: &'p str) -> Option<&'p str> {
+        path.strip_prefix(&self.registrations).filter(|id| !id.is_empty() && !id.contains('/'))
+    }
+}

@@ -1,0 +1,135 @@
+//! The commands that run a gate, or ask after one.
+
+use super::{Exit, Terminal};
+use crate::config::{Config, Process};
+use crate::telemetry::Telemetry;
+use crate::wiring::{Wired, wire};
+use crate::{NotStarted, Running, wait_for_signal};
+use portcullis_adapters::fetch::{Caps, Fetch, FetchConfig, Request};
+use portcullis_adapters::http::Bound;
+use portcullis_adapters::oidc::named_host;
+use portcullis_domain::limits::{CHECK_DEADLINE, PROVIDER_ANSWER_MAX};
+use std::future::Future;
+use std::path::Path;
+use tokio::net::TcpStream;
+
+/// Runs the gate until SIGTERM or SIGINT.
+pub(super) fn serve(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
+    let config = match Config::load(path, &Process) {
+        Ok(config) => config,
+        Err(complaints) => return terminal.complain(&complaints),
+    };
+    run(config, terminal, |_| String::new())
+}
+
+/// Runs a gate until it is told to stop; `said` is printed once it listens.
+pub(super) fn run(config: Config, terminal: &mut Terminal<'_>, said: impl FnOnce(&Running) -> String) -> Exit {
+    let _telemetry = Telemetry::start(config.log_format, config.log_level);
+    let running = match Running::start(config) {
+        Ok(running) => running,
+        Err(NotStarted::Configuration(complaints)) => return terminal.complain(&complaints),
+        Err(refused @ NotStarted::Listen(..)) => return terminal.fail(refused, Exit::Unavailable),
+        Err(refused @ NotStarted::System(_)) => return terminal.fail(refused, Exit::System),
+    };
+    let said = said(&running);
+    if !said.is_empty() && terminal.print(&said) != Exit::Done {
+        return Exit::Output;
+    }
+    let waited = wait_for_signal();
+    tracing::info!("draining");
+    running.stop();
+    running.join();
+    match waited {
+        Ok(()) => Exit::Done,
+        Err(error) => terminal.fail(error, Exit::System),
+    }
+}
+
+/// Reads a configuration, reaches what it names, and says of each part how it is and what to do.
+pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
+    let config = match Config::load(path, &Process) {
+        Ok(config) => config,
+        Err(complaints) => return terminal.complain(&complaints),
+    };
+    let upstreams: Vec<(String, String)> = config
+        .resources
+        .iter()
+        .map(|resource| {
+            let upstream = &resource.upstream;
+            (upstream.as_str().to_owned(), format!("{}:{}", upstream.host(), upstream.port()))
+        })
+        .collect();
+    let wired = match wire(config) {
+        Ok(wired) => wired,
+        Err(complaints) => return terminal.complain(&complaints),
+    };
+    let findings = in_runtime(look(wired, upstreams));
+    let Some(findings) = findings else { return terminal.fail("the system gives no runtime", Exit::System) };
+    let mut exit = terminal.print("ok: the configuration can be carried out\n");
+    for finding in findings {
+        exit = match finding {
+            Ok(good) => match terminal.print(&format!("ok: {good}\n")) {
+                Exit::Done => exit,
+                failed => failed,
+            },
+            Err(bad) => terminal.fail(bad, Exit::Unavailable),
+        };
+    }
+    exit
+}
+
+async fn look(wired: Wired, upstreams: Vec<(String, String)>) -> Vec<Result<String, String>> {
+    let mut findings = Vec::new();
+    for (key, address) in [("listen", wired.listen), ("adminListen", wired.admin_listen)] {
+        findings.push(match Bound::new(address, 1) {
+            Ok(_) => Ok(format!("{key}: {address} is free")),
+            Err(error) => {
+                Err(format!("{key}: {address} cannot be had: {error}; stop what listens there, or choose another"))
+            }
+        });
+    }
+    findings.push(match wired.provider.probe().await {
+        Ok(provider) => Ok(format!("oidc.issuerUrl: {} answers, and its keys can be used", provider.issuer)),
+        Err(words) => Err(format!(
+            "oidc.issuerUrl: {words}; look at the address, at the way there, and at caFiles if its certificate is not a public one"
+        )),
+    });
+    for (url, address) in upstreams {
+        findings.push(match tokio::time::timeout(CHECK_DEADLINE, TcpStream::connect(&address)).await {
+            Ok(Ok(_)) => Ok(format!("upstream: {url} accepts connections")),
+            Ok(Err(error)) => {
+                Err(format!("upstream: {url} cannot be reached: {error}; start the MCP server, or mend the URL"))
+            }
+            Err(_) => Err(format!("upstream: {url} does not answer; look at the way there")),
+        });
+    }
+    findings
+}
+
+/// Asks a gate's health endpoint.
+pub(super) fn health(url: &str, terminal: &mut Terminal<'_>) -> Exit {
+    let config = FetchConfig { named_hosts: named_host(url).into_iter().collect(), ..FetchConfig::default() };
+    let asked = in_runtime(async {
+        let fetch = Fetch::new(config).map_err(|bad| format!("{bad:?}"))?;
+        let caps = Caps { deadline: CHECK_DEADLINE, answer_max: PROVIDER_ANSWER_MAX };
+        let answer = fetch.fetch(Request::get(url.to_owned(), "application/json"), caps).await;
+        match answer {
+            Ok(answer) if answer.status == 200 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
+            Ok(answer) => Err(format!("it answers with status {}", answer.status)),
+            Err(refusal) => Err(format!("it cannot be reached ({refusal:?})")),
+        }
+    });
+    match asked {
+        Some(Ok(body)) => terminal.print(&format!("{}\n", body.trim_end())),
+        Some(Err(words)) => terminal.fail(words, Exit::Unavailable),
+        None => terminal.fail("the system gives no runtime", Exit::System),
+    }
+}
+
+fn in_runtime<T>(future: impl Future<Output = T>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let answer = runtime.block_on(future);
+    // A name lookup that hangs must not keep the program.
+    runtime.shutdown_background();
+    Some(answer)
+}

@@ -1,0 +1,144 @@
+//! A gate that runs: its listeners, its background work, and its end.
+
+use crate::config::{Complaints, Config};
+use crate::wiring::{Wired, wire};
+use portcullis_adapters::gate::Admin;
+use portcullis_adapters::http::{Bound, Plain, Serving, Settings, serve};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::watch;
+
+/// Why a gate does not start.
+#[derive(Debug)]
+pub enum NotStarted {
+    /// The configuration cannot be carried out.
+    Configuration(Complaints),
+    /// A listener's address cannot be had.
+    Listen(SocketAddr, io::Error),
+    /// The system refuses threads or sockets.
+    System(io::Error),
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(complaints) => complaints.fmt(out),
+            Self::Listen(address, error) => {
+                write!(out, "cannot listen on {address}: {error}; choose another address, or stop what listens there")
+            }
+            Self::System(error) => write!(out, "the system refuses: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NotStarted {}
+
+/// A running gate. Dropping it without [`Running::join`] leaves its threads to themselves.
+pub struct Running {
+    public: SocketAddr,
+    admin: SocketAddr,
+    stop: watch::Sender<bool>,
+    listeners: Vec<Serving>,
+    background: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a gate. When this returns, both listeners accept connections.
+    ///
+    /// # Errors
+    /// [`NotStarted`].
+    pub fn start(config: Config) -> Result<Self, NotStarted> {
+        let Wired { listen, admin_listen, gate, parts, metrics, journal, provider } =
+            wire(config).map_err(NotStarted::Configuration)?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let bind = |address, cores| Bound::new(address, cores).map_err(|error| NotStarted::Listen(address, error));
+        let (public, admin) = (bind(listen, cores)?, bind(admin_listen, 1)?);
+        let (public_address, admin_address) = (public.address(), admin.address());
+        let (stop, stopped) = watch::channel(false);
+
+        let on_core = {
+            let gate = Arc::clone(&gate);
+            move |_| gate.on_core()
+        };
+        let serving =
+            serve(public, Settings::default(), Plain, on_core, stopped.clone()).map_err(NotStarted::System)?;
+        let answers = Admin::new(Arc::clone(&parts), metrics, journal, Arc::clone(serving.counts()));
+        let administering = serve(admin, Settings::default(), Plain, move |_| answers.clone(), stopped.clone())
+            .map_err(NotStarted::System)?;
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
+        let background = std::thread::Builder::new()
+            .name("background".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let mut stopped = stopped;
+                    let sweeping = tokio::spawn(async move { parts.sweep().await });
+                    let asking = tokio::spawn(provider.run());
+                    // An error means that nobody is left to stop it, which is the same.
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                    sweeping.abort();
+                    asking.abort();
+                });
+                // A name lookup that hangs must not keep the process.
+                runtime.shutdown_background();
+            })
+            .map_err(NotStarted::System)?;
+        tracing::info!(public = %public_address, admin = %admin_address, "listening");
+        Ok(Self {
+            public: public_address,
+            admin: admin_address,
+            stop,
+            listeners: vec![serving, administering],
+            background,
+        })
+    }
+
+    /// Where the public listener listens.
+    #[must_use]
+    pub const fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where the admin listener listens.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Tells the gate to end: no new connections, requests in progress run on for a while.
+    pub fn stop(&self) {
+        // Nobody listening means that it has ended already.
+        let _ = self.stop.send(true);
+    }
+
+    /// Waits, blocking, until it has ended.
+    pub fn join(self) {
+        for listener in self.listeners {
+            listener.join();
+        }
+        // A panic there was printed by its thread.
+        let _ = self.background.join();
+    }
+}
+
+/// Waits, blocking, for SIGTERM or SIGINT.
+///
+/// # Errors
+/// If the system gives no signals to wait for.
+pub fn wait_for_signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        std::future::poll_fn(|context| match (terminate.poll_recv(context), interrupt.poll_recv(context)) {
+            (std::task::Poll::Pending, std::task::Poll::Pending) => std::task::Poll::Pending,
+            _ => std::task::Poll::Ready(()),
+        })
+        .await;
+        Ok(())
+    })
+}

@@ -1,0 +1,379 @@
+//! From a checked configuration to a gate: the only file that names concrete adapters.
+
+use crate::config::{
+    Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config, MasterKeys,
+    Oidc as ConfiguredOidc, Origin, PerAddress, Provider, RateLimits, Resource as ConfiguredResource, Storage,
+    StorageType,
+};
+use portcullis_adapters::fetch::{Fetch, FetchConfig};
+use portcullis_adapters::gate::{AllowedOrigins, Gate, Metrics, Protection};
+use portcullis_adapters::http::Upstream;
+use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
+use portcullis_adapters::memory::Memory;
+use portcullis_adapters::oidc::{Oidc, Pace, named_host};
+use portcullis_adapters::system::{
+    AddressLimiter, CountedJournal, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
+};
+use portcullis_domain::bucket::Rate;
+use portcullis_domain::oauth::client::{Client, Configured};
+use portcullis_domain::oauth::grant::Lifetimes;
+use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
+use portcullis_domain::oauth::redirect::RedirectPolicy;
+use portcullis_domain::oauth::resource::{Resource, ResourceScope, Resources};
+use portcullis_domain::oidc::profile;
+use portcullis_domain::oidc::relying_party::RelyingParty;
+use portcullis_domain::oidc::request::Credentials;
+use portcullis_domain::operation::Epoch;
+use portcullis_domain::seal::{KeyRing, MasterKey, RingRefused};
+use portcullis_domain::secret::Secret;
+use portcullis_domain::time::Timestamp;
+use portcullis_ports::gateway::Gateway;
+use portcullis_ports::{Clock, Entropy, World};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The parts that this program is made of.
+pub(crate) struct Parts {
+    store: Memory,
+    clock: SystemClock,
+    entropy: SystemEntropy,
+    journal: Arc<CountedJournal>,
+    tasks: RuntimeTasks,
+    turnstiles: ProcessTurnstiles,
+    provider: Oidc,
+    limiter: AddressLimiter,
+}
+
+impl World for Parts {
+    type Store = Memory;
+    type Clock = SystemClock;
+    type Entropy = SystemEntropy;
+    type Journal = CountedJournal;
+    type Tasks = RuntimeTasks;
+    type Turnstiles = ProcessTurnstiles;
+    type Provider = Oidc;
+    type Limiter = AddressLimiter;
+
+    fn store(&self) -> &Memory {
+        &self.store
+    }
+
+    fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    fn entropy(&self) -> &SystemEntropy {
+        &self.entropy
+    }
+
+    fn journal(&self) -> &CountedJournal {
+        &self.journal
+    }
+
+    fn tasks(&self) -> &RuntimeTasks {
+        &self.tasks
+    }
+
+    fn turnstiles(&self) -> &ProcessTurnstiles {
+        &self.turnstiles
+    }
+
+    fn provider(&self) -> &Oidc {
+        &self.provider
+    }
+
+    fn limiter(&self) -> &AddressLimiter {
+        &self.limiter
+    }
+}
+
+/// A gate that is ready to listen.
+pub(crate) struct Wired {
+    /// Where the public listener goes.
+    pub(crate) listen: SocketAddr,
+    /// Where the admin listener goes.
+    pub(crate) admin_listen: SocketAddr,
+    /// The gate.
+    pub(crate) gate: Arc<Gate<Parts>>,
+    /// Its parts.
+    pub(crate) parts: Arc<Parts>,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Where audit events go.
+    pub(crate) journal: Arc<CountedJournal>,
+    /// The identity provider, to be kept up to date.
+    pub(crate) provider: Oidc,
+}
+
+/// Wires the parts as the configuration says. Every key is taken apart here by name, so none can be read and then forgotten.
+///
+/// # Errors
+/// What only the rules themselves could judge, as complaints about the configuration.
+pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
+    let Config {
+        base_url,
+        listen,
+        admin_listen,
+        danger_plain_http: _judged_when_read,
+        trusted_proxy_cidrs,
+        master_keys,
+        provider: Provider::Oidc(oidc),
+        resources,
+        allowed_origins,
+        clients,
+        trusted_clients,
+        allow_public_client_registration,
+        registration_token,
+        trusted_public_registration_schemes,
+        trusted_public_registration_redirect_uris,
+        allow_localhost_redirect_uris,
+        session_duration,
+        session_max_duration,
+        access_token_duration,
+        refresh_grace,
+        storage: Storage { kind: StorageType::Memory },
+        rate_limits: RateLimits { per_address },
+        ca_files,
+        log_format: _for_telemetry,
+        log_level: _for_telemetry_too,
+    } = config;
+
+    let clock = SystemClock::start();
+    let entropy = SystemEntropy::new();
+    let base_url = base_url.as_str();
+    let ring = Arc::new(key_ring(master_keys, base_url, &entropy, clock.now())?);
+    let redirects = RedirectPolicy {
+        loopback: allow_localhost_redirect_uris,
+        schemes: trusted_public_registration_schemes.iter().map(|scheme| scheme.as_str().to_owned()).collect(),
+        uris: trusted_public_registration_redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
+    };
+    let trusted = |id: &str| trusted_clients.iter().any(|trusted| trusted.as_str() == id);
+    let clients = clients
+        .into_iter()
+        .enumerate()
+        .map(|(place, configured)| client(place, configured, &trusted, &redirects))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut protection = Protection::default();
+    let mut protected = Vec::with_capacity(resources.len());
+    for (place, configured) in resources.into_iter().enumerate() {
+        let (resource, upstream, origins) = resource(place, configured, base_url, allowed_origins.as_deref())?;
+        protection = protection.with(&resource, upstream, origins);
+        protected.push(resource);
+    }
+    let policy = Arc::new(Policy {
+        base_url: base_url.to_owned(),
+        ring,
+        lifetimes: Lifetimes {
+            access: access_token_duration,
+            idle: session_duration,
+            absolute: session_max_duration,
+            grace: refresh_grace,
+        },
+        redirects,
+        registration: RegistrationPolicy {
+            open: allow_public_client_registration,
+            token: registration_token,
+            known: true,
+        },
+        clients,
+        resources: Resources::new(protected).map_err(|refused| {
+            complaint("resources", &format!("{refused:?}"), "give each resource paths of its own")
+        })?,
+    });
+
+    let issuer = oidc.issuer_url.as_str().to_owned();
+    let (provider, relying_party) = identity_provider(oidc, ca_files.into_iter().map(|file| file.pem))?;
+    let journal = Arc::new(CountedJournal::default());
+    let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
+    let parts = Arc::new(Parts {
+        store: Memory::new(Epoch(half(&epoch))),
+        clock,
+        entropy,
+        journal: Arc::clone(&journal),
+        tasks: RuntimeTasks,
+        turnstiles: ProcessTurnstiles::default(),
+        provider: provider.clone(),
+        limiter: AddressLimiter::new(rates(&per_address)),
+    });
+    let metrics = Arc::new(Metrics::default());
+    let gateway = Gateway::new(Arc::clone(&parts), policy, relying_party);
+    let proxies = TrustedProxies::new(trusted_proxy_cidrs.iter().map(cidr).collect::<Result<_, _>>()?);
+    let provider_name = named_host(&issuer).unwrap_or(issuer);
+    let gate = Gate::new(gateway, &provider_name, proxies, protection, Arc::clone(&metrics))
+        .map_err(|_| complaint("baseUrl", "cannot be linked to", "write the URL at which clients reach the gate"))?;
+    Ok(Wired { listen, admin_listen, gate, parts, metrics, journal, provider })
+}
+
+impl Parts {
+    /// Forgets what has ended, once a minute, for ever.
+    pub(crate) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            self.store.sweep(self.clock.now());
+        }
+    }
+}
+
+fn key_ring(keys: MasterKeys, base_url: &str, entropy: &SystemEntropy, now: Timestamp) -> Result<KeyRing, Complaints> {
+    let draw = || entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"));
+    let single = |secret| vec![MasterKey { secret, seals_from: Timestamp::EPOCH, client_ids_only: false }];
+    let (path, keys) = match keys {
+        MasterKeys::Given(keys) => {
+            let key = |key: crate::config::MasterKey| MasterKey {
+                secret: key.key,
+                seals_from: key.seals_from.unwrap_or(Timestamp::EPOCH),
+                client_ids_only: key.client_ids_only,
+            };
+            ("masterKeys", keys.into_iter().map(key).collect())
+        }
+        MasterKeys::ToCreate(path) => {
+            let secret = draw()?;
+            keep(&path, &secret).map_err(|error| {
+                complaint(
+                    "masterKeyFile",
+                    &format!("cannot be written: {}", error.kind()),
+                    "name a file in a folder that this program may write to",
+                )
+            })?;
+            ("masterKeyFile", single(secret))
+        }
+        MasterKeys::DangerRandom => ("dangerRandomMasterKey", single(draw()?)),
+    };
+    KeyRing::new(&keys, base_url, now).map_err(|refused| {
+        let at = |place: usize| format!("{path}[{place}]");
+        let draw = "draw a new one with portcullis keygen";
+        match refused {
+            RingRefused::Empty => complaint(path, "is empty", draw),
+            RingRefused::TooMany => complaint(path, "has too many keys", "remove those that are no longer needed"),
+            RingRefused::NoneSeals => {
+                complaint(path, "has no key that seals now", "let one key seal from the beginning")
+            }
+            RingRefused::Repeated(place) => complaint(&at(place), "is there already", draw),
+            RingRefused::LowEntropy(place) => complaint(&at(place), "is not a random key", draw),
+        }
+    })
+}
+
+/// Writes a new master key where only this user can read it; never over a file that is there.
+fn keep(path: &Path, key: &Secret<32>) -> std::io::Result<()> {
+    use base64::Engine;
+    let line = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(key.expose()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(line.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+fn client(
+    place: usize,
+    configured: ConfiguredClient,
+    trusted: &impl Fn(&str) -> bool,
+    redirects: &RedirectPolicy,
+) -> Result<Client, Complaints> {
+    let ConfiguredClient { client_id, client_secret, name, redirect_uris, token_endpoint_auth_method: _judged } =
+        configured;
+    let configured = Configured {
+        without_page: trusted(client_id.as_str()),
+        id: client_id.as_str().to_owned(),
+        name: name.as_str().to_owned(),
+        redirects: redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
+        secret: client_secret,
+    };
+    Client::configured(configured, redirects).map_err(|fault| {
+        complaint(
+            &format!("clients[{place}]"),
+            &fault.wire().text(),
+            "write what docs/configuration.md says of clients",
+        )
+    })
+}
+
+fn resource(
+    place: usize,
+    configured: ConfiguredResource,
+    base_url: &str,
+    common: Option<&[Origin]>,
+) -> Result<(Resource, Upstream, AllowedOrigins), Complaints> {
+    let ConfiguredResource { paths, subtree, upstream, scopes, allowed_origins } = configured;
+    let at = |key: &str| format!("resources[{place}]{key}");
+    let paths: Vec<String> = paths.iter().map(|path| path.as_str().to_owned()).collect();
+    // One exact path is the upstream's own; below one path, and for several, what follows is appended to it.
+    let mount = match (paths.as_slice(), subtree) {
+        ([_], false) => None,
+        ([only], true) => Some(only.clone()),
+        _ => Some("/".to_owned()),
+    };
+    let scopes = scopes
+        .into_iter()
+        .map(|scope| ResourceScope {
+            name: scope.name.as_str().to_owned(),
+            description: scope.description.map(|description| description.as_str().to_owned()),
+        })
+        .collect();
+    let resource = Resource::new(base_url, paths, subtree, scopes, None)
+        .map_err(|refused| complaint(&at(""), &format!("{refused:?}"), "write plain paths, as /mcp"))?;
+    let upstream = Upstream::parse(upstream.as_str(), mount.as_deref())
+        .map_err(|bad| complaint(&at(".upstream"), &format!("{bad:?}"), "write an http:// URL without a query"))?;
+    let origins: Option<Vec<String>> = allowed_origins
+        .as_deref()
+        .or(common)
+        .map(|origins| origins.iter().map(|origin| origin.as_str().to_owned()).collect());
+    Ok((resource, upstream, AllowedOrigins::of(base_url, origins.as_deref())))
+}
+
+fn identity_provider(
+    configured: ConfiguredOidc,
+    roots: impl Iterator<Item = String>,
+) -> Result<(Oidc, RelyingParty), Complaints> {
+    let ConfiguredOidc { issuer_url, client_id, client_secret, scopes, ca_file } = configured;
+    let issuer = issuer_url.as_str();
+    let fetch = FetchConfig {
+        extra_roots: roots.chain(ca_file.map(|file| file.pem)).map(String::into_bytes).collect(),
+        // The operator has named this host, so it may be a private one.
+        named_hosts: named_host(issuer).into_iter().collect(),
+        ..FetchConfig::default()
+    };
+    let fetch = Fetch::new(fetch)
+        .map_err(|bad| complaint("caFiles", &format!("{bad:?}"), "name files that hold PEM certificates"))?;
+    let relying_party = RelyingParty {
+        credentials: Credentials { client_id: client_id.as_str().to_owned(), client_secret },
+        profile: profile::GENERIC,
+        scopes: Some(scopes.iter().map(|scope| scope.as_str().to_owned()).collect()),
+    };
+    Ok((Oidc::new(issuer.to_owned(), fetch, Pace::default()), relying_party))
+}
+
+fn rates(per_address: &PerAddress) -> Rates {
+    let PerAddress { registrations_per_hour, token_per_second, token_burst } = *per_address;
+    Rates {
+        registration: Rate::new(registrations_per_hour, Duration::from_secs(3_600), registrations_per_hour),
+        token: Rate::new(token_per_second, Duration::from_secs(1), token_burst),
+        ..Rates::default()
+    }
+}
+
+fn cidr(configured: &ConfiguredCidr) -> Result<Cidr, Complaints> {
+    let text = format!("{}/{}", configured.address, configured.prefix);
+    Cidr::parse(&text)
+        .map_err(|bad| complaint("trustedProxyCIDRs", &format!("{bad:?}"), "write networks, as 10.0.0.0/8"))
+}
+
+fn half(secret: &Secret<32>) -> [u8; 16] {
+    let mut out = [0; 16];
+    for (to, from) in out.iter_mut().zip(secret.expose()) {
+        *to = *from;
+    }
+    out
+}
+
+fn complaint(path: &str, wrong: &str, instead: &str) -> Complaints {
+    Complaints(vec![Complaint {
+        path: path.to_owned(),
+        wrong: wrong.to_owned().into(),
+        instead: instead.to_owned().into(),
+    }])
+}
