@@ -13,6 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use grammar::{Asked, help, read};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::ffi::OsString;
+#[cfg(feature = "demo")]
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -23,6 +25,12 @@ pub enum Command {
     Serve {
         /// The configuration.
         config: PathBuf,
+    },
+    /// A gate with everything around it, for a first look.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// Where on loopback it listens.
+        listen: SocketAddr,
     },
     /// Whether the gate could run with a configuration.
     Check {
@@ -48,6 +56,13 @@ pub const COMMANDS: &[Row<Command>] = &[
         options: &[CONFIG],
         make: |given| Ok(Command::Serve { config: given.path(CONFIG.name)? }),
     },
+    #[cfg(feature = "demo")]
+    Row {
+        word: "demo",
+        about: "run a gate with a demonstration identity provider and MCP server, on loopback",
+        options: &[LISTEN],
+        make: |given| Ok(Command::Demo { listen: given.loopback(LISTEN.name)?.unwrap_or(DEMO_LISTEN) }),
+    },
     Row {
         word: "check",
         about: "read a configuration and reach what it names",
@@ -65,6 +80,10 @@ pub const COMMANDS: &[Row<Command>] = &[
 ];
 
 const CONFIG: Opt = Opt { name: "config", value: "FILE", needed: true };
+#[cfg(feature = "demo")]
+const LISTEN: Opt = Opt { name: "listen", value: "ADDRESS", needed: false };
+#[cfg(feature = "demo")]
+const DEMO_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const URL: Opt = Opt { name: "url", value: "URL", needed: true };
 
 /// Does what the arguments, without the program's own name, ask for.
@@ -73,6 +92,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Ok(Asked::Help) => terminal.print(&help(COMMANDS)),
         Ok(Asked::Version) => terminal.print(concat!("portcullis ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Asked::For(Command::Serve { config })) => operate::serve(&config, terminal),
+        #[cfg(feature = "demo")]
+        Ok(Asked::For(Command::Demo { listen })) => operate::demo(listen, terminal),
         Ok(Asked::For(Command::Check { config })) => operate::check(&config, terminal),
         Ok(Asked::For(Command::Health { url })) => operate::health(&url, terminal),
         Ok(Asked::For(Command::Keygen)) => keygen(terminal),

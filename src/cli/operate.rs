@@ -2,6 +2,8 @@
 
 use super::{Exit, Terminal};
 use crate::config::{Config, Process};
+#[cfg(feature = "demo")]
+use crate::demo::Demo;
 use crate::telemetry::Telemetry;
 use crate::wiring::{Wired, wire};
 use crate::{NotStarted, Running, wait_for_signal};
@@ -10,7 +12,11 @@ use portcullis_adapters::http::Bound;
 use portcullis_adapters::oidc::named_host;
 use portcullis_domain::limits::{CHECK_DEADLINE, PROVIDER_ANSWER_MAX};
 use std::future::Future;
+#[cfg(feature = "demo")]
+use std::net::SocketAddr;
 use std::path::Path;
+#[cfg(feature = "demo")]
+use std::path::PathBuf;
 use tokio::net::TcpStream;
 
 /// Runs the gate until SIGTERM or SIGINT.
@@ -20,6 +26,33 @@ pub(super) fn serve(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
         Err(complaints) => return terminal.complain(&complaints),
     };
     run(config, terminal, |_| String::new())
+}
+
+/// Runs a gate with a demonstration identity provider and MCP server.
+#[cfg(feature = "demo")]
+pub(super) fn demo(listen: SocketAddr, terminal: &mut Terminal<'_>) -> Exit {
+    let demo = match Demo::start(listen) {
+        Ok(demo) => demo,
+        Err(error) => return terminal.fail(error, Exit::System),
+    };
+    let key = demo_key_file();
+    let exit = match Config::read(demo.configuration(key.as_deref()).expose(), &Process) {
+        Ok(config) => run(config, terminal, |_| demo.greeting()),
+        Err(complaints) => terminal.complain(&complaints),
+    };
+    demo.stop();
+    exit
+}
+
+/// The demonstration's master key, in the person's state directory (XDG Base Directory Specification), so that a client that
+/// registered yesterday is still known. Without such a directory the key is drawn anew at every start.
+#[cfg(feature = "demo")]
+fn demo_key_file() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    let folder = state.join("portcullis");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("demo-master-key"))
 }
 
 /// Runs a gate until it is told to stop; `said` is printed once it listens.
