@@ -260,8 +260,12 @@ impl<W: World> Gateway<W> {
     pub async fn callback(&self, query: &Form<'_>, caller: Caller<'_>) -> Result<Returned, Fault> {
         let now = self.world.clock().now();
         let provider = self.provider()?;
-        let answer = provider_callback::judge(query, &provider)
-            .map_err(|_| Fault::ProviderAnswer("the callback is not one that the provider makes"))?;
+        // Whoever can make a browser ask can make up a callback: one that no provider makes says nothing of the provider.
+        let answer = provider_callback::judge(query, &provider).map_err(|_| {
+            let fault = Fault::Malformed("callback");
+            self.note(now, Event::new(Happened::LoginRefused).from(caller.address).under(fault));
+            fault
+        })?;
         let clear = self.cookies.login(&answer.state);
         let login = self.resume(&clear, &answer.state, caller, now).inspect_err(|fault| {
             self.note(now, Event::new(Happened::BrowserMismatch).from(caller.address).under(*fault));
