@@ -8,6 +8,7 @@ mod greeting;
 mod identity;
 mod mcp;
 
+use crate::config::Surroundings;
 use identity::Identity;
 use mcp::Tools;
 use portcullis_adapters::http::{Bound, Handler, Plain, Serving, Settings, serve};
@@ -18,7 +19,7 @@ use portcullis_ports::Entropy;
 use serde_json::json;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -137,6 +138,18 @@ impl Demo {
             serving.join();
         }
     }
+}
+
+/// Where the demonstration keeps its master key: in the person's state directory (XDG Base Directory Specification), if the
+/// environment says where that is.
+#[must_use]
+pub fn master_key_file(around: &dyn Surroundings) -> Option<PathBuf> {
+    let directory = |name: &str| {
+        let path = around.variable(name).map(|value| PathBuf::from(value.expose()))?;
+        Some(path).filter(|path| path.is_absolute())
+    };
+    let state = directory("XDG_STATE_HOME").or_else(|| directory("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("portcullis").join("demo.key"))
 }
 
 fn base_url(listen: SocketAddr) -> String {

@@ -1,8 +1,10 @@
 //! The demonstration over its sockets: the provider judged by the gate's own judges, the tools by what each revision demands.
 #![allow(clippy::arithmetic_side_effects, reason = "tests may panic")]
 
-use super::Demo;
+use super::{Demo, master_key_file};
 use crate::config::{Config, MasterKeys, Provider, Surroundings, Unreadable};
+use portcullis_adapters::fetch::{Fetch, FetchConfig};
+use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_adapters::system::SystemClock;
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::oidc::discovery::{self, ClientAuthentication};
@@ -13,7 +15,7 @@ use portcullis_domain::oidc::token_response::{self, Failure, Tokens};
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::wire::form::{Form, encode};
 use portcullis_domain::wire::json::{Json, parse};
-use portcullis_ports::Clock;
+use portcullis_ports::{Clock, IdentityProvider};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -475,6 +477,44 @@ fn the_configuration_loads_and_names_what_runs() {
     assert!(matches!(kept.master_keys, MasterKeys::ToCreate(path) if path == Path::new("/nowhere/key")));
     assert!(demo.greeting().contains(&format!("http://{listen}/mcp")) && demo.greeting().contains(&demo.issuer()));
     assert_eq!(demo.endpoint(), format!("http://{listen}/mcp"));
+}
+
+#[test]
+fn the_gates_own_adapter_finds_it() {
+    let demo = Demo::start(free_address()).unwrap();
+    let named_hosts = vec![named_host(&demo.issuer()).unwrap()];
+    let fetch = Fetch::new(FetchConfig { named_hosts, ..FetchConfig::default() }).unwrap();
+    let oidc = Oidc::new(demo.issuer(), fetch, Pace::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let running = tokio::spawn(oidc.clone().run());
+        while oidc.discovered().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(oidc.keys().await.unwrap().keys().len(), 1);
+        running.abort();
+    });
+}
+
+#[test]
+fn the_master_key_lies_in_the_state_directory() {
+    struct Set(&'static [(&'static str, &'static str)]);
+    impl Surroundings for Set {
+        fn variable(&self, name: &str) -> Option<SecretText> {
+            self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| SecretText::new((*value).to_owned()))
+        }
+        fn file(&self, _: &Path) -> Result<SecretText, Unreadable> {
+            Err(Unreadable::Absent)
+        }
+    }
+    for (variables, file) in [
+        (&[("XDG_STATE_HOME", "/state"), ("HOME", "/home/a")][..], Some("/state/portcullis/demo.key")),
+        (&[("XDG_STATE_HOME", "relative"), ("HOME", "/home/a")], Some("/home/a/.local/state/portcullis/demo.key")),
+        (&[("HOME", "/home/a")], Some("/home/a/.local/state/portcullis/demo.key")),
+        (&[], None),
+    ] {
+        assert_eq!(master_key_file(&Set(variables)).as_deref(), file.map(Path::new));
+    }
 }
 
 #[test]
