@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clients;
+pub mod engine;
 pub mod fetch;
 pub mod http;
 pub mod jose;
@@ -20,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     ("clients-redirect", clients::redirect),
     ("clients-registration", clients::registration),
     ("clients-resource", clients::resource),
+    ("engine-operations", engine::operations),
     ("fetch-address", fetch::address),
     ("fetch-answers", fetch::answers),
     ("http-client", http::client),
