@@ -1,7 +1,8 @@
 //! The judge: it is given what was asked and what was answered, when, and says whether that could have happened.
 //!
 //! It knows nothing of how a run was made, nor of the store. Two gateways' clocks may differ, and what is asked at one moment
-//! may be decided at any other until it is answered; so every rule speaks of what surely was and of what may have been.
+//! may be decided at any other until it is answered; so every rule speaks of what surely was and of what may have been. Of two
+//! things at one moment either may have come first.
 
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{GrantId, Person};
@@ -280,7 +281,7 @@ impl One<'_> {
         let Some(fault) = call.fault() else { return Ok(()) };
         let end = call.end();
         let others = |what| self.others(call).any(|other| other.what == what);
-        let cut = || self.cuts.iter().any(|cut| cut.invoked < end && !self.came_after(cut));
+        let cut = || self.cuts.iter().any(|cut| cut.invoked <= end && !self.came_after(cut));
         let begun = self.calls.iter().filter(|call| call.what == What::Callback).map(|call| call.invoked).min();
         let older_than = |span: Duration| begun.is_some_and(|begun| end.saturating_add(APART) >= begun + span);
         let possible = match fault {
@@ -303,11 +304,11 @@ impl One<'_> {
 
     /// Whether something was asked by then that may have ended the session.
     fn may_be_dead(&self, by: Duration) -> bool {
-        let asked = |call: &&&Call| call.right && call.invoked < by;
+        let asked = |call: &&&Call| call.right && call.invoked <= by;
         let count = |what| self.calls.iter().filter(asked).filter(|call| call.what == what).count();
         let outside = |call: &&Call| {
             call.presents().is_some_and(|presented| self.may_be_outside(presented, call.end().min(by)))
-                && self.others(call).any(|other| other.what == call.what && other.invoked < by)
+                && self.others(call).any(|other| other.what == call.what && other.invoked <= by)
         };
         count(What::Revoke) > 0 || count(What::Exchange) > 1 || self.calls.iter().filter(asked).any(outside)
     }
@@ -323,7 +324,7 @@ impl One<'_> {
     /// Other right requests that were sent before this one was answered.
     fn others(&self, call: &Call) -> impl Iterator<Item = &&Call> {
         let (end, this) = (call.end(), std::ptr::from_ref(call));
-        self.calls.iter().filter(move |other| other.right && other.invoked < end && !std::ptr::eq(**other, this))
+        self.calls.iter().filter(move |other| other.right && other.invoked <= end && !std::ptr::eq(**other, this))
     }
 
     /// Whether the login began when the cut had been answered already: it is spared.
