@@ -508,9 +508,9 @@ fn the_master_key_lies_in_the_state_directory() {
         }
     }
     for (variables, file) in [
-        (&[("XDG_STATE_HOME", "/state"), ("HOME", "/home/a")][..], Some("/state/portcullis/demo.key")),
-        (&[("XDG_STATE_HOME", "relative"), ("HOME", "/home/a")], Some("/home/a/.local/state/portcullis/demo.key")),
-        (&[("HOME", "/home/a")], Some("/home/a/.local/state/portcullis/demo.key")),
+        (&[("XDG_STATE_HOME", "/state"), ("HOME", "/people/a")][..], Some("/state/portcullis/demo.key")),
+        (&[("XDG_STATE_HOME", "relative"), ("HOME", "/people/a")], Some("/people/a/.local/state/portcullis/demo.key")),
+        (&[("HOME", "/people/a")], Some("/people/a/.local/state/portcullis/demo.key")),
         (&[], None),
     ] {
         assert_eq!(master_key_file(&Set(variables)).as_deref(), file.map(Path::new));
