@@ -138,14 +138,16 @@ fn table(refusals: &[Refusal], heard: &[Heard]) -> String {
     out
 }
 
-/// Whether quoted text is the name of a test that carries an abuse case, a promise or an advisory.
+/// Whether quoted text is the name of a test that carries an abuse case, a promise, an invariant or an advisory.
 fn names_a_test(text: &str) -> bool {
     let Some((id, rest)) = text.split_once('_') else { return false };
     let numbered = |letter: char, digits: usize| {
         id.strip_prefix(letter).is_some_and(|id| id.len() == digits && id.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let words = rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    words && rest.len() > 8 && (numbered('t', 3) || numbered('p', 2) || numbered('r', 2) || id == "cve")
+    words
+        && rest.len() > 8
+        && (numbered('t', 3) || numbered('p', 2) || numbered('r', 2) || numbered('i', 2) || id == "cve")
 }
 
 /// The names of all functions in Rust files.
