@@ -15,6 +15,7 @@ use portcullis_adapters::system::{
     AddressLimiter, CountedJournal, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
 use portcullis_domain::bucket::Rate;
+use portcullis_domain::hash;
 use portcullis_domain::oauth::client::{Client, Configured};
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
@@ -190,7 +191,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let journal = Arc::new(CountedJournal::default());
     let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
     let parts = Arc::new(Parts {
-        store: Memory::new(Epoch(half(&epoch))),
+        store: Memory::new(Epoch(hash::first(epoch.expose()))),
         clock,
         entropy,
         journal: Arc::clone(&journal),
@@ -360,14 +361,6 @@ fn cidr(configured: &ConfiguredCidr) -> Result<Cidr, Complaints> {
     let text = format!("{}/{}", configured.address, configured.prefix);
     Cidr::parse(&text)
         .map_err(|bad| complaint("trustedProxyCIDRs", &format!("{bad:?}"), "write networks, as 10.0.0.0/8"))
-}
-
-fn half(secret: &Secret<32>) -> [u8; 16] {
-    let mut out = [0; 16];
-    for (to, from) in out.iter_mut().zip(secret.expose()) {
-        *to = *from;
-    }
-    out
 }
 
 fn complaint(path: &str, wrong: &str, instead: &str) -> Complaints {

@@ -3,8 +3,8 @@
 //! A partition is the unit of one atomic commit: everything of one person, or one cut, or one client's marks. In a
 //! cluster it is the hash tag, so a partition never spreads over two nodes.
 
+use crate::hash;
 use crate::wire::text;
-use ring::digest;
 use std::fmt;
 
 /// A person as a store key: 16 bytes of SHA-256 over gateway, issuer and subject. Whoever knows the subject can
@@ -63,9 +63,7 @@ impl ClientHash {
     /// Of a `client_id` as it stands in requests.
     #[must_use]
     pub fn of(client_id: &str) -> Self {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, client_id.as_bytes()).as_ref());
-        Self(out)
+        Self(hash::sha256(client_id.as_bytes()))
     }
 }
 
@@ -144,18 +142,9 @@ impl fmt::Display for Key {
     }
 }
 
-/// 16 bytes of SHA-256 over a label and length-prefixed parts, so that no two lists of parts read the same.
+/// 16 bytes of SHA-256 over a label and parts.
 fn digest_of(label: &str, parts: &[&[u8]]) -> [u8; 16] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in std::iter::once(&label.as_bytes()).chain(parts) {
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 16];
-    for (to, from) in out.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    out
+    hash::first(&hash::sha256_of(label, parts))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod bucket;
 pub mod codec;
 pub mod fresh;
+pub mod hash;
 pub mod jose;
 pub mod journal;
 pub mod key;

@@ -9,6 +9,7 @@
 //! is everything before the ciphertext and the name of the place where it is kept.
 
 use crate::fresh::Salt;
+use crate::hash::mac_of;
 use crate::limits::{MASTER_KEY_DISTINCT_MIN, MASTER_KEYS_MAX};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -320,19 +321,6 @@ fn associated_data(before: &[u8], place: &str) -> Vec<u8> {
     data.extend_from_slice(before);
     data.extend_from_slice(place.as_bytes());
     data
-}
-
-fn mac_of(key: &hmac::Key, label: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(key);
-    for part in std::iter::once(&label.as_bytes()).chain(parts) {
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(context.sign().as_ref()) {
-        *to = *from;
-    }
-    out
 }
 
 fn distinct(bytes: &[u8]) -> usize {

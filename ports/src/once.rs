@@ -1,5 +1,6 @@
 //! What may happen once on this replica: a bounded, expiring set.
 
+use portcullis_domain::hash;
 use portcullis_domain::limits::{FLOW_LIFE, RETURNED_LOGINS_MAX};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::time::Timestamp;
@@ -25,7 +26,7 @@ impl Once {
     /// # Errors
     /// [`Fault::CallbackRepeated`] for every later one, [`Fault::Full`] if there is no room.
     pub(crate) fn first(&self, state: &str, now: Timestamp) -> Result<(), Fault> {
-        let name = hash(state);
+        let name = hash::sha256(state.as_bytes());
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Seen { until, order } = &mut *seen;
         while let Some((oldest, _)) = order.pop_front_if(|(_, end)| *end <= now) {
@@ -42,11 +43,6 @@ impl Once {
         order.push_back((name, end));
         Ok(())
     }
-}
-
-/// A state has 256 random bits behind it by the time that it comes here, but what is kept should have a fixed size.
-fn hash(state: &str) -> [u8; 32] {
-    portcullis_domain::key::ClientHash::of(state).0
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! The form's token is HMAC(csrf key, cookie || sealed flow): it holds for this page in this browser only.
 
 use crate::fresh::Fresh;
+use crate::hash;
 use crate::limits::LOGIN_COOKIES_MAX;
 use crate::oauth::fault::Fault;
 use crate::oauth::flow::{Flow, Login};
@@ -14,7 +15,6 @@ use crate::seal::{KeyRing, MacPurpose};
 use crate::secret::{self, SecretText};
 use crate::time::Timestamp;
 use crate::wire::text::{base64url, from_base64url_exact};
-use ring::digest;
 
 /// What the cookies are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl CookieNames {
     /// The cookie of the login that went to the provider with this state.
     #[must_use]
     pub fn login(self, state: &str) -> String {
-        let hash = digest::digest(&digest::SHA256, state.as_bytes());
-        format!("{}login-{}", self.prefix(), base64url(hash.as_ref().get(..9).unwrap_or_default()))
+        let name: [u8; 9] = hash::first(&hash::sha256(state.as_bytes()));
+        format!("{}login-{}", self.prefix(), base64url(&name))
     }
 
     /// What the names of login cookies begin with.

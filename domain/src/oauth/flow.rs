@@ -9,6 +9,7 @@
 
 use crate::codec::{Broken, Fields, Writer};
 use crate::fresh::Fresh;
+use crate::hash;
 use crate::key::ClientHash;
 use crate::limits::{
     FLOW_LIFE, GRANT_CLIENT_NAME_MAX, LOGIN_COOKIE_MAX, LOGIN_HINT_MAX, REDIRECT_MAX, SCOPE_GRANT_MAX, STATE_MAX,
@@ -22,7 +23,7 @@ use crate::seal::{KeyId, KeyRing, Purpose, SEAL_OVERHEAD};
 use crate::secret::{Secret, SecretText};
 use crate::time::Timestamp;
 use crate::wire::text::{base64url, from_base64url};
-use ring::{digest, hkdf, hmac};
+use ring::{hkdf, hmac};
 use zeroize::Zeroizing;
 
 /// An authorization request that has been judged: what the person is asked to approve.
@@ -212,7 +213,7 @@ impl Login {
     /// Our PKCE challenge towards the provider.
     #[must_use]
     pub fn challenge(&self) -> String {
-        base64url(digest::digest(&digest::SHA256, self.verifier().expose().as_bytes()).as_ref())
+        base64url(&hash::sha256(self.verifier().expose().as_bytes()))
     }
 
     fn derive(&self, label: &str) -> SecretText {

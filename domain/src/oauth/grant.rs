@@ -12,6 +12,7 @@
 //! key rotation cannot touch them.
 
 use crate::codec::{Broken, Fields, Writer};
+use crate::hash;
 use crate::key::{ClientHash, ProviderSession};
 use crate::limits::{
     ABSOLUTE_LIFE, ACCESS_LIFE, GRANT_CLIENT_NAME_MAX, IDLE_LIFE, REFRESH_GRACE, ROTATIONS_REMEMBERED, SPENT_LIFE,
@@ -251,26 +252,17 @@ impl Grant {
     /// What makes an access token this grant's: over all its other fields.
     #[must_use]
     pub fn access_tag(&self, fields: &[&[u8]]) -> [u8; 16] {
-        half(self.derive("access", fields))
+        hash::first(&self.derive("access", fields))
     }
 
     /// What the session is called towards what stands behind the gate.
     #[must_use]
     pub fn session_id(&self) -> [u8; 16] {
-        half(self.derive("session id", &[]))
+        hash::first(&self.derive("session id", &[]))
     }
 
     fn derive(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.seed.expose()));
-        for part in std::iter::once(&label.as_bytes()).chain(parts) {
-            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(part);
-        }
-        let mut out = [0; 32];
-        for (to, from) in out.iter_mut().zip(context.sign().as_ref()) {
-            *to = *from;
-        }
-        out
+        hash::mac_of(&hmac::Key::new(hmac::HMAC_SHA256, self.seed.expose()), label, parts)
     }
 
     /// The stored form.
@@ -384,14 +376,6 @@ impl Live {
     pub fn saturated(&self, grace: Duration, now: Timestamp) -> bool {
         recent(self.rotated.last().copied().flatten(), grace, now)
     }
-}
-
-fn half(full: [u8; 32]) -> [u8; 16] {
-    let mut out = [0; 16];
-    for (to, from) in out.iter_mut().zip(full) {
-        *to = from;
-    }
-    out
 }
 
 fn recent(rotated: Option<Timestamp>, grace: Duration, now: Timestamp) -> bool {

@@ -1,9 +1,9 @@
 //! Proof Key for Code Exchange: RFC 7636, S256 only.
 
+use crate::hash;
 use crate::oauth::fault::Fault;
 use crate::secret;
 use crate::wire::text;
-use ring::digest;
 
 /// A `code_challenge`: the SHA-256 digest of the verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,7 @@ impl Verifier {
         if !(43..=128).contains(&verifier.len()) || !verifier.bytes().all(unreserved) {
             return Err(Fault::VerifierMalformed);
         }
-        let mut out = [0; 32];
-        for (to, from) in out.iter_mut().zip(digest::digest(&digest::SHA256, verifier.as_bytes()).as_ref()) {
-            *to = *from;
-        }
-        Ok(Self(out))
+        Ok(Self(hash::sha256(verifier.as_bytes())))
     }
 
     /// Whether the challenge was made from this verifier; in constant time.

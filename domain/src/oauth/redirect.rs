@@ -4,12 +4,12 @@
 //! it is registered and again at every use, by today's policy. After that, strings are compared and nothing is normalised: the
 //! only freedom is the port of a program on the person's own machine.
 
+use crate::hash;
 use crate::limits::{CONNECTION_ID_MAX, REDIRECT_MAX};
 use crate::oauth::fault::Fault;
 use crate::oauth::known_clients::{self, Shape};
 use crate::wire::form::{self, Form};
 use crate::wire::uri::{Host, Uri};
-use ring::digest;
 
 /// A redirect URI as grants remember it: its SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +19,7 @@ impl RedirectHash {
     /// Of a redirect URI as it stands in requests.
     #[must_use]
     pub fn of(uri: &str) -> Self {
-        let mut out = [0; 32];
-        for (to, from) in out.iter_mut().zip(digest::digest(&digest::SHA256, uri.as_bytes()).as_ref()) {
-            *to = *from;
-        }
-        Self(out)
+        Self(hash::sha256(uri.as_bytes()))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Protected resources, how a request names them and which path belongs to which: RFC 8707, RFC 9728.
 
+use crate::hash;
 use crate::limits::{RESOURCE_MAX, RESOURCE_PATH_MAX, RESOURCE_PATHS_MAX, RESOURCES_MAX};
 use crate::oauth::fault::Fault;
 use crate::oauth::scope::Scopes;
 use crate::wire::text;
 use crate::wire::uri::Uri;
-use ring::digest;
 
 /// A resource as grants and tokens remember it: 16 bytes of SHA-256 over its identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,11 +15,7 @@ impl ResourceHash {
     /// Of the resource's identifier, exactly as the configuration makes it.
     #[must_use]
     pub fn of(identifier: &str) -> Self {
-        let mut out = [0; 16];
-        for (to, from) in out.iter_mut().zip(digest::digest(&digest::SHA256, identifier.as_bytes()).as_ref()) {
-            *to = *from;
-        }
-        Self(out)
+        Self(hash::first(&hash::sha256(identifier.as_bytes())))
     }
 }
 
