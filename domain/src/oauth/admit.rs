@@ -81,10 +81,10 @@ impl Question for Admit<'_> {
         if !token.belongs_to(grant) {
             return Err(Fault::TokenUnknown);
         }
-        if !matches!(grant.state, State::Live(_)) || now >= grant.ends {
+        if !matches!(grant.state, State::Live(_)) || now >= grant.terms.ends {
             return Err(Fault::TokenRevoked);
         }
-        Cuts::consult(facts, now).spare(grant.created).map_err(|_| Fault::TokenRevoked)?;
+        Cuts::consult(facts, now).spare(grant.terms.created).map_err(|_| Fault::TokenRevoked)?;
         if token.resource != self.resource {
             return Err(Fault::TokenResource);
         }

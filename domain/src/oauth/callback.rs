@@ -11,7 +11,7 @@ use crate::oauth::cut::{self, Cuts};
 use crate::oauth::exchange::write;
 use crate::oauth::fault::Fault;
 use crate::oauth::flow::Flow;
-use crate::oauth::grant::{Grant, Opening};
+use crate::oauth::grant::{Grant, Terms};
 use crate::oauth::identity::{Claims, Identity, Listed};
 use crate::oauth::policy::Policy;
 use crate::oauth::redirect::RedirectHash;
@@ -87,7 +87,7 @@ impl Callback {
         let flow = &self.flow;
 
         let grant = Grant::open(
-            Opening {
+            Terms {
                 seed: fresh.secret("grant seed"),
                 client: flow.client,
                 client_name: flow.client_name.clone(),
@@ -98,8 +98,8 @@ impl Callback {
                 provider_session: self.provider_session,
                 created,
                 ends,
-                epoch: facts.epoch(),
             },
+            facts.epoch(),
             flow.challenge,
             RedirectHash::of(&flow.redirect),
             now.plus(CODE_LIFE),

@@ -87,7 +87,7 @@ impl Exchange {
         if !self.code.belongs_to(grant) {
             return Err(Fault::CodeUnknown);
         }
-        if grant.client != self.client {
+        if grant.terms.client != self.client {
             return Err(Fault::ClientMismatch);
         }
         match &grant.state {
@@ -99,7 +99,7 @@ impl Exchange {
                 if now >= *expires {
                     return Err(Fault::CodeExpired);
                 }
-                Cuts::consult(facts, now).spare(grant.created)?;
+                Cuts::consult(facts, now).spare(grant.terms.created)?;
                 self.redeem(grant, facts, now, fresh)
             }
             State::Live(live) => {
@@ -117,7 +117,7 @@ impl Exchange {
             return Err(Fault::RedirectMismatch);
         }
         self.verifier.answers(challenge)?;
-        if self.resource.is_some_and(|resource| resource != grant.resource) {
+        if self.resource.is_some_and(|resource| resource != grant.terms.resource) {
             return Err(Fault::ResourceBeyondGrant);
         }
         Ok(())
@@ -128,7 +128,7 @@ impl Exchange {
         let next = grant.redeemed(1, facts.epoch(), now);
         let until = next.until(&self.policy.lifetimes, now);
         let issued = Issued { policy: &self.policy, id, grant: &next, generation: 1, until, now };
-        let tokens = issued.tokens(next.scopes.clone(), self.refreshes, fresh)?;
+        let tokens = issued.tokens(next.terms.scopes.clone(), self.refreshes, fresh)?;
         let write = write(id, next, until, fresh, false);
         Ok(Decision::commit(vec![write], Ok(tokens)).noting(self.event(Happened::TokensIssued)))
     }
@@ -152,7 +152,7 @@ pub(crate) fn consulted(own: &Facts, id: GrantId, client: ClientHash) -> Keys {
             crate::operation::Fact::Found(stored) => stored.record.grant(),
             _ => None,
         })
-        .and_then(|grant| grant.provider_session);
+        .and_then(|grant| grant.terms.provider_session);
     cut::keys([CutScope::All, CutScope::Client(client), CutScope::Person(id.person)])
         .and(session.map(|session| Key::Cut(CutScope::ProviderSession(session))))
 }

@@ -47,9 +47,9 @@ impl Default for Lifetimes {
     }
 }
 
-/// The grant record.
+/// What was agreed at the login. It never changes.
 #[derive(Clone, Debug)]
-pub struct Grant {
+pub struct Terms {
     /// What code, refresh tokens and the tags of access tokens are derived from.
     pub seed: Secret<32>,
     /// The client.
@@ -70,6 +70,13 @@ pub struct Grant {
     pub created: Timestamp,
     /// The absolute end.
     pub ends: Timestamp,
+}
+
+/// The grant record.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// What was agreed.
+    pub terms: Terms,
     /// The store's epoch at its last write.
     pub epoch: Epoch,
     /// Where it stands.
@@ -129,56 +136,17 @@ pub enum Why {
     RefreshReplay,
 }
 
-/// A new grant, before anything of it is known to the client.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// See [`Grant::seed`].
-    pub seed: Secret<32>,
-    /// See [`Grant::client`].
-    pub client: ClientHash,
-    /// See [`Grant::client_name`].
-    pub client_name: String,
-    /// See [`Grant::confidential`].
-    pub confidential: bool,
-    /// See [`Grant::scopes`].
-    pub scopes: Scopes,
-    /// See [`Grant::resource`].
-    pub resource: ResourceHash,
-    /// See [`Grant::thumbprint`].
-    pub thumbprint: Option<[u8; 32]>,
-    /// See [`Grant::provider_session`].
-    pub provider_session: Option<ProviderSession>,
-    /// See [`Grant::created`].
-    pub created: Timestamp,
-    /// See [`Grant::ends`].
-    pub ends: Timestamp,
-    /// See [`Grant::epoch`].
-    pub epoch: Epoch,
-}
-
 impl Grant {
     /// A grant whose code is on its way.
     #[must_use]
-    pub fn open(opening: Opening, challenge: Challenge, redirect: RedirectHash, expires: Timestamp) -> Self {
-        let Opening { seed, client, client_name, confidential, scopes, resource, .. } = opening;
-        let Opening { thumbprint, provider_session, created, ends, epoch, .. } = opening;
-        let state = State::Code { challenge, redirect, expires };
-        let unknown = Vec::new();
-        Self {
-            seed,
-            client,
-            client_name,
-            confidential,
-            scopes,
-            resource,
-            thumbprint,
-            provider_session,
-            created,
-            ends,
-            epoch,
-            state,
-            unknown,
-        }
+    pub const fn open(
+        terms: Terms,
+        epoch: Epoch,
+        challenge: Challenge,
+        redirect: RedirectHash,
+        expires: Timestamp,
+    ) -> Self {
+        Self { terms, epoch, state: State::Code { challenge, redirect, expires }, unknown: Vec::new() }
     }
 
     /// The grant with its code redeemed, or rolled forward to `generation` by a refresh token whose record was lost.
@@ -228,13 +196,13 @@ impl Grant {
     /// About how many bytes it takes beside its own struct.
     #[must_use]
     pub fn weight(&self) -> usize {
-        [self.client_name.len(), self.scopes.line().len(), self.unknown.len()].iter().sum()
+        [self.terms.client_name.len(), self.terms.scopes.line().len(), self.unknown.len()].iter().sum()
     }
 
     /// Until when the session lives if nobody refreshes it again.
     #[must_use]
     pub fn until(&self, lifetimes: &Lifetimes, now: Timestamp) -> Timestamp {
-        now.plus(lifetimes.idle).min(self.ends)
+        now.plus(lifetimes.idle).min(self.terms.ends)
     }
 
     /// The secret half of the code.
@@ -262,24 +230,26 @@ impl Grant {
     }
 
     fn derive(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
-        hash::mac_of(&hmac::Key::new(hmac::HMAC_SHA256, self.seed.expose()), label, parts)
+        hash::mac_of(&hmac::Key::new(hmac::HMAC_SHA256, self.terms.seed.expose()), label, parts)
     }
 
     /// The stored form.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let Terms { seed, client, client_name, confidential, scopes, resource, .. } = &self.terms;
+        let Terms { thumbprint, provider_session, created, ends, .. } = &self.terms;
         let mut writer = Writer::new();
         writer
-            .bytes(1, self.seed.expose())
-            .bytes(2, &self.client.0)
-            .text(3, &self.client_name)
-            .number(4, u64::from(self.confidential))
-            .text(5, self.scopes.line())
-            .bytes(6, &self.resource.0)
-            .optional(7, self.thumbprint.as_ref().map(<[u8; 32]>::as_slice))
-            .optional(8, self.provider_session.as_ref().map(|session| session.0.as_slice()))
-            .time(9, self.created)
-            .time(10, self.ends)
+            .bytes(1, seed.expose())
+            .bytes(2, &client.0)
+            .text(3, client_name)
+            .number(4, u64::from(*confidential))
+            .text(5, scopes.line())
+            .bytes(6, &resource.0)
+            .optional(7, thumbprint.as_ref().map(<[u8; 32]>::as_slice))
+            .optional(8, provider_session.as_ref().map(|session| session.0.as_slice()))
+            .time(9, *created)
+            .time(10, *ends)
             .bytes(11, &self.epoch.0);
         match &self.state {
             State::Code { challenge, redirect, expires } => {
@@ -338,7 +308,7 @@ impl Grant {
             STATE_REVOKED => State::Revoked(Why::from_code(fields.number(18)?)?),
             _ => return Err(Broken),
         };
-        Ok(Self {
+        let terms = Terms {
             seed: fields.secret(1)?,
             client: ClientHash(fields.array(2)?),
             client_name,
@@ -349,10 +319,8 @@ impl Grant {
             provider_session: fields.optional_array(8)?.map(ProviderSession),
             created: fields.time(9)?,
             ends: fields.time(10)?,
-            epoch: Epoch(fields.array(11)?),
-            state,
-            unknown: fields.unknown(18),
-        })
+        };
+        Ok(Self { terms, epoch: Epoch(fields.array(11)?), state, unknown: fields.unknown(18) })
     }
 }
 
@@ -407,8 +375,8 @@ pub(crate) mod tests {
 
     pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
-    pub(crate) fn opening() -> Opening {
-        Opening {
+    pub(crate) fn terms() -> Terms {
+        Terms {
             seed: Secret::new([9; 32]),
             client: ClientHash::of("client"),
             client_name: "Client".into(),
@@ -419,12 +387,17 @@ pub(crate) mod tests {
             provider_session: Some(ProviderSession([5; 16])),
             created: NOW,
             ends: NOW.plus(ABSOLUTE_LIFE),
-            epoch: Epoch([1; 16]),
         }
     }
 
     pub(crate) fn code() -> Grant {
-        Grant::open(opening(), Challenge([2; 32]), RedirectHash([3; 32]), NOW.plus(Duration::from_secs(60)))
+        Grant::open(
+            terms(),
+            Epoch([1; 16]),
+            Challenge([2; 32]),
+            RedirectHash([3; 32]),
+            NOW.plus(Duration::from_secs(60)),
+        )
     }
 
     fn live(grant: &Grant) -> &Live {
@@ -499,7 +472,7 @@ pub(crate) mod tests {
 
     #[test]
     fn p11_a_grant_does_not_show_its_seed() {
-        let grant = Grant { seed: Secret::new([0x41; 32]), ..code() };
+        let grant = Grant { terms: Terms { seed: Secret::new([0x41; 32]), ..terms() }, ..code() };
         let shown = format!("{grant:?}");
         assert!(!shown.contains("65, 65") && !shown.contains("AAAA"), "{shown}");
     }

@@ -67,16 +67,16 @@ impl Refresh {
         if !self.token.belongs_to(grant) {
             return Err(Fault::RefreshUnknown);
         }
-        if grant.client != self.client {
+        if grant.terms.client != self.client {
             return Err(Fault::ClientMismatch);
         }
-        if now >= grant.ends {
+        if now >= grant.terms.ends {
             return Err(Fault::SessionEnded);
         }
-        if self.resource.is_some_and(|resource| resource != grant.resource) {
+        if self.resource.is_some_and(|resource| resource != grant.terms.resource) {
             return Err(Fault::ResourceBeyondGrant);
         }
-        if !self.scopes(grant).within(&grant.scopes) {
+        if !self.scopes(grant).within(&grant.terms.scopes) {
             return Err(Fault::ScopeBeyondGrant);
         }
         let presented = self.token.generation;
@@ -94,7 +94,7 @@ impl Refresh {
                 if !current && !live.within_grace(presented, grace, now) {
                     return Ok(self.replayed(stored, grant, facts, fresh));
                 }
-                Cuts::consult(facts, now).spare(grant.created)?;
+                Cuts::consult(facts, now).spare(grant.terms.created)?;
                 if current && !live.saturated(grace, now) {
                     self.rotate(grant, live, facts, now, fresh)
                 } else {
@@ -123,7 +123,7 @@ impl Refresh {
         now: Timestamp,
         fresh: &Fresh,
     ) -> Result<Decision<Tokens>, Fault> {
-        Cuts::consult(facts, now).spare(grant.created)?;
+        Cuts::consult(facts, now).spare(grant.terms.created)?;
         let generation = self.token.generation.checked_add(1).ok_or(Fault::SessionEnded)?;
         let next = grant.redeemed(generation, facts.epoch(), now).superseding(now);
         self.land(next, generation, Happened::RefreshRolledForward, now, fresh)
@@ -171,8 +171,8 @@ impl Refresh {
 
     /// What the access token is to allow: what is asked for, or everything where that says nothing.
     fn scopes(&self, grant: &Grant) -> Scopes {
-        let meant = self.scopes.as_ref().map(|scopes| scopes.meant(&grant.scopes));
-        meant.filter(|scopes| !scopes.is_empty()).unwrap_or_else(|| grant.scopes.clone())
+        let meant = self.scopes.as_ref().map(|scopes| scopes.meant(&grant.terms.scopes));
+        meant.filter(|scopes| !scopes.is_empty()).unwrap_or_else(|| grant.terms.scopes.clone())
     }
 
     fn event(&self, happened: Happened) -> Event {

@@ -86,15 +86,15 @@ impl Revoke {
             return Ok(Decision::answer(()));
         };
         match self.client {
-            Some(client) if client != grant.client => return Err(Fault::ClientMismatch),
-            None if grant.confidential => return Err(Fault::ClientAuthentication),
+            Some(client) if client != grant.terms.client => return Err(Fault::ClientMismatch),
+            None if grant.terms.confidential => return Err(Fault::ClientAuthentication),
             _ => {}
         }
         if matches!(grant.state, State::Revoked(_)) {
             return Ok(Decision::answer(()));
         }
         let revoked = write(id, grant.revoked(Why::Client, facts.epoch()), stored.until, fresh, true);
-        let event = Event::new(Happened::SessionRevoked).of(id).by(grant.client).from(self.address);
+        let event = Event::new(Happened::SessionRevoked).of(id).by(grant.terms.client).from(self.address);
         Ok(Decision::commit(vec![revoked], Ok(())).noting(event))
     }
 }

@@ -143,7 +143,7 @@ impl AccessToken {
         life: Duration,
         now: Timestamp,
     ) -> Self {
-        let (resource, client, thumbprint) = (grant.resource, grant.client, grant.thumbprint);
+        let (resource, client, thumbprint) = (grant.terms.resource, grant.terms.client, grant.terms.thumbprint);
         let expires = now.plus(life).min(until);
         let mut token = Self { id, generation, expires, resource, client, thumbprint, scopes, tag: [0; 16] };
         token.tag = token.tag_by(grant);
@@ -258,7 +258,8 @@ mod tests {
     use super::*;
     use crate::fresh::Fresh;
     use crate::key::Person;
-    use crate::oauth::grant::tests::{NOW, code, opening};
+    use crate::oauth::grant::Terms;
+    use crate::oauth::grant::tests::{NOW, code, terms};
     use crate::seal::tests::master;
 
     const ID: GrantId = GrantId { person: Person([1; 16]), login: [2; 16] };
@@ -268,9 +269,9 @@ mod tests {
     }
 
     fn access(thumbprint: Option<[u8; 32]>) -> (Grant, AccessToken) {
-        let grant = Grant { thumbprint, ..code() };
+        let grant = Grant { terms: Terms { thumbprint, ..terms() }, ..code() };
         let life = Duration::from_secs(1800);
-        let token = AccessToken::mint(ID, &grant, 3, Scopes::of(["mcp"]), opening().ends, life, NOW);
+        let token = AccessToken::mint(ID, &grant, 3, Scopes::of(["mcp"]), terms().ends, life, NOW);
         (grant, token)
     }
 
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn a_code_and_a_refresh_token_come_back_and_belong_to_their_grant_only() {
         let grant = code();
-        let other = Grant { seed: Secret::new([8; 32]), ..code() };
+        let other = Grant { terms: Terms { seed: Secret::new([8; 32]), ..terms() }, ..code() };
         let parsed = Code::parse(Code::of(ID, &grant).expose()).unwrap();
         assert!(parsed.id == ID && parsed.belongs_to(&grant) && !parsed.belongs_to(&other));
         let parsed = RefreshToken::parse(RefreshToken::of(ID, &grant, 7).expose()).unwrap();
@@ -298,7 +299,7 @@ mod tests {
             assert_eq!(opened.expires, NOW.plus(Duration::from_secs(1800)));
             assert_eq!(opened.thumbprint, thumbprint);
             assert!(opened.belongs_to(&grant));
-            assert!(!opened.belongs_to(&Grant { seed: Secret::new([8; 32]), ..grant }));
+            assert!(!opened.belongs_to(&Grant { terms: Terms { seed: Secret::new([8; 32]), ..terms() }, ..grant }));
         }
     }
 
