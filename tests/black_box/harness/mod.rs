@@ -1,0 +1,167 @@
+//! What every black-box test stands on: a gate with its provider and its MCP server, and clients of all of them.
+#![allow(dead_code, unused_imports, reason = "a helper may wait for the test that needs it next")]
+
+pub mod browser;
+pub mod http;
+pub mod provider;
+pub mod upstream;
+
+pub use browser::{Ask, Authorization, Browser, Client, Consent, Pkce, Returned, Tokens};
+pub use http::{Connection, Request, Response};
+pub use provider::{Provider, Script};
+pub use upstream::{Answer, Upstream};
+
+use portcullis::Running;
+use portcullis::config::{Config, Process};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// The base URL of every gate. It is only a name: clients connect to the address that the gate really has, so no test needs
+/// to know a port before the gate runs.
+pub const BASE: &str = "https://gate.example";
+/// The `Host` of [`BASE`].
+pub const HOST: &str = "gate.example";
+/// The only resource, unless a test configures another.
+pub const RESOURCE: &str = "https://gate.example/mcp";
+/// The scope of [`RESOURCE`].
+pub const SCOPE: &str = "mcp";
+/// The gate's master key in hex.
+pub const MASTER_KEY: &str = "8f1c2ba7d3e4956077c1f0aa4be2d8196ec305b47f92da1018e3b65c40f7a92d";
+/// The redirect that clients use unless they say otherwise.
+pub const REDIRECT: &str = "http://127.0.0.1:33418/callback";
+/// The gate's client identifier at the provider.
+pub const PROVIDER_CLIENT: &str = "the-gate";
+/// The gate's client secret at the provider.
+pub const PROVIDER_SECRET: &str = "provider-side-secret-4711";
+
+/// How long anything may take before it counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A gate, its identity provider and its MCP server.
+pub struct World {
+    pub gate: Gate,
+    pub provider: Provider,
+    pub upstream: Upstream,
+}
+
+impl World {
+    /// With the configuration of [`configuration`].
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With a configuration that is changed first.
+    pub fn with(change: impl FnOnce(&mut Value)) -> Self {
+        let (provider, upstream) = (Provider::start(), Upstream::start());
+        let mut config = configuration(&provider, &upstream);
+        change(&mut config);
+        let gate = Gate::start(&config);
+        gate.until_ready();
+        Self { gate, provider, upstream }
+    }
+
+    /// Sends one request on a connection of its own to the public listener.
+    pub fn send(&self, request: &Request) -> Response {
+        http::once(self.gate.public(), request)
+    }
+
+    /// A connection to the public listener.
+    pub fn connect(&self) -> Connection {
+        Connection::to(self.gate.public())
+    }
+
+    /// A browser without any cookie.
+    pub fn browser(&self) -> Browser<'_> {
+        Browser::new(self)
+    }
+}
+
+/// A configuration that works, with limits that no test meets by accident.
+pub fn configuration(provider: &Provider, upstream: &Upstream) -> Value {
+    json!({
+        "baseUrl": BASE,
+        "listen": free_address(),
+        "adminListen": free_address(),
+        "masterKeys": [MASTER_KEY],
+        "provider": "oidc",
+        "oidc": {
+            "issuerUrl": provider.issuer(),
+            "clientId": PROVIDER_CLIENT,
+            "clientSecret": PROVIDER_SECRET,
+        },
+        "resources": [{
+            "path": "/mcp",
+            "upstream": format!("{}/mcp", upstream.url()),
+            "scopes": [{ "name": SCOPE, "description": "Use the tools" }],
+        }],
+        "allowPublicClientRegistration": true,
+        "rateLimits": { "perAddress": {
+            "registrationsPerHour": 1_000_000, "tokenPerSecond": 1_000_000, "tokenBurst": 1_000_000,
+        } },
+    })
+}
+
+/// An address to listen on. Each is on a loopback address of its own, so nobody but its owner looks for a port there.
+pub fn free_address() -> SocketAddr {
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = COUNT.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+    // Test binaries that run at the same time stay apart by their process numbers. 127.0 is everybody's.
+    let process = u8::try_from(std::process::id() % 254).unwrap() + 1;
+    TcpListener::bind((Ipv4Addr::new(127, process, high, low), 0)).unwrap().local_addr().unwrap()
+}
+
+/// A gate in this process. It ends when it is dropped.
+pub struct Gate(Running);
+
+impl Gate {
+    /// Panics with all complaints if the configuration does not load.
+    pub fn start(config: &Value) -> Self {
+        let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
+        Self(Running::start(config).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Where the public listener listens.
+    pub fn public(&self) -> SocketAddr {
+        self.0.public()
+    }
+
+    /// Where the admin listener listens.
+    pub fn admin(&self) -> SocketAddr {
+        self.0.admin()
+    }
+
+    /// Tells it to end, without waiting.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Waits until it has discovered its provider.
+    pub fn until_ready(&self) {
+        until_ready(self.public());
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Waits until the gate at this address has discovered its provider.
+pub fn until_ready(gate: SocketAddr) {
+    let mut connection = Connection::to(gate);
+    eventually("the gate discovers its provider", || {
+        connection.exchange(&Request::get("/health")).text().contains("\"ok\"")
+    });
+}
+
+/// Waits for something that is about to happen.
+pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,14 @@
+//! The whole gate over real sockets: a scripted identity provider and a recording MCP server around it, and clients that
+//! send exactly the bytes they are told to.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::panic,
+    unreachable_pub,
+    reason = "tests may panic, and their rooms are nobody's library"
+)]
+
+mod harness;
+mod harness_works;
