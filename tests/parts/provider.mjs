@@ -1,4 +1,5 @@
-// The upstream identity provider: oidc-provider with one confidential client and two people, on loopback.
+// The upstream identity provider: oidc-provider with one confidential client and two people, on loopback; with a certificate and
+// its key it speaks TLS, under a name of its own.
 //
 // The control endpoint (POST /__control, JSON) makes it misbehave on purpose:
 //   {"rotate": true}                  a new signing key; the old one leaves the key set
@@ -7,7 +8,9 @@
 //   {"header": {"kid": "other"}}      id tokens are signed again with these header members
 //   {"reset": true}                   well-behaved again
 // GET /__control tells how often each endpoint was asked and what the last authorization request carried.
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import { SignJWT, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, importJWK } from 'jose';
 import { listen, options, ready, sleep, text } from './part.mjs';
 
@@ -20,6 +23,9 @@ const given = options({
   alg: 'RS256',
   consent: 'auto',
   pkce: 'required',
+  name: '',
+  cert: '',
+  key: '',
 });
 // The library says on the standard output what it thinks of plain http and of development keys; nobody here needs that.
 console.info = console.warn = (...words) => process.stderr.write(`${words.join(' ')}\n`);
@@ -36,17 +42,20 @@ let signing;
 let current;
 const seen = { authorize: 0, token: 0, jwks: 0, discovery: 0, last: null };
 
-const server = http.createServer((request, response) => {
+const secure = given.cert ? { cert: readFileSync(given.cert), key: readFileSync(given.key) } : null;
+const server = secure ? https.createServer(secure, serve) : http.createServer(serve);
+const port = await listen(server, given.port, given.host);
+const issuer = `${secure ? 'https' : 'http'}://${given.name || given.host}:${port}`;
+await rotate();
+ready({ issuer, port });
+
+function serve(request, response) {
   answer(request, response).catch((error) => {
     process.stderr.write(`${error.stack}\n`);
     if (!response.headersSent) response.writeHead(500);
     response.end();
   });
-});
-const port = await listen(server, given.port, given.host);
-const issuer = `http://${given.host}:${port}`;
-await rotate();
-ready({ issuer, port });
+}
 
 /** A provider with a key of its own; what it has issued lives in the library's memory and outlasts it. */
 async function rotate() {
