@@ -31,6 +31,7 @@ await script(async () => {
     await visit({ browser, site, name: 'deny', look: looks.light, decision: 'deny' });
     await visit({ browser, site, name: 'keyboard', look: looks.light, decision: 'approve', keyboard: true });
     await visit({ browser, site, name: 'scriptless', look: { ...looks.light, javaScriptEnabled: false }, decision: 'approve' });
+    if (site.app) for (const [name, look] of Object.entries(looks)) await app({ browser, site, name: `app-${name}`, look });
   } finally {
     await browser.close();
     site.close();
@@ -73,7 +74,32 @@ async function visit({ browser, site, name, look, decision, keyboard = false }) 
   await context.close();
 }
 
-/** What a consent page owes to everybody who reads it. */
+/** A visit of an application on this device, which the browser leaves by a scheme of its own; then a page of refusal. */
+async function app({ browser, site, name, look }) {
+  const context = await browser.newContext({ locale: 'en-GB', ...look });
+  const page = await context.newPage();
+  const shot = (kind) => given.shots && page.screenshot({ path: join(given.shots, `${name}-${kind}.png`), fullPage: true });
+  const trip = await site.app();
+  await page.goto(trip.url);
+  for (let step = 0; step < 4 && (await page.getByRole('button').count()) > 0; step += 1) {
+    const kind = await kindOf(page);
+    await judge(page, name, kind === 'consent' ? trip : {});
+    await shot(kind);
+    await press({ page, kind, decision: 'approve', from: new URL(page.url()) });
+  }
+  await judge(page, `${name}, the way back`, { names: ['You are logged in as'] });
+  const link = await page.locator(`a[href^="${trip.redirect}"]`).getAttribute('href');
+  const params = new URL(link).searchParams;
+  check(params.get('code') && params.get('state') === trip.state, `${name}: the link leads back with code and state`, link);
+  await shot('welcome');
+  const refused = await page.goto(trip.url.replace(/client_id=[^&]*/, 'client_id=nobody'));
+  check(refused.status() === 400, `${name}: an unknown client is refused on a page`, refused.status());
+  await judge(page, `${name}, the refusal`, {});
+  await shot('refusal');
+  await context.close();
+}
+
+/** What a page owes to everybody who reads it. */
 async function judge(page, name, trip) {
   const facts = await page.evaluate(() => ({
     lang: document.documentElement.lang,
@@ -130,6 +156,11 @@ async function gate() {
   const client = await register(server, { redirect_uris: [redirect], client_name: 'Chromium <b>&amp; friends' });
   return {
     redirect,
+    app: async () => {
+      const redirect = 'cursor://anysphere.cursor-mcp/oauth/callback';
+      const { client_id: id } = await register(server, { redirect_uris: [redirect], client_name: 'Cursor' });
+      return { redirect, ...(await begin(server, id, redirect, { resource: resource.resource }, ['Cursor', 'cursor:'])) };
+    },
     begin: () => begin(server, client.client_id, redirect, { resource: resource.resource }, ['Chromium <b>&amp; friends', '127.0.0.1']),
     finish: (trip) => redeem({ server, client, redirect, resource: resource.resource, ...trip }),
     close: () => listener.close(),

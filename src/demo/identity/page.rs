@@ -23,12 +23,13 @@ pub(super) fn login<'a>(fields: impl IntoIterator<Item = (&'static str, &'a str)
     for (name, value) in fields {
         main.raw("<input type=\"hidden\"").attribute("name", name).attribute("value", value).raw(">\n");
     }
-    main.raw("<p class=\"actions\">\n");
+    main.raw("<div class=\"actions\">\n");
     for person in &PEOPLE {
+        let first = person.name.split(' ').next().unwrap_or(person.name);
         main.raw("<button class=\"primary\" name=\"person\"").attribute("value", person.username);
-        main.raw(">Continue as ").text(person.name).raw("</button>\n");
+        main.raw(">Continue as ").text(first).raw("</button>\n");
     }
-    main.raw("<button name=\"cancel\" value=\"1\">Cancel</button></p>\n</form>\n");
+    main.raw("</div>\n<div class=\"actions\"><button name=\"cancel\" value=\"1\">Cancel</button></div>\n</form>\n");
     page(StatusCode::OK, "Log in · Demonstration", &main)
 }
 

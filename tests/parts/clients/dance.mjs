@@ -90,7 +90,7 @@ function slowly(client, call, more) {
 }
 
 /** What a client remembers between its steps; the SDKs ask for it in these words. */
-function memory(redirect) {
+export function memory(redirect) {
   return {
     redirectUrl: redirect,
     clientMetadata: {
