@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A verifier and its challenge.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pkce {
     pub verifier: String,
     pub challenge: String,
@@ -32,7 +32,7 @@ impl Pkce {
 }
 
 /// A registered client, and how it proves who it is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     pub id: String,
     pub secret: Option<String>,
