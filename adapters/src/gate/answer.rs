@@ -108,6 +108,15 @@ impl Answer {
         answer
     }
 
+    /// A refusal of a bearer token at an endpoint of our own (RFC 6750 section 3, RFC 7592 section 2.1).
+    pub(crate) fn fault_to_bearer(fault: Fault) -> Self {
+        let answer = Self::fault(fault);
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return answer.with(WWW_AUTHENTICATE, "Bearer realm=\"portcullis\", error=\"invalid_token\"");
+        }
+        answer
+    }
+
     /// A page.
     pub(crate) fn page(page: Page) -> Self {
         let mut answer = Self::empty(status(page.status()));
