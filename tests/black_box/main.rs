@@ -10,5 +10,12 @@
     reason = "tests may panic, and their rooms are nobody's library"
 )]
 
+mod authorize;
+mod consent;
+mod cookies;
+mod front;
 mod harness;
 mod harness_works;
+mod markup;
+mod redirects;
+mod registration;
