@@ -18,7 +18,7 @@ use portcullis_domain::limits;
 pub enum Misframed {
     /// A line that does not end in CR LF (RFC 9112 section 2.2).
     LineEnd,
-    /// A request line that is not `method target HTTP/1.0` or `HTTP/1.1`.
+    /// A request line that is not `method target HTTP/1.0` or `HTTP/1.1`, or whose target has a fragment.
     RequestLine,
     /// A folded or otherwise indented header line (RFC 9112 section 5.2).
     Folded,
@@ -197,7 +197,8 @@ impl Framing {
         } else {
             return Err(Misframed::RequestLine);
         };
-        if line.first().is_none_or(u8::is_ascii_whitespace) {
+        // A target has no fragment (RFC 9112 section 3.2). The library would cut it off, and a proxy in front may have gone by it.
+        if line.first().is_none_or(u8::is_ascii_whitespace) || line.contains(&b'#') {
             return Err(Misframed::RequestLine);
         }
         self.state = State::Field;

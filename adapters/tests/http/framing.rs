@@ -145,6 +145,7 @@ fn t225_broken_heads_are_refused() {
         ("two spaces", "GET  /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n"),
         ("tab for space", "GET\t/mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n"),
         ("space in target", "GET /mcp x HTTP/1.1\r\nHost: gate.example\r\n\r\n"),
+        ("fragment in target", "GET /mcp#x HTTP/1.1\r\nHost: gate.example\r\n\r\n"),
         ("method that is no token", "G(T /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n"),
     ] {
         refused(name, request);
