@@ -10,12 +10,18 @@
     reason = "tests may panic, and their rooms are nobody's library"
 )]
 
+mod admin;
 mod authorize;
 mod consent;
 mod cookies;
+mod cors;
+mod discovery;
 mod front;
 mod harness;
 mod harness_works;
 mod markup;
+mod provider;
 mod redirects;
 mod registration;
+mod resource;
+mod two;
