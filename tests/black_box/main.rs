@@ -12,6 +12,7 @@
 
 mod admin;
 mod authorize;
+mod codes;
 mod consent;
 mod cookies;
 mod cors;
@@ -21,7 +22,12 @@ mod harness;
 mod harness_works;
 mod markup;
 mod provider;
+mod races;
 mod redirects;
+mod refresh;
 mod registration;
 mod resource;
+mod revoke;
+mod secrets;
+mod token_endpoint;
 mod two;

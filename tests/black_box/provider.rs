@@ -57,7 +57,7 @@ fn with_document(change: impl FnOnce(&mut Value)) -> World {
     provider.document(change);
     let gate = Gate::start(&configuration(&provider, &upstream));
     gate.until_ready();
-    World { gate, provider, upstream }
+    World::around(gate, provider, upstream)
 }
 
 #[test]

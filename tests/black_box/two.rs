@@ -66,5 +66,5 @@ pub fn without_provider() -> World {
     let (provider, upstream) = (Provider::start(), Upstream::start());
     provider.document(|document| document["issuer"] = "https://elsewhere.example".into());
     let gate = Gate::start(&configuration(&provider, &upstream));
-    World { gate, provider, upstream }
+    World::around(gate, provider, upstream)
 }

@@ -8,7 +8,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 /// A verifier and its challenge.
 #[derive(Clone)]
@@ -197,17 +198,21 @@ impl Tokens {
 /// A browser: it keeps cookies, and says of itself what browsers say.
 pub struct Browser<'a> {
     world: &'a World,
+    /// Its own address: what one browser does is not counted against another.
+    pub address: Ipv4Addr,
     pub cookies: BTreeMap<String, String>,
 }
 
 impl<'a> Browser<'a> {
     pub fn new(world: &'a World) -> Self {
-        Self { world, cookies: BTreeMap::new() }
+        static COUNT: AtomicU16 = AtomicU16::new(1);
+        let [high, low] = COUNT.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        Self { world, address: Ipv4Addr::new(127, 255, high, low), cookies: BTreeMap::new() }
     }
 
     /// Sends a request with the cookies, and keeps what comes back.
     pub fn send(&mut self, request: Request) -> Response {
-        let response = self.world.send(&self.with_cookies(request));
+        let response = self.world.send_from(self.address, &self.with_cookies(request));
         self.keep(&response);
         response
     }

@@ -3,7 +3,7 @@
 use super::{HOST, PATIENCE};
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
 /// A request that is still being put together. `Host` is the gate's unless another is given.
 #[derive(Clone, Debug)]
@@ -163,6 +163,17 @@ impl Response {
         self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {}", self.text())).to_owned()
     }
 
+    /// It is a refusal in the form of RFC 6749 section 5.2, with this status and error, and holds nothing else.
+    #[track_caller]
+    pub fn refuses(&self, status: u16, error: &str) {
+        let body = self.json();
+        assert_eq!((self.status, body["error"].as_str()), (status, Some(error)), "{body}");
+        let members: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, ["error", "error_description"]);
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert!(self.all("set-cookie").is_empty() && self.header("location").is_none(), "{self:?}");
+    }
+
     /// Where a redirect leads.
     #[track_caller]
     pub fn location(&self) -> &str {
@@ -193,15 +204,27 @@ pub struct Connection {
 /// One request on a connection of its own, which must end cleanly after the answer.
 #[track_caller]
 pub fn once(to: SocketAddr, request: &Request) -> Response {
-    let mut connection = Connection::to(to);
-    let response = connection.exchange(&request.clone().header("Connection", "close"));
-    connection.expect_end();
-    response
+    Connection::to(to).last(request)
 }
 
 impl Connection {
     pub fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// From another address of this machine, so that limits that count addresses count somebody else.
+    pub fn from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind((source, 0).into()).unwrap();
+            socket.connect(address).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, ahead: Vec::new() }
@@ -226,6 +249,14 @@ impl Connection {
     pub fn exchange(&mut self, request: &Request) -> Response {
         self.send(request);
         self.response(&request.method).unwrap_or_else(|broken| panic!("{broken:?}"))
+    }
+
+    /// Sends a request, reads the whole answer, and sees the connection end.
+    #[track_caller]
+    pub fn last(mut self, request: &Request) -> Response {
+        let response = self.exchange(&request.clone().header("Connection", "close"));
+        self.expect_end();
+        response
     }
 
     /// Reads a whole answer to a request with this method; interim answers are skipped.

@@ -16,6 +16,7 @@ use portcullis::config::{Config, Process};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 /// The base URL of every gate. It is only a name: clients connect to the address that the gate really has, so no test needs
@@ -44,6 +45,7 @@ pub struct World {
     pub gate: Gate,
     pub provider: Provider,
     pub upstream: Upstream,
+    transcript: Mutex<Vec<(Request, Response)>>,
 }
 
 impl World {
@@ -59,12 +61,43 @@ impl World {
         change(&mut config);
         let gate = Gate::start(&config);
         gate.until_ready();
-        Self { gate, provider, upstream }
+        Self::around(gate, provider, upstream)
+    }
+
+    /// Around a gate that runs already, wherever it runs.
+    pub const fn around(gate: Gate, provider: Provider, upstream: Upstream) -> Self {
+        Self { gate, provider, upstream, transcript: Mutex::new(Vec::new()) }
     }
 
     /// Sends one request on a connection of its own to the public listener.
+    #[track_caller]
     pub fn send(&self, request: &Request) -> Response {
-        http::once(self.gate.public(), request)
+        self.send_from(Ipv4Addr::LOCALHOST, request)
+    }
+
+    /// The same, from this address.
+    #[track_caller]
+    pub fn send_from(&self, source: Ipv4Addr, request: &Request) -> Response {
+        let response = Connection::from(source, self.gate.public()).last(request);
+        self.transcript.lock().unwrap().push((request.clone(), response.clone()));
+        response
+    }
+
+    /// Everything that was sent with [`World::send`], with its answers.
+    pub fn transcript(&self) -> Vec<(Request, Response)> {
+        self.transcript.lock().unwrap().clone()
+    }
+
+    /// What the gate's metrics count under this name and these labels.
+    pub fn counted(&self, name: &str) -> u64 {
+        let metrics = http::once(self.gate.admin(), &Request::get("/metrics")).text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_default()
+    }
+
+    /// How often this audit event happened.
+    pub fn happened(&self, event: &str) -> u64 {
+        self.counted(&format!("portcullis_audit_events_total{{event=\"{event}\"}}"))
     }
 
     /// A connection to the public listener.
@@ -112,29 +145,41 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::new(127, process, high, low), 0)).unwrap().local_addr().unwrap()
 }
 
-/// A gate in this process. It ends when it is dropped.
-pub struct Gate(Running);
+/// A gate. One that runs in this process ends when it is dropped.
+pub struct Gate {
+    running: Option<Running>,
+    public: SocketAddr,
+    admin: SocketAddr,
+}
 
 impl Gate {
     /// Panics with all complaints if the configuration does not load.
     pub fn start(config: &Value) -> Self {
         let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
-        Self(Running::start(config).unwrap_or_else(|error| panic!("{error}")))
+        let running = Running::start(config).unwrap_or_else(|error| panic!("{error}"));
+        Self { public: running.public(), admin: running.admin(), running: Some(running) }
+    }
+
+    /// A gate in another process.
+    pub fn elsewhere(public: SocketAddr, admin: SocketAddr) -> Self {
+        Self { running: None, public, admin }
     }
 
     /// Where the public listener listens.
     pub fn public(&self) -> SocketAddr {
-        self.0.public()
+        self.public
     }
 
     /// Where the admin listener listens.
     pub fn admin(&self) -> SocketAddr {
-        self.0.admin()
+        self.admin
     }
 
     /// Tells it to end, without waiting.
     pub fn stop(&self) {
-        self.0.stop();
+        if let Some(running) = &self.running {
+            running.stop();
+        }
     }
 
     /// Waits until it has discovered its provider.
@@ -145,7 +190,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.0.stop();
+        self.stop();
     }
 }
 
@@ -155,6 +200,23 @@ pub fn until_ready(gate: SocketAddr) {
     eventually("the gate discovers its provider", || {
         connection.exchange(&Request::get("/health")).text().contains("\"ok\"")
     });
+}
+
+/// Does the same from this many threads at one moment: what each of them got.
+pub fn at_once<T: Send>(times: usize, act: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(times);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..times)
+            .map(|place| {
+                let (start, act) = (&start, &act);
+                scope.spawn(move || {
+                    start.wait();
+                    act(place)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 /// Waits for something that is about to happen.
