@@ -9,7 +9,10 @@
 //! | T138 | `t138_…` |
 //! | RS-1, RS-4, I-5, I-7, I-8, I-10, I-11, I-14, R04 | tests of that name |
 
-use super::harness::{Ask, BASE, Client, HOST, Pkce, Request, Response, Returned, Script, World};
+use super::harness::http::form;
+use super::harness::{
+    Ask, Authorization, BASE, Client, HOST, Pkce, REDIRECT, Request, Response, Returned, Script, Tokens, World,
+};
 use super::two::{Two, login, refused, session};
 use serde_json::{Value, json};
 
@@ -156,6 +159,46 @@ fn t133_below_a_path_the_endpoints_answer_where_the_metadata_says() {
 }
 
 #[test]
+fn t133_i11_below_a_path_a_whole_login_goes_by_the_metadata() {
+    let world = below_a_path();
+    let server = get(&world, SERVER[0]).json();
+    let path = |name: &str| server[name].as_str().unwrap().strip_prefix(BASE).unwrap().to_owned();
+    let client = registered_at(&world, &path("registration_endpoint"));
+    let (pkce, mut browser) = (Pkce::new(), world.browser());
+    let ask = Ask::of(&client, &pkce);
+    let page = browser.send(Request::get(&format!("{}?{}", path("authorization_endpoint"), ask.query())));
+    assert_eq!(page.status, 200, "{}", page.text());
+    let text = page.text();
+    let between = |before: &str| text.split_once(before).unwrap().1.split_once('"').unwrap().0.to_owned();
+    let fields = [
+        ("flow", between("name=\"flow\" value=\"")),
+        ("csrf", between("name=\"csrf\" value=\"")),
+        ("choice", "approve".into()),
+    ];
+    let action = between("action=\"");
+    let action = action.strip_prefix(BASE).unwrap_or(&action);
+    let approved = browser.send(Request::form(action, &fields).header("Origin", BASE));
+    let authorization = Authorization::of(approved.location());
+    let callback = authorization.param("redirect_uri").to_owned();
+    assert_eq!(callback, format!("{BASE}/base/oauth/callback"));
+    let code = world.provider.issue(&authorization, Script::default());
+    let query = form(&[("code", code.as_str()), ("state", authorization.param("state"))]);
+    let target = format!("{}?{query}", callback.strip_prefix(BASE).unwrap());
+    let returned = Returned::of(&browser.send(Request::get(&target)));
+    assert_eq!(returned.param("iss"), Some("https://gate.example/base"));
+    let redeem = [
+        ("grant_type", "authorization_code"),
+        ("code", returned.code()),
+        ("redirect_uri", REDIRECT),
+        ("code_verifier", &pkce.verifier),
+    ];
+    let tokens = Tokens::of(&world.send(&client.form(&path("token_endpoint"), &redeem)));
+    assert_eq!(world.call("/mcp", &tokens.access).status, 200);
+    let revoked = world.send(&client.form(&path("revocation_endpoint"), &[("token", &tokens.refresh)]));
+    assert_eq!((revoked.status, world.admits(&tokens.access)), (200, false));
+}
+
+#[test]
 fn t134_every_authorization_response_names_the_issuer_once() {
     let world = World::start();
     assert_eq!(get(&world, SERVER[0]).json()["authorization_response_iss_parameter_supported"], true);
@@ -240,7 +283,7 @@ fn t135_the_metadata_is_true() {
     // With every method that is listed a client gets its tokens and gives them back.
     for method in ["none", "client_secret_basic", "client_secret_post"] {
         let metadata = json!({
-            "redirect_uris": [super::harness::REDIRECT], "token_endpoint_auth_method": method,
+            "redirect_uris": [REDIRECT], "token_endpoint_auth_method": method,
         });
         let client = world.register(&metadata);
         assert_eq!((client.secret.is_some(), client.posts_secret), (method != "none", method == "client_secret_post"));
@@ -250,7 +293,7 @@ fn t135_the_metadata_is_true() {
         assert!(!world.admits(&tokens.access), "{method}");
     }
     for method in ["private_key_jwt", "client_secret_jwt", "tls_client_auth"] {
-        let metadata = json!({ "redirect_uris": [super::harness::REDIRECT], "token_endpoint_auth_method": method });
+        let metadata = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": method });
         let answer = world.send(&Request::json("/oauth/register", &metadata));
         assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_client_metadata"), "{method}");
     }
@@ -436,7 +479,7 @@ fn r04_the_issuer_does_not_change_with_the_way_that_leads_to_it() {
 
 /// A public client of a gate whose endpoints are elsewhere.
 fn registered_at(world: &World, path: &str) -> Client {
-    let metadata = json!({ "redirect_uris": [super::harness::REDIRECT], "token_endpoint_auth_method": "none" });
+    let metadata = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none" });
     Client::public(world.send(&Request::json(path, &metadata)).json()["client_id"].as_str().unwrap())
 }
 

@@ -21,6 +21,7 @@ mod front;
 mod harness;
 mod harness_works;
 mod markup;
+mod passing;
 mod provider;
 mod races;
 mod redirects;

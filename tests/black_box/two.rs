@@ -68,3 +68,10 @@ pub fn without_provider() -> World {
     let gate = Gate::start(&configuration(&provider, &upstream));
     World::around(gate, provider, upstream)
 }
+
+/// A world with a session of [`super::harness::SCOPE`].
+pub fn with_session() -> (World, Tokens) {
+    let world = World::start();
+    let tokens = world.tokens(&world.public_client("A client"));
+    (world, tokens)
+}
