@@ -337,3 +337,64 @@ fn t208_a_host_that_is_not_ours_shows_no_page() {
     let request = Request::get(&format!("/oauth/authorize?{}", ask(&client).query())).header("Host", HOST);
     asked(&gate.send(&request), HOST);
 }
+
+#[test]
+fn t010_as_22_as_24_a_code_comes_with_the_state_as_it_went_and_the_issuer() {
+    let (world, client) = start();
+    let long = "s".repeat(512);
+    for state in [
+        Some("x"),
+        Some("&code=forged&iss=https://evil.example#"),
+        Some("\r\nSet-Cookie: x=1"),
+        Some("\u{e4} \"<>+%20"),
+        Some(&*long),
+        None,
+    ] {
+        let ask = match state {
+            Some(state) => ask(&client).set("state", state),
+            None => ask(&client).without("state"),
+        };
+        let answer = world.browser().login(&ask, Script::default());
+        assert!(answer.location().bytes().all(|byte| byte.is_ascii_graphic()), "{state:?}");
+        let returned = Returned::of(&answer);
+        assert_eq!((returned.param("state"), returned.param("iss")), (state, Some(BASE)));
+        assert_eq!(returned.params.len(), 2 + usize::from(state.is_some()), "{returned:?}");
+        assert!(returned.to == REDIRECT && !returned.code().is_empty());
+    }
+}
+
+/// The issuer has a path: the endpoints are below it, their old names stay at the root, and one login goes all the way.
+#[test]
+fn as_5_a_base_url_with_a_path_works_from_the_page_to_the_code() {
+    let world = World::with(|config| config["baseUrl"] = json!("https://gate.example/base"));
+    let client = world.send(&Request::json(
+        "/base/oauth/register",
+        &json!({
+            "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "none",
+        }),
+    ));
+    let client = Client::public(client.json()["client_id"].as_str().unwrap());
+    for path in ["/base/oauth/authorize", "/authorize"] {
+        let mut browser = world.browser();
+        let page = browser.send(Request::get(&format!("{path}?{}", ask(&client).query())));
+        asked(&page, path);
+        let text = page.text();
+        assert!(text.contains("action=\"/base/oauth/consent\""), "{text}");
+        let field = |name: &str| {
+            let (_, rest) = text.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+            rest.split_once('"').unwrap().0.to_owned()
+        };
+        let fields = [("flow", field("flow")), ("csrf", field("csrf")), ("choice", "approve".to_owned())];
+        let form = Request::form("/base/oauth/consent", &fields).header("Origin", "https://gate.example");
+        let authorization = Authorization::of(browser.send(form).location());
+        assert_eq!(authorization.param("redirect_uri"), "https://gate.example/base/oauth/callback");
+        let code = world.provider.issue(&authorization, Script::default());
+        let query = format!("code={code}&state={}", authorization.param("state"));
+        let returned = Returned::of(&browser.send(Request::get(&format!("/base/oauth/callback?{query}"))));
+        assert_eq!(returned.param("iss"), Some("https://gate.example/base"));
+        assert!(!returned.code().is_empty());
+    }
+    for path in ["/oauth/authorize", "/oauth/consent", "/oauth/callback", "/base/authorize", "/base"] {
+        assert_eq!(world.send(&Request::get(path)).status, 404, "{path}");
+    }
+}

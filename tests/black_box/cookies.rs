@@ -244,3 +244,20 @@ fn t213_t187_r01_r08_cve_2026_27124_a_captured_login_ends_in_no_other_browser() 
     // The victim's own login is unharmed, and is the victim's.
     assert!(Returned::of(&come_back(&world, &mut victim, &own)).param("code").is_some());
 }
+
+#[test]
+fn t018_a_request_without_a_body_to_show_spends_no_login() {
+    let (world, client) = start();
+    let mut browser = world.browser();
+    let consent = browser.consent_page(&ask(&client));
+    let authorization = browser.approve(&consent);
+    let code = world.provider.issue(&authorization, Script::default());
+    let target = format!("/oauth/callback?code={code}&state={}", authorization.param("state"));
+    for method in ["HEAD", "OPTIONS", "POST", "PUT"] {
+        let answer = world.send(&browser.with_cookies(Request::new(method, &target)));
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET")), "{method}");
+        assert!(answer.all("set-cookie").is_empty(), "{method}");
+    }
+    assert!(world.provider.seen("/token").is_empty());
+    assert!(Returned::of(&browser.send(Request::get(&target))).param("code").is_some());
+}
