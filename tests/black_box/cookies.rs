@@ -5,6 +5,7 @@ use crate::front::{
 };
 use crate::harness::{Authorization, Client, REDIRECT, Request, Returned, Script, World};
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn as_27_as_28_t202_what_goes_to_the_provider_is_new_each_time_and_held_by_the_browser() {
@@ -203,6 +204,8 @@ fn t211_a_browser_keeps_at_most_three_logins() {
     for _ in 0..5 {
         let consent = browser.consent_page(&ask(&client));
         begun.push(browser.approve(&consent));
+        // Which one is the oldest is told by milliseconds.
+        std::thread::sleep(Duration::from_millis(5));
         assert!(
             browser.cookies.keys().filter(|name| name.starts_with(LOGIN)).count() <= 3,
             "{:?}",
