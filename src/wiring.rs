@@ -177,7 +177,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         redirects,
         registration: RegistrationPolicy {
             open: allow_public_client_registration,
-            token: registration_token,
+            token: registration_token.map(|token| token.0),
             known: true,
         },
         clients,

@@ -7,6 +7,7 @@ use super::complaint::{Wrong, wrong};
 use super::place::{Place, VARIABLE_PATTERN};
 use portcullis_domain::limits::SECRET_VALUE_MAX;
 use portcullis_domain::secret::SecretText;
+use portcullis_domain::wire::header::token68;
 use serde_json::{Map, Value as Json, json};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -106,6 +107,18 @@ pub(super) trait FromSecret: Sized {
 impl FromSecret for SecretText {
     fn from_secret(text: SecretText) -> Result<Self, Wrong> {
         Ok(text)
+    }
+}
+
+/// A secret that others send as a bearer token.
+#[derive(Clone, Debug)]
+pub struct BearerSecret(pub SecretText);
+
+impl FromSecret for BearerSecret {
+    fn from_secret(text: SecretText) -> Result<Self, Wrong> {
+        const UNSENDABLE: Wrong = wrong("cannot be sent as a bearer token", "use letters, digits and -._~+/ only");
+        token68(text.expose()).map_err(|_| UNSENDABLE)?;
+        Ok(Self(text))
     }
 }
 

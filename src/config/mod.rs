@@ -15,6 +15,7 @@ mod urls;
 mod values;
 
 pub use complaint::{Complaint, Complaints};
+pub use keys::BearerSecret;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
 pub use surroundings::{Process, Surroundings, Unreadable};
@@ -87,7 +88,7 @@ keys! {
         clients: Vec<Client> = list("clients") "Clients that need not register.",
         trusted_clients: Vec<ClientId> = list("trustedClients") "Identifiers of `clients` that skip the consent page: only confidential ones with https redirects.",
         allow_public_client_registration: bool = or("allowPublicClientRegistration", false) "Let anybody register a client. Without it, clients whose redirects are all known still can.",
-        registration_token: Option<SecretText> = optional_secret(&["registrationToken", "registrationTokenFile"], limits::CHOSEN_SECRET_MIN) "A bearer token that lets its holder register any client.",
+        registration_token: Option<BearerSecret> = optional_secret(&["registrationToken", "registrationTokenFile"], limits::CHOSEN_SECRET_MIN) "A bearer token that lets its holder register any client.",
         trusted_public_registration_schemes: Vec<Scheme> = list("trustedPublicRegistrationSchemes") "Private-use schemes whose redirects may register themselves.",
         trusted_public_registration_redirect_uris: Vec<HttpsRedirect> = list("trustedPublicRegistrationRedirectURIs") "https redirect URIs that may register themselves, compared exactly.",
         allow_localhost_redirect_uris: bool = or("allowLocalhostRedirectURIs", true) "Let clients be sent back to a program on the person's own machine over http, on any port.",

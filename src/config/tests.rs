@@ -21,6 +21,7 @@ impl Around {
             [("DEX_SECRET", "from the environment"), ("LISTEN", "127.0.0.1:7070"), ("EMPTY", ""), ("BREAK", "a\nb")];
         let files = [
             ("/run/secret", Ok("  a secret out of a file \n")),
+            ("/run/token", Ok("a-token-out-of-a-file\n")),
             ("/run/key", Ok("202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n")),
             (
                 "/run/keys",
@@ -359,14 +360,14 @@ fn arrivals() -> Vec<Arrival> {
         (
             "registrationToken",
             vec![("/registrationToken", json!("sixteen-letters-"))],
-            |c| c.registration_token.as_ref().map_or("none", SecretText::expose).into(),
+            |c| c.registration_token.as_ref().map_or("none", |token| token.0.expose()).into(),
             "sixteen-letters-",
         ),
         (
             "registrationTokenFile",
-            vec![("/registrationTokenFile", json!("/run/secret"))],
-            |c| c.registration_token.as_ref().map_or("none", SecretText::expose).into(),
-            "a secret out of a file",
+            vec![("/registrationTokenFile", json!("/run/token"))],
+            |c| c.registration_token.as_ref().map_or("none", |token| token.0.expose()).into(),
+            "a-token-out-of-a-file",
         ),
         (
             "trustedPublicRegistrationSchemes",
@@ -548,6 +549,8 @@ fn t289_unsafe_combinations_do_not_load() {
         ),
         (&[("/clients/0/clientSecret", json!("short"))], "clients[0].clientSecret", "short enough to guess"),
         (&[("/registrationToken", json!("short"))], "registrationToken", "short enough to guess"),
+        (&[("/registrationToken", json!("a token with spaces"))], "registrationToken", "sent as a bearer token"),
+        (&[("/registrationTokenFile", json!("/run/secret"))], "registrationTokenFile", "sent as a bearer token"),
         (
             &[("/trustedPublicRegistrationRedirectURIs", json!(["http://localhost/cb"]))],
             "trustedPublicRegistrationRedirectURIs[0]",
