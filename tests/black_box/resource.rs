@@ -436,6 +436,48 @@ fn t229_no_way_of_writing_a_path_leads_around_admission() {
 }
 
 #[test]
+fn t229_i7_a_resource_at_the_root_does_not_take_in_what_is_the_gate_s() {
+    let world = World::with(|config| {
+        config["resources"][0]["path"] = "/".into();
+        config["resources"][0]["subtree"] = true.into();
+    });
+    let client = world.public_client("A client");
+    let tokens = session(&world, &client, |ask| ask.set("resource", BASE));
+    for path in [
+        "/.well-known/oauth-protected-resource/mcp",
+        "/.well-known/openid-configuration/mcp",
+        "/.well-known/anything",
+        "/oauth/introspect",
+        "/oauth/token/x",
+        "/oauth/",
+    ] {
+        for request in [Request::get(path), Request::get(path).bearer(&tokens.access), Request::post(path).body("x")] {
+            assert_eq!(world.send(&request).status, 404, "{path}");
+        }
+    }
+    for path in ["/health", "/oauth/token", "/register", "/.well-known/oauth-authorization-server"] {
+        let answer = world.send(&Request::new("DELETE", path).bearer(&tokens.access));
+        assert_eq!(answer.status, 405, "{path}");
+    }
+    for head in [
+        "CONNECT gate.example:443 HTTP/1.1\r\nHost: gate.example:443",
+        "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443",
+        "OPTIONS * HTTP/1.1\r\nHost: gate.example",
+        "GET * HTTP/1.1\r\nHost: gate.example",
+    ] {
+        let mut connection = world.connect();
+        connection.write(format!("{head}\r\nAuthorization: Bearer {}\r\n\r\n", tokens.access).as_bytes());
+        let status = connection.head().unwrap().status;
+        assert!(matches!(status, 400 | 404 | 405 | 421), "{head}: {status}");
+    }
+    assert!(world.upstream.seen().is_empty(), "{:?}", world.upstream.seen());
+    for path in ["/", "/anything/at/all", "/oauthentic", "/mcp"] {
+        assert_eq!(world.send(&Request::get(path)).status, 401, "{path}");
+        assert_eq!(world.send(&Request::get(path).bearer(&tokens.access)).status, 200, "{path}");
+    }
+}
+
+#[test]
 fn t230_r19_f5_another_host_reaches_no_upstream_whatever_its_token() {
     let (world, tokens) = with_session();
     let bearer = format!("Authorization: Bearer {}\r\n", tokens.access);

@@ -96,6 +96,7 @@ impl Route {
 pub struct Routes {
     fixed: HashMap<String, Route>,
     registrations: String,
+    reserved: [String; 4],
 }
 
 impl Routes {
@@ -119,7 +120,8 @@ impl Routes {
             ("/register".to_owned(), Route::Register),
             ("/health".to_owned(), Route::Health),
         ]);
-        Self { fixed, registrations: below("/oauth/register/") }
+        let reserved = ["/oauth/".to_owned(), "/.well-known/".to_owned(), below("/oauth/"), below("/.well-known/")];
+        Self { fixed, registrations: below("/oauth/register/"), reserved }
     }
 
     /// What this path is, and the resource if it is one.
@@ -133,6 +135,11 @@ impl Routes {
         }
         if self.registration(path).is_some() {
             return (Route::Registration, None);
+        }
+        // A resource that takes in everything does not take in what is the gate's: whoever looks there for a document that does not
+        // exist must not be asked to log in, nor have the credentials for an endpoint carried on.
+        if self.reserved.iter().any(|own| path.starts_with(own.as_str())) {
+            return (Route::Nothing, None);
         }
         policy.resources.by_path(path).map_or((Route::Nothing, None), |resource| (Route::Resource, Some(resource)))
     }
