@@ -1,7 +1,7 @@
 //! The commands that run a gate, or ask after one.
 
 use super::{Exit, Terminal};
-use crate::config::{Config, MasterKeys, Process};
+use crate::config::{Config, Process};
 #[cfg(feature = "demo")]
 use crate::demo::{self, Demo};
 use crate::telemetry::Telemetry;
@@ -14,6 +14,8 @@ use portcullis_domain::limits::{CHECK_DEADLINE, PROVIDER_ANSWER_MAX};
 use std::future::Future;
 #[cfg(feature = "demo")]
 use std::net::SocketAddr;
+#[cfg(feature = "demo")]
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 #[cfg(feature = "demo")]
 use std::path::PathBuf;
@@ -44,12 +46,12 @@ pub(super) fn demo(listen: SocketAddr, terminal: &mut Terminal<'_>) -> Exit {
     exit
 }
 
-/// The file of the demonstration's master key, in a folder that is there, so that a client that registered yesterday is still
-/// known. Without one the key is drawn anew at every start.
+/// The file of the demonstration's master key, in a folder that only this user can look into. Where there can be none, the key is
+/// drawn anew at every start.
 #[cfg(feature = "demo")]
 fn demo_key_file() -> Option<PathBuf> {
     let file = demo::master_key_file(&Process)?;
-    std::fs::create_dir_all(file.parent()?).ok()?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(file.parent()?).ok()?;
     Some(file)
 }
 
@@ -78,7 +80,7 @@ pub(super) fn run(config: Config, terminal: &mut Terminal<'_>, said: impl FnOnce
 
 /// Reads a configuration, reaches what it names, and says of each part how it is and what to do.
 pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
-    let mut config = match Config::load(path, &Process) {
+    let config = match Config::load(path, &Process) {
         Ok(config) => config,
         Err(complaints) => return terminal.complain(&complaints),
     };
@@ -90,19 +92,11 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
             (upstream.as_str().to_owned(), format!("{}:{}", upstream.host(), upstream.port()))
         })
         .collect();
-    // Who checks is often another user than the one that serves, who could then not read what was made here.
-    let key = match std::mem::replace(&mut config.master_keys, MasterKeys::DangerRandom) {
-        MasterKeys::ToCreate(file) => Some(key_file(&file)),
-        keys => {
-            config.master_keys = keys;
-            None
-        }
-    };
     let wired = match wire(config) {
         Ok(wired) => wired,
         Err(complaints) => return terminal.complain(&complaints),
     };
-    let findings = in_runtime(look(wired, upstreams)).map(|findings| key.into_iter().chain(findings));
+    let findings = in_runtime(look(wired, upstreams));
     let Some(findings) = findings else { return terminal.fail("the system gives no runtime", Exit::System) };
     let mut exit = terminal.print("ok: the configuration can be carried out\n");
     for finding in findings {
@@ -115,16 +109,6 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
         };
     }
     exit
-}
-
-/// Whether a key file that is not there can be made.
-fn key_file(file: &Path) -> Result<String, String> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if folder.is_dir() {
-        Ok("masterKeyFile: is not there yet; the first start makes it".to_owned())
-    } else {
-        Err("masterKeyFile: its folder is not there; make the folder, or name another file".to_owned())
-    }
 }
 
 async fn look(wired: Wired, upstreams: Vec<(String, String)>) -> Vec<Result<String, String>> {
