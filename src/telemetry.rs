@@ -7,26 +7,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use tracing::Metadata;
+use tracing::subscriber::set_global_default;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 /// Log lines are written for as long as this lives; dropping it writes what is waiting.
 #[derive(Debug)]
 pub struct Telemetry {
-    lines: Lines,
-    writer: Option<JoinHandle<()>>,
+    lines: Channels,
+    writers: Vec<JoinHandle<()>>,
 }
 
 impl Telemetry {
     /// Starts logging to the standard error output. Only the first call in a process has an effect on where events go.
     #[must_use]
     pub fn start(format: LogFormat, level: LogLevel) -> Self {
-        let (sender, receiver) = sync_channel(LOG_LINES_WAITING);
-        let lines = Lines { sender, dropped: Arc::default() };
-        let dropped = Arc::clone(&lines.dropped);
-        let writer = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_all(&receiver, &dropped, &mut io::stderr()))
-            .ok();
+        let (audit, audit_writer) = Lines::start("audit-log");
+        let (lines, writer) = Lines::start("log");
+        let lines = Channels { audit, lines };
+        let writers = [audit_writer, writer].into_iter().flatten().collect();
         let level = match level {
             LogLevel::Error => tracing::Level::ERROR,
             LogLevel::Warn => tracing::Level::WARN,
@@ -34,25 +36,41 @@ impl Telemetry {
             LogLevel::Debug => tracing::Level::DEBUG,
             LogLevel::Trace => tracing::Level::TRACE,
         };
-        let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(lines.clone());
+        // Audit events are no matter of weight: a gate that logs errors only still says whose session was revoked.
+        let passes = FilterFn::new(move |event| event.target() == AUDIT || *event.level() <= level)
+            .with_max_level_hint(level.max(tracing::Level::INFO));
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines.clone());
         // A second one in the same process, as in tests, leaves the first in place.
         let _ = match format {
-            LogFormat::Json => tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish()),
-            LogFormat::Text => tracing::subscriber::set_global_default(subscriber.finish()),
+            LogFormat::Json => {
+                set_global_default(Registry::default().with(layer.json().flatten_event(true).with_filter(passes)))
+            }
+            LogFormat::Text => set_global_default(Registry::default().with(layer.with_filter(passes))),
         };
-        Self { lines, writer }
+        Self { lines, writers }
     }
 }
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
         // An empty line is the sign to stop; if there is no room for it, the writer is stuck, and nobody waits for it.
-        if self.lines.sender.try_send(Vec::new()).is_ok()
-            && let Some(writer) = self.writer.take()
-        {
-            let _ = writer.join();
+        let told = [&self.lines.audit, &self.lines.lines].map(|lines| lines.sender.try_send(Vec::new()).is_ok());
+        if told.into_iter().all(|told| told) {
+            for writer in self.writers.drain(..) {
+                let _ = writer.join();
+            }
         }
     }
+}
+
+/// The target of audit events.
+const AUDIT: &str = "audit";
+
+/// Audit lines have a queue of their own, so that a flood of others does not push them out.
+#[derive(Clone, Debug)]
+struct Channels {
+    audit: Lines,
+    lines: Lines,
 }
 
 #[derive(Clone, Debug)]
@@ -61,17 +79,35 @@ struct Lines {
     dropped: Arc<AtomicU64>,
 }
 
+impl Lines {
+    fn start(name: &str) -> (Self, Option<JoinHandle<()>>) {
+        let (sender, receiver) = sync_channel(LOG_LINES_WAITING);
+        let lines = Self { sender, dropped: Arc::default() };
+        let dropped = Arc::clone(&lines.dropped);
+        let writer = std::thread::Builder::new().name(name.to_owned());
+        (lines, writer.spawn(move || write_all(&receiver, &dropped, &mut io::stderr())).ok())
+    }
+
+    fn line(&self) -> Line {
+        Line { text: Vec::new(), lines: self.clone() }
+    }
+}
+
 /// One line on its way.
 struct Line {
     text: Vec<u8>,
     lines: Lines,
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for Channels {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { text: Vec::new(), lines: self.clone() }
+        self.lines.line()
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
+        if metadata.target() == AUDIT { self.audit.line() } else { self.lines.line() }
     }
 }
 
@@ -119,7 +155,7 @@ mod tests {
         let (sender, receiver) = sync_channel(2);
         let lines = Lines { sender, dropped: Arc::default() };
         for _ in 0..5 {
-            lines.make_writer().write_all(b"line\n").unwrap();
+            lines.line().write_all(b"line\n").unwrap();
         }
         assert_eq!(lines.dropped.load(Ordering::Relaxed), 3);
         let mut out = Vec::new();

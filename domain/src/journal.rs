@@ -112,13 +112,15 @@ pub struct Event {
     pub address: Option<IpAddr>,
     /// Which rule refused it.
     pub fault: Option<Fault>,
+    /// Whether it is not known that it came about: the store gave no answer in time.
+    pub in_doubt: bool,
 }
 
 impl Event {
     /// An event without circumstances.
     #[must_use]
     pub const fn new(happened: Happened) -> Self {
-        Self { happened, person: None, grant: None, client: None, address: None, fault: None }
+        Self { happened, person: None, grant: None, client: None, address: None, fault: None, in_doubt: false }
     }
 
     /// In this session, and so to this person.
@@ -140,6 +142,13 @@ impl Event {
     #[must_use]
     pub const fn from(mut self, address: Option<IpAddr>) -> Self {
         self.address = address;
+        self
+    }
+
+    /// Not known to have come about.
+    #[must_use]
+    pub const fn in_doubt(mut self) -> Self {
+        self.in_doubt = true;
         self
     }
 

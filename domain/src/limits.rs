@@ -128,8 +128,6 @@ pub const TEXT_VALUE_MAX: usize = 2_048;
 pub const SECRET_VALUE_MAX: usize = 512;
 /// A secret that the operator chooses and this gate checks.
 pub const CHOSEN_SECRET_MIN: usize = 16;
-/// Different values among the 32 bytes of a master key; chance gives about 30.
-pub const MASTER_KEY_DISTINCT_BYTES_MIN: usize = 16;
 /// What a scope lets a client do, in words.
 pub const SCOPE_DESCRIPTION_MAX: usize = 200;
 

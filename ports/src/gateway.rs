@@ -1,6 +1,7 @@
 //! The use cases, as prose.
 
 use crate::{Clock, Entropy, IdentityProvider, Journal, World, ask, transact};
+use portcullis_domain::bucket::{Bucket, Rate};
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{ClientHash, ProviderSession};
@@ -33,7 +34,8 @@ use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::form::Form;
 use portcullis_domain::wire::header::Cookies;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::once::Once;
 
@@ -44,6 +46,7 @@ pub struct Gateway<W: World> {
     relying_party: RelyingParty,
     cookies: CookieNames,
     returned: Once,
+    alarms: Mutex<Bucket>,
 }
 
 /// A cookie for the browser to keep.
@@ -131,7 +134,7 @@ impl<W: World> Gateway<W> {
     #[must_use]
     pub fn new(world: Arc<W>, policy: Arc<Policy>, relying_party: RelyingParty) -> Self {
         let cookies = CookieNames::of(&policy.base_url);
-        Self { world, policy, relying_party, cookies, returned: Once::default() }
+        Self { world, policy, relying_party, cookies, returned: Once::default(), alarms: Mutex::default() }
     }
 
     /// The world.
@@ -270,11 +273,14 @@ impl<W: World> Gateway<W> {
         let login = self.resume(&clear, &answer.state, caller, now).inspect_err(|fault| {
             self.note(now, Event::new(Happened::BrowserMismatch).from(caller.address).under(*fault));
         })?;
-        // On this replica a login comes back once: the provider's code is not sent twice. Across replicas the mark is the judge.
-        self.returned.first(&answer.state, now)?;
         let redirect = CheckedRedirect::reopened(&login.flow.redirect).ok_or(Fault::RedirectUnregistered)?;
         let (client, state) = (login.flow.client, login.flow.state.clone());
         let welcomed = match answer.outcome {
+            // On this replica a login comes back once: the provider's code is not sent twice, and one approval does not let two people
+            // in. Across replicas the mark is the judge.
+            Ok(_) if self.returned.first(login.flow.login(), self.world.clock().monotonic()).is_err() => {
+                Err(Fault::CallbackRepeated)
+            }
             Ok(code) => self.welcome(&provider, login, code, caller.address).await,
             Err(error) => Err(refusal_of(error)),
         };
@@ -427,6 +433,17 @@ impl<W: World> Gateway<W> {
         ask(&*self.world, &Admit { token, resource: resource.hash(), scopes, identity }).await
     }
 
+    /// Somebody's share of requests is used up. A flood of them is not worth a flood of lines: what is beyond the rate of security
+    /// events is not noted.
+    pub fn limited(&self, address: IpAddr) {
+        let clock = self.world.clock();
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(left) = alarms.take(clock.monotonic(), SECURITY_EVENTS) {
+            *alarms = left;
+            self.note(clock.now(), Event::new(Happened::RateLimited).from(Some(address)));
+        }
+    }
+
     fn authenticated(&self, presented: Presented<'_>, address: Option<IpAddr>) -> Result<Client, Fault> {
         client::identify(&self.policy, &presented).inspect_err(|fault| {
             let event = Event::new(Happened::ClientAuthenticationFailed).from(address).under(*fault);
@@ -460,6 +477,9 @@ impl<W: World> Gateway<W> {
         self.world.journal().note(at, &event);
     }
 }
+
+/// Lines in the journal about requests beyond a rate.
+const SECURITY_EVENTS: Rate = Rate::new(1, Duration::from_secs(1), 5);
 
 const fn refusal_of(error: ProviderError) -> Fault {
     match error {

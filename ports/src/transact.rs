@@ -89,11 +89,16 @@ impl<W: World, O: Operation> Driver<W, O> {
             }
             round = round.saturating_add(1);
         }
-        Err(if self.unknown.is_empty() { Fault::Contended } else { Fault::StoreUnavailable })
+        if self.unknown.is_empty() {
+            return Err(Fault::Contended);
+        }
+        Err(self.in_doubt())
     }
 
     async fn turn(&mut self, round: u32) -> Result<Turn<O::Reply>, Fault> {
         let world = Arc::clone(&self.world);
+        // Before anything is read: what begins now must not look younger than a cut that it could not see.
+        let now = world.clock().now();
         let Some(own) = load(&*world, self.deadline, self.keys).await else { return self.unavailable() };
         if let Some(reply) = self.landed(&own) {
             return Ok(Turn::Done(reply));
@@ -104,7 +109,6 @@ impl<W: World, O: Operation> Driver<W, O> {
             let Some(consulted) = load(&*world, self.deadline, consults).await else { return self.unavailable() };
             facts.join(consulted);
         }
-        let now = world.clock().now();
         match self.operation.decide(&facts, now, &Fresh::new(&self.drawn, round)) {
             Decision::Answer { reply, events } => {
                 self.note(now, &events);
@@ -120,7 +124,8 @@ impl<W: World, O: Operation> Driver<W, O> {
                         Ok(Turn::Done(reply.open(&landed)))
                     }
                     Some(Outcome::Stale) => Ok(Turn::Stale),
-                    Some(Outcome::Full) => Err(Fault::Full),
+                    Some(Outcome::Full) if self.unknown.is_empty() => Err(Fault::Full),
+                    Some(Outcome::Full) => Err(self.in_doubt()),
                     Some(Outcome::Unknown) | None => {
                         self.unknown.push(Round { stamps, reply, events, at: now });
                         Ok(Turn::Unknown)
@@ -133,6 +138,15 @@ impl<W: World, O: Operation> Driver<W, O> {
     /// The store does not answer: the end of it, unless a commit is still in doubt, whose reply may yet be found.
     const fn unavailable(&self) -> Result<Turn<O::Reply>, Fault> {
         if self.unknown.is_empty() { Err(Fault::StoreUnavailable) } else { Ok(Turn::Unknown) }
+    }
+
+    /// The end of it, with commits that may have landed: the journal is told of them, and that they are in doubt.
+    fn in_doubt(&mut self) -> Fault {
+        for Round { events, at, .. } in std::mem::take(&mut self.unknown) {
+            let events: Vec<Event> = events.into_iter().map(Event::in_doubt).collect();
+            self.note(at, &events);
+        }
+        Fault::StoreUnavailable
     }
 
     /// The reply of the round in doubt whose stamp stands in the store.

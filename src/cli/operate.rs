@@ -1,7 +1,7 @@
 //! The commands that run a gate, or ask after one.
 
 use super::{Exit, Terminal};
-use crate::config::{Config, Process};
+use crate::config::{Config, MasterKeys, Process};
 #[cfg(feature = "demo")]
 use crate::demo::{self, Demo};
 use crate::telemetry::Telemetry;
@@ -80,7 +80,7 @@ pub(super) fn run(config: Config, terminal: &mut Terminal<'_>, said: impl FnOnce
 
 /// Reads a configuration, reaches what it names, and says of each part how it is and what to do.
 pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
-    let config = match Config::load(path, &Process) {
+    let mut config = match Config::load(path, &Process) {
         Ok(config) => config,
         Err(complaints) => return terminal.complain(&complaints),
     };
@@ -92,11 +92,19 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
             (upstream.as_str().to_owned(), format!("{}:{}", upstream.host(), upstream.port()))
         })
         .collect();
+    // Who checks is often another user than the one that serves, who could then not read what was made here.
+    let key = match std::mem::replace(&mut config.master_keys, MasterKeys::DangerRandom) {
+        MasterKeys::ToCreate(file) => Some(key_file(&file)),
+        keys => {
+            config.master_keys = keys;
+            None
+        }
+    };
     let wired = match wire(config) {
         Ok(wired) => wired,
         Err(complaints) => return terminal.complain(&complaints),
     };
-    let findings = in_runtime(look(wired, upstreams));
+    let findings = in_runtime(look(wired, upstreams)).map(|findings| key.into_iter().chain(findings));
     let Some(findings) = findings else { return terminal.fail("the system gives no runtime", Exit::System) };
     let mut exit = terminal.print("ok: the configuration can be carried out\n");
     for finding in findings {
@@ -109,6 +117,16 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
         };
     }
     exit
+}
+
+/// Whether a key file that is not there can be made.
+fn key_file(file: &Path) -> Result<String, String> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        Ok("masterKeyFile: is not there yet; the first start makes it".to_owned())
+    } else {
+        Err("masterKeyFile: its folder is not there; make the folder, or name another file".to_owned())
+    }
 }
 
 async fn look(wired: Wired, upstreams: Vec<(String, String)>) -> Vec<Result<String, String>> {

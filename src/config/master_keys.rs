@@ -6,7 +6,7 @@ use super::place::Place;
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use portcullis_domain::limits::{MASTER_KEY_DISTINCT_BYTES_MIN, MASTER_KEYS_MAX};
+use portcullis_domain::limits::{MASTER_KEY_DISTINCT_MIN, MASTER_KEYS_MAX};
 use portcullis_domain::secret::{Secret, SecretText};
 use portcullis_domain::time::Timestamp;
 use serde_json::{Value as Json, json};
@@ -157,7 +157,7 @@ fn master_key(text: &str) -> Result<Secret<32>, Wrong> {
     }
     let mut sorted = bytes.clone();
     sorted.sort_unstable();
-    if sorted.chunk_by(|left, right| left == right).count() < MASTER_KEY_DISTINCT_BYTES_MIN {
+    if sorted.chunk_by(|left, right| left == right).count() < MASTER_KEY_DISTINCT_MIN {
         return Err(wrong("holds a key that chance did not make", "use what `portcullis keygen` prints"));
     }
     Ok(Secret::new(*bytes))

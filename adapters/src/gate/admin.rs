@@ -3,16 +3,19 @@
 use super::answer::{Answer, Site};
 use super::endpoints::health;
 use super::metrics::Metrics;
+use super::read::Received;
 use crate::http::{AnswerBody, Counts, Handler, Peer, RequestBody};
 use crate::system::CountedJournal;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
 use portcullis_domain::key::{CutScope, Key};
+use portcullis_domain::limits::TRANSACT_DEADLINE;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::operation::Keys;
 use portcullis_ports::{IdentityProvider, Store, World};
 use std::fmt::Write;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Answers on the admin listener.
@@ -66,9 +69,12 @@ impl<W: World> Admin<W> {
         if self.connections.draining() {
             return Answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#);
         }
-        match self.world.store().load(Keys::of([Key::Cut(CutScope::All)])).await {
-            Ok(_) => Answer::json(StatusCode::OK, health(self.world.provider().discovered().is_some())),
-            Err(_) => Answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unavailable","reason":"store"}"#),
+        let asked = self.world.store().load(Keys::of([Key::Cut(CutScope::All)]));
+        match tokio::time::timeout(TRANSACT_DEADLINE, asked).await {
+            Ok(Ok(_)) => Answer::json(StatusCode::OK, health(self.world.provider().discovered().is_some())),
+            Ok(Err(_)) | Err(_) => {
+                Answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unavailable","reason":"store"}"#)
+            }
         }
     }
 
@@ -100,11 +106,25 @@ impl<W: World> Admin<W> {
     }
 }
 
+/// Whether a browser on this machine was led here under somebody's name (DNS rebinding). From elsewhere the listener is reached by
+/// whatever name the operator's network has for it.
+fn is_rebound(request: &Request<RequestBody>, peer: &Peer) -> bool {
+    let host = Received::host(request).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let literal = name.trim_start_matches('[').trim_end_matches(']');
+    let ours = literal.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost");
+    peer.address().ip().to_canonical().is_loopback() && !ours
+}
+
 impl<W: World> Handler for Admin<W> {
-    fn handle(&self, request: Request<RequestBody>, _peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
+    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
         let this = self.clone();
         async move {
-            let answer = this.answer(request.method(), request.uri().path()).await;
+            let answer = if is_rebound(&request, &peer) {
+                Answer::fault(Fault::Host)
+            } else {
+                this.answer(request.method(), request.uri().path()).await
+            };
             answer.into_response(&Site::of("http://admin"))
         }
     }

@@ -8,6 +8,7 @@ use super::route::Route;
 use crate::http::peer::client;
 use crate::http::{Peer, RequestBody, pages};
 use hyper::{Method, Request, StatusCode};
+use portcullis_domain::limits::TARGET_MAX;
 use portcullis_domain::oauth::authorize::{Refusal, Refused};
 use portcullis_domain::oauth::client::Presented;
 use portcullis_domain::oauth::exchange::Tokens;
@@ -52,7 +53,7 @@ pub(crate) async fn answer<W: World>(
         Err(fault) => return open(refused(gate, route, fault)),
     };
     let received = Received { headers: &head.headers, query: head.uri.query().unwrap_or_default(), body: &body };
-    let call = Call { gate, received, method, address: Some(address) };
+    let call = Call { gate, received, method, path: head.uri.path(), address: Some(address) };
     let on_page = |fault| Answer::fault_page(fault, &gate.pages);
     open(match route {
         Route::Authorize => call.authorize().unwrap_or_else(on_page),
@@ -61,8 +62,8 @@ pub(crate) async fn answer<W: World>(
         Route::Token => call.token().await,
         Route::Revoke => call.revoke().await,
         Route::Register => call.register().unwrap_or_else(Answer::fault_to_bearer),
-        Route::Registration => call.registration(head.uri.path()).unwrap_or_else(Answer::fault_to_bearer),
-        Route::Metadata => call.metadata(head.uri.path()),
+        Route::Registration => call.registration().unwrap_or_else(Answer::fault_to_bearer),
+        Route::Metadata => call.metadata(),
         Route::Jwks => Answer::document(gate.jwks.to_vec()),
         Route::Health => call.health(),
         Route::Resource | Route::Nothing => Answer::fault(Fault::NotFound),
@@ -88,28 +89,27 @@ fn count<W: World>(gate: &Gate<W>, route: Route, address: IpAddr) -> Result<(), 
         Route::Authorize | Route::Consent | Route::Callback => Counted::Authorization,
         _ => return Ok(()),
     };
-    gate.gateway.world().limiter().count(what, address).map_err(Fault::rate_limited)
+    gate.gateway.world().limiter().count(what, address).map_err(|wait| {
+        gate.gateway.limited(address);
+        Fault::rate_limited(wait)
+    })
 }
 
 struct Call<'a, W: World> {
     gate: &'a Gate<W>,
     received: Received<'a>,
     method: &'a Method,
+    path: &'a str,
     address: Option<IpAddr>,
 }
 
 impl<W: World> Call<'_, W> {
     fn authorize(&self) -> Result<Answer, Fault> {
+        if self.method == Method::POST {
+            return self.authorize_by_get();
+        }
         let cookies = self.received.cookies()?;
-        // A request by POST may have parameters in both places; one that stands in both stands twice.
-        let joined;
-        let form = if self.method == Method::POST {
-            self.received.form()?;
-            joined = [self.received.query.as_bytes(), self.received.body].join(&b'&');
-            Form::parse(&joined).map_err(|_| Fault::Malformed("body"))?
-        } else {
-            self.received.query()?
-        };
+        let form = self.received.query()?;
         match self.gate.gateway.authorize(&form, Caller { address: self.address, cookies: &cookies }) {
             Ok(Authorized::Consent(page)) => {
                 Ok(Answer::page(pages::consent(&page, &self.gate.pages)).keeping(page.cookie))
@@ -118,6 +118,20 @@ impl<W: World> Call<'_, W> {
             Err(Refused::Page(fault)) => Err(fault),
             Err(Refused::Redirect(refusal)) => self.back(&refusal),
         }
+    }
+
+    /// A request by POST (OpenID Connect Core section 3.1.2.1) becomes the same by GET. Browsers keep our cookies back from a POST that
+    /// another site sends, and a page that is made without them would take the place of those that are open.
+    fn authorize_by_get(&self) -> Result<Answer, Fault> {
+        self.received.form()?;
+        let body = std::str::from_utf8(self.received.body).map_err(|_| Fault::Malformed("body"))?;
+        // Parameters may stand in both places; one that stands in both stands twice.
+        let parts = [self.received.query, body];
+        let query = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
+        if query.len() > TARGET_MAX / 2 {
+            return Err(Fault::BodyTooLarge);
+        }
+        Answer::redirect(self.method, &format!("{}?{query}", self.path))
     }
 
     fn consent(&self) -> Result<Answer, Fault> {
@@ -200,8 +214,8 @@ impl<W: World> Call<'_, W> {
         Ok(Answer::json(StatusCode::CREATED, body.expose().to_owned()))
     }
 
-    fn registration(&self, path: &str) -> Result<Answer, Fault> {
-        let id = self.gate.routes.registration(path).ok_or(Fault::NotFound)?;
+    fn registration(&self) -> Result<Answer, Fault> {
+        let id = self.gate.routes.registration(self.path).ok_or(Fault::NotFound)?;
         let policy = self.gate.gateway.policy();
         let registered = register::read(id, self.bearer()?, policy)?;
         Ok(Answer::json(StatusCode::OK, registered.answer(policy).expose().to_owned()))
@@ -215,8 +229,8 @@ impl<W: World> Call<'_, W> {
         }
     }
 
-    fn metadata(&self, path: &str) -> Answer {
-        match self.gate.metadata.document(path) {
+    fn metadata(&self) -> Answer {
+        match self.gate.metadata.document(self.path) {
             Some(document) => Answer::document(document.to_vec()),
             None => Answer::fault(Fault::NotFound),
         }

@@ -28,6 +28,7 @@ impl Journal for LogJournal {
             client = client.as_deref(),
             address = address.as_deref(),
             fault = fault.as_deref(),
+            in_doubt = event.in_doubt,
         );
     }
 }

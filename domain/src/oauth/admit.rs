@@ -84,7 +84,8 @@ impl Question for Admit<'_> {
         if !matches!(grant.state, State::Live(_)) || now >= grant.terms.ends {
             return Err(Fault::TokenRevoked);
         }
-        Cuts::consult(facts, now).spare(grant.terms.created).map_err(|_| Fault::TokenRevoked)?;
+        let cuts = Cuts::consult(facts, consulted(facts, token.id, token.client), now)?;
+        cuts.spare(grant.terms.created).map_err(|_| Fault::TokenRevoked)?;
         if token.resource != self.resource {
             return Err(Fault::TokenResource);
         }

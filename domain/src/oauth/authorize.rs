@@ -141,15 +141,16 @@ fn judge_rest<'a>(
     Ok((flow, wishes, resource))
 }
 
-/// What is granted: everything that the resource has where nothing is asked for, else what the resource has of it.
+/// What is granted: all that the resource asks of a request. A part of it would open nothing, and clients that are refused for want
+/// of scope give up; so who asks for some of it is granted all, which the page says and the answer states (RFC 6749 section 3.3).
 fn granted(requested: Option<&str>, offered: &Scopes) -> Result<Scopes, Fault> {
     let requested = Scopes::parse(requested.unwrap_or_default())?;
     let meant = requested.meant(offered);
     if meant.is_empty() {
         return Ok(offered.clone());
     }
-    let granted = meant.intersect(offered);
-    if granted.is_empty() && !offered.is_empty() { Err(Fault::ScopeNothing) } else { Ok(granted) }
+    let nothing = meant.intersect(offered).is_empty() && !offered.is_empty();
+    if nothing { Err(Fault::ScopeNothing) } else { Ok(offered.clone()) }
 }
 
 /// What is passed on to the identity provider. Whatever is not named here is dropped.

@@ -6,7 +6,7 @@
 use crate::fresh::Fresh;
 use crate::journal::{Event, Happened};
 use crate::key::{CutScope, GrantId, Key, Person, ProviderSession};
-use crate::limits::CODE_LIFE;
+use crate::limits::{CODE_LIFE, FLOW_LIFE};
 use crate::oauth::cut::{self, Cuts};
 use crate::oauth::exchange::write;
 use crate::oauth::fault::Fault;
@@ -82,7 +82,8 @@ impl Callback {
         if now >= self.flow.expires {
             return Err(Fault::FlowExpired);
         }
-        let created = Cuts::consult(facts, now).begin(now)?;
+        let cuts = Cuts::consult(facts, self.consults(facts), now)?;
+        let created = cuts.begin(now).map_err(|_| Fault::PersonRefused)?;
         let ends = created.plus(self.policy.lifetimes.absolute);
         let flow = &self.flow;
 
@@ -108,8 +109,10 @@ impl Callback {
         let listed = Listed { login: id.login, client_name: flow.client_name.clone(), created, ends };
         let identity = self.identity(facts, listed, now)?;
 
-        // As long as the flow could come back, and as long as its code lives after the latest time that it can.
+        // The code's grant lives as long as its code could at the latest. The mark outlives every way in which this flow can still come
+        // back: the form may be approved once more until it ends, and that login has a whole life of its own.
         let until = flow.expires.plus(CODE_LIFE);
+        let marked = now.plus(FLOW_LIFE).plus(FLOW_LIFE).plus(CODE_LIFE);
         let plain = |key: Key, until, record| Write {
             key,
             stamp: fresh.stamp(&key),
@@ -118,7 +121,7 @@ impl Callback {
             durable: false,
         };
         let writes = vec![
-            plain(mark, until, Record::Mark),
+            plain(mark, marked, Record::Mark),
             plain(Key::Identity(id.person), identity.until(), Record::Identity(identity)),
             write(id, grant, until, fresh, false),
         ];

@@ -205,6 +205,12 @@ pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
     let signed = client_id::open(client_id, &policy.ring).ok_or(Fault::ClientUnknown)?;
     let judged = signed.declared.redirects.iter().map(|uri| Redirect::register(uri, &policy.redirects));
     let redirects: Vec<Redirect> = judged.collect::<Result<_, _>>().map_err(|_| Fault::ClientPolicy)?;
+    // Who could not register today is not known today: closing registration closes it for ids that were handed out before, too.
+    let registration = &policy.registration;
+    let trusted = || registration.known && redirects.iter().all(|redirect| policy.redirects.trusts(redirect));
+    if !registration.open && registration.token.is_none() && !trusted() {
+        return Err(Fault::ClientPolicy);
+    }
     let secret = signed
         .declared
         .method

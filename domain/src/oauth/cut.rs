@@ -87,26 +87,28 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// Takes the cuts of a reading together.
+    /// Takes these cuts of a reading together.
     ///
     /// A cut that cannot be read is taken for a block: it stands there because somebody was to be kept out.
-    #[must_use]
-    pub fn consult(facts: &Facts, now: Timestamp) -> Self {
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] if one of them was never asked for: absence must not be made up.
+    pub fn consult(facts: &Facts, keys: Keys, now: Timestamp) -> Result<Self, Fault> {
         let mut all = Self { before: None, always: false };
-        for (key, fact) in facts.iter() {
-            match (key, fact) {
-                (Key::Cut(_), Fact::Found(stored)) if now < stored.until => match stored.record.cut() {
+        for key in keys.iter() {
+            match facts.of(key)? {
+                Fact::Found(stored) if now < stored.until => match stored.record.cut() {
                     Some(cut) => {
                         all.before = all.before.max(Some(cut.before));
                         all.always |= cut.always;
                     }
                     None => all.always = true,
                 },
-                (Key::Cut(_), Fact::Unreadable(_)) => all.always = true,
-                _ => {}
+                Fact::Unreadable(_) => all.always = true,
+                Fact::Found(_) | Fact::Absent => {}
             }
         }
-        all
+        Ok(all)
     }
 
     /// Whether what was created at this time still stands.
@@ -155,14 +157,14 @@ mod tests {
 
     #[test]
     fn no_cut_spares_everything() {
-        let cuts = Cuts::consult(&facts(Fact::Absent), NOW);
+        let cuts = Cuts::consult(&facts(Fact::Absent), keys([CutScope::All]), NOW).unwrap();
         assert_eq!(cuts.spare(Timestamp::EPOCH), Ok(()));
         assert_eq!(cuts.begin(NOW), Ok(NOW));
     }
 
     #[test]
     fn a_cut_ends_what_was_before_it_and_a_margin_and_lets_begin_what_comes_after() {
-        let cuts = Cuts::consult(&facts(found(Cut::before(NOW))), NOW);
+        let cuts = Cuts::consult(&facts(found(Cut::before(NOW))), keys([CutScope::All]), NOW).unwrap();
         for (millis_after, lives) in [(0, false), (1_999, false), (2_000, true)] {
             let created = NOW.plus(Duration::from_millis(millis_after));
             assert_eq!(cuts.spare(created).is_ok(), lives, "{millis_after}");
@@ -175,10 +177,11 @@ mod tests {
     #[test]
     fn i06_a_cut_right_after_a_cut_ends_what_began_between_them() {
         let first = Cut::before(NOW);
-        let begun = Cuts::consult(&facts(found(first.clone())), NOW).begin(NOW).unwrap();
+        let begun =
+            Cuts::consult(&facts(found(first.clone())), keys([CutScope::All]), NOW).unwrap().begin(NOW).unwrap();
         for slow_by in [0, 1, 1_000, 2_000] {
             let second = first.again(NOW.minus(Duration::from_millis(slow_by)));
-            let cuts = Cuts::consult(&facts(found(second)), NOW);
+            let cuts = Cuts::consult(&facts(found(second)), keys([CutScope::All]), NOW).unwrap();
             assert_eq!(cuts.spare(begun), Err(Fault::SessionCut), "{slow_by}");
         }
         let later = NOW.plus(Duration::from_secs(60));
@@ -189,15 +192,21 @@ mod tests {
     #[test]
     fn a_block_ends_everything_and_lets_nothing_begin() {
         let later = NOW.plus(Duration::from_secs(400 * 86_400));
-        let cuts = Cuts::consult(&facts(found(Cut::block(NOW))), later);
+        let cuts = Cuts::consult(&facts(found(Cut::block(NOW))), keys([CutScope::All]), later).unwrap();
         assert_eq!(cuts.spare(later), Err(Fault::SessionCut));
         assert_eq!(cuts.begin(later), Err(Fault::SessionCut));
     }
 
     #[test]
     fn p09_a_cut_that_cannot_be_read_is_a_block() {
-        let cuts = Cuts::consult(&facts(Fact::Unreadable(Stamp([0; 16]))), NOW);
+        let cuts = Cuts::consult(&facts(Fact::Unreadable(Stamp([0; 16]))), keys([CutScope::All]), NOW).unwrap();
         assert_eq!(cuts.begin(NOW), Err(Fault::SessionCut));
+    }
+
+    #[test]
+    fn p09_a_cut_that_was_never_asked_for_is_no_absent_cut() {
+        let asked = keys([CutScope::All, CutScope::Person(crate::key::Person([1; 16]))]);
+        assert!(matches!(Cuts::consult(&facts(Fact::Absent), asked, NOW), Err(Fault::Internal(_))));
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Exchange {
                 if now >= *expires {
                     return Err(Fault::CodeExpired);
                 }
-                Cuts::consult(facts, now).spare(grant.terms.created)?;
+                Cuts::consult(facts, consulted(facts, self.code.id, self.client), now)?.spare(grant.terms.created)?;
                 self.redeem(grant, facts, now, fresh)
             }
             State::Live(live) => {
@@ -126,7 +126,9 @@ impl Exchange {
     fn redeem(&self, grant: &Grant, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Tokens>, Fault> {
         let id = self.code.id;
         let next = grant.redeemed(1, facts.epoch(), now);
-        let until = next.until(&self.policy.lifetimes, now);
+        // Without a refresh token the session ends with its one access token.
+        let idle = next.until(&self.policy.lifetimes, now);
+        let until = if self.refreshes { idle } else { idle.min(now.plus(self.policy.lifetimes.access)) };
         let issued = Issued { policy: &self.policy, id, grant: &next, generation: 1, until, now };
         let tokens = issued.tokens(next.terms.scopes.clone(), self.refreshes, fresh)?;
         let write = write(id, next, until, fresh, false);

@@ -94,7 +94,7 @@ impl Refresh {
                 if !current && !live.within_grace(presented, grace, now) {
                     return Ok(self.replayed(stored, grant, facts, fresh));
                 }
-                Cuts::consult(facts, now).spare(grant.terms.created)?;
+                self.cuts(facts, now)?.spare(grant.terms.created)?;
                 if current && !live.saturated(grace, now) {
                     self.rotate(grant, live, facts, now, fresh)
                 } else {
@@ -102,6 +102,10 @@ impl Refresh {
                 }
             }
         }
+    }
+
+    fn cuts(&self, facts: &Facts, now: Timestamp) -> Result<Cuts, Fault> {
+        Cuts::consult(facts, consulted(facts, self.token.id, self.client), now)
     }
 
     fn rotate(
@@ -123,7 +127,7 @@ impl Refresh {
         now: Timestamp,
         fresh: &Fresh,
     ) -> Result<Decision<Tokens>, Fault> {
-        Cuts::consult(facts, now).spare(grant.terms.created)?;
+        self.cuts(facts, now)?.spare(grant.terms.created)?;
         let generation = self.token.generation.checked_add(1).ok_or(Fault::SessionEnded)?;
         let next = grant.redeemed(generation, facts.epoch(), now).superseding(now);
         self.land(next, generation, Happened::RefreshRolledForward, now, fresh)

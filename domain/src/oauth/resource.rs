@@ -210,7 +210,9 @@ impl Resources {
     /// The resource that a path of a request belongs to: by exact path first, else by the longest subtree.
     #[must_use]
     pub fn by_path(&self, path: &str) -> Option<&Resource> {
-        let exact = self.0.iter().find(|resource| resource.paths.iter().any(|own| own == path));
+        // With a slash at the end it is still the nested resource's: a server may well read it so.
+        let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);
+        let exact = self.0.iter().find(|resource| resource.paths.iter().any(|own| own == bare));
         exact.or_else(|| {
             let depth =
                 |resource: &Resource| resource.paths.iter().filter(|own| is_below(own, path)).map(String::len).max();
@@ -255,19 +257,22 @@ fn is_below(own: &str, path: &str) -> bool {
     path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')) && is_plain(path)
 }
 
-/// Whether no reader finds another path in this one: only the characters of a path (RFC 3986 section 3.3), no empty segment, and no
-/// dot segment, neither plain, nor escaped, nor with parameters, nor behind an escaped slash.
+/// Whether no reader finds another path in this one: only the characters of a path (RFC 3986 section 3.3), no empty segment, no dot
+/// segment, no parameters, and nothing escaped that could stand there as it is or that would end a segment. A second way to write a
+/// path would be a way around the resource that it belongs to.
 fn is_plain(path: &str) -> bool {
-    let folded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
-    let dots = |segment: &str| {
-        let name = segment.split(';').next().unwrap_or_default();
-        name == "." || name == ".."
-    };
-    path.bytes().all(is_path_character)
+    let needless = |byte: &u8| text::is_unreserved(*byte) || matches!(byte, b'/' | b'\\' | b';' | 0..=0x1f | 0x7f);
+    path.bytes().all(|byte| is_path_character(byte) && byte != b';')
         && text::escapes_are_sound(path.as_bytes())
-        && !folded.contains("//")
-        && !folded.contains("%00")
-        && !folded.split('/').any(dots)
+        && !path.contains("//")
+        && !path.split('/').any(|segment| segment == "." || segment == "..")
+        && !escaped(path).any(|byte| needless(&byte))
+}
+
+/// What the escapes of a path stand for.
+fn escaped(path: &str) -> impl Iterator<Item = u8> {
+    let codes = path.split('%').skip(1).filter_map(|rest| rest.get(..2));
+    codes.filter_map(|code| u8::from_str_radix(code, 16).ok())
 }
 
 const fn is_path_character(byte: u8) -> bool {

@@ -9,7 +9,7 @@ use crate::oauth::exchange::write;
 use crate::oauth::fault::Fault;
 use crate::oauth::grant::{Grant, State, Why};
 use crate::oauth::token::{AccessToken, RefreshToken};
-use crate::operation::{Decision, Facts, Keys, Operation};
+use crate::operation::{Decision, Fact, Facts, Keys, Operation};
 use crate::seal::KeyRing;
 use crate::time::Timestamp;
 use std::net::IpAddr;
@@ -79,6 +79,10 @@ impl Operation for Revoke {
 impl Revoke {
     fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<()>, Fault> {
         let id = self.token.id();
+        // Another replica may still hold the key that this one lacks: to say that the session is over would not be true.
+        if let Fact::Unreadable(_) = facts.of(&Key::Grant(id))? {
+            return Err(Fault::StoreUnavailable);
+        }
         let Some(stored) = facts.standing(&Key::Grant(id), now)? else {
             return Ok(Decision::answer(()));
         };

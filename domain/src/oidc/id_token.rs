@@ -224,9 +224,17 @@ fn person(claims: &Claims, issuer: String, subject: String, expires: Timestamp) 
         locale: profile_text(claims, "locale"),
         groups,
         groups_complete,
-        session: profile_text(claims, "sid"),
+        session: session(claims),
         authenticated_at: claims.authenticated_at,
         expires,
+    }
+}
+
+/// The provider's name for its session, however long: it decides which logout ends the login, and only its digest is kept.
+fn session(claims: &Claims) -> Option<String> {
+    match claims.other("sid") {
+        Some(Json::Text(value)) if !value.is_empty() => Some(value.clone()),
+        _ => None,
     }
 }
 
