@@ -273,14 +273,16 @@ impl<W: World> Gateway<W> {
         let login = self.resume(&clear, &answer.state, caller, now).inspect_err(|fault| {
             self.note(now, Event::new(Happened::BrowserMismatch).from(caller.address).under(*fault));
         })?;
+        // On this replica a login comes back once: the provider's code is not sent twice, and one approval does not let two people in.
+        // Across replicas the mark is the judge.
+        let (flow, at) = (login.flow.login(), self.world.clock().monotonic());
+        match &answer.outcome {
+            Ok(_) => self.returned.first(flow, at)?,
+            Err(_) => self.returned.not_yet(flow, at)?,
+        }
         let redirect = CheckedRedirect::reopened(&login.flow.redirect).ok_or(Fault::RedirectUnregistered)?;
         let (client, state) = (login.flow.client, login.flow.state.clone());
         let welcomed = match answer.outcome {
-            // On this replica a login comes back once: the provider's code is not sent twice, and one approval does not let two people
-            // in. Across replicas the mark is the judge.
-            Ok(_) if self.returned.first(login.flow.login(), self.world.clock().monotonic()).is_err() => {
-                Err(Fault::CallbackRepeated)
-            }
             Ok(code) => self.welcome(&provider, login, code, caller.address).await,
             Err(error) => Err(refusal_of(error)),
         };

@@ -25,6 +25,18 @@ impl Once {
     /// # Errors
     /// [`Fault::CallbackRepeated`] for every later one.
     pub(crate) fn first(&self, flow: [u8; 16], now: Duration) -> Result<(), Fault> {
+        self.pass(flow, now, true)
+    }
+
+    /// Lets through what has not been first yet, without remembering it: who only brings an error takes no room.
+    ///
+    /// # Errors
+    /// [`Fault::CallbackRepeated`] if it has.
+    pub(crate) fn not_yet(&self, flow: [u8; 16], now: Duration) -> Result<(), Fault> {
+        self.pass(flow, now, false)
+    }
+
+    fn pass(&self, flow: [u8; 16], now: Duration, remember: bool) -> Result<(), Fault> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Seen { flows, order } = &mut *seen;
         while let Some((oldest, _)) = order.pop_front_if(|(_, end)| *end <= now) {
@@ -33,7 +45,7 @@ impl Once {
         if flows.contains(&flow) {
             return Err(Fault::CallbackRepeated);
         }
-        if flows.len() < RETURNED_LOGINS_MAX {
+        if remember && flows.len() < RETURNED_LOGINS_MAX {
             flows.insert(flow);
             order.push_back((flow, now.saturating_add(FLOW_LIFE.saturating_mul(2))));
         }

@@ -142,7 +142,8 @@ impl<W: World, O: Operation> Driver<W, O> {
 
     /// The end of it, with commits that may have landed: the journal is told of them, and that they are in doubt.
     fn in_doubt(&mut self) -> Fault {
-        for Round { events, at, .. } in std::mem::take(&mut self.unknown) {
+        // All of them are rounds of one state change: at most one has landed, and one line is enough to say so.
+        if let Some(Round { events, at, .. }) = self.unknown.pop() {
             let events: Vec<Event> = events.into_iter().map(Event::in_doubt).collect();
             self.note(at, &events);
         }

@@ -152,13 +152,13 @@ fn t082_another_resource_or_more_scope_is_refused_and_costs_nothing() {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", &tokens.refresh), (name, value)];
         world.send(&client.form("/oauth/token", &fields))
     };
-    with("scope", "mcp more").refuses(400, "invalid_scope");
+    with("scope", "mcp other").refuses(400, "invalid_scope");
     with("scope", "admin").refuses(400, "invalid_scope");
     with("scope", "a\"b").refuses(400, "invalid_scope");
     with("resource", "https://gate.example/other").refuses(400, "invalid_target");
     with("resource", "https://elsewhere.example/mcp").refuses(400, "invalid_target");
     assert_eq!(world.happened("token_refreshed"), 0);
-    assert_eq!(Tokens::of(&with("resource", RESOURCE)).answer["scope"], "mcp");
+    assert_eq!(Tokens::of(&with("resource", RESOURCE)).answer["scope"], "mcp more");
 }
 
 #[test]

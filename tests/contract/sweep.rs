@@ -308,7 +308,8 @@ impl Run {
 
     fn noted(&self, party: &Party, happened: Happened) -> usize {
         let events = self.world.journal.events();
-        events.iter().filter(|event| event.happened == happened && event.grant == Some(party.id())).count()
+        let certain = events.iter().filter(|event| !event.in_doubt && event.happened == happened);
+        certain.filter(|event| event.grant == Some(party.id())).count()
     }
 }
 

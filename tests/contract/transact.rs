@@ -166,6 +166,8 @@ fn a_store_that_stays_in_doubt_is_unavailable() {
     scheduler.run(async move {
         assert_eq!(transact(&world, Once).await, Err(Fault::StoreUnavailable));
         assert_eq!(world.journal.count(Happened::TokensIssued), 0);
+        let doubtful = world.journal.events().iter().filter(|event| event.in_doubt).count();
+        assert_eq!(doubtful, 1, "what may have come about is noted once, as that");
     });
 }
 

@@ -161,9 +161,9 @@ impl KeptJournal {
         locked(&self.0).iter().map(|(_, event)| *event).collect()
     }
 
-    /// How often this was noted.
+    /// How often this was noted, without what may not have come about.
     pub(crate) fn count(&self, happened: Happened) -> usize {
-        locked(&self.0).iter().filter(|(_, event)| event.happened == happened).count()
+        locked(&self.0).iter().filter(|(_, event)| event.happened == happened && !event.in_doubt).count()
     }
 }
 

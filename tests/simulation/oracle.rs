@@ -272,7 +272,8 @@ impl One<'_> {
     }
 
     fn noted_of(&self, happened: Happened) -> usize {
-        let of_this = |event: &&Event| event.happened == happened && event.grant == Some(self.login.id);
+        let of_this =
+            |event: &&Event| !event.in_doubt && event.happened == happened && event.grant == Some(self.login.id);
         self.history.events.iter().filter(of_this).count()
     }
 

@@ -3,7 +3,6 @@
 use super::answer::{Answer, Site};
 use super::endpoints::health;
 use super::metrics::Metrics;
-use super::read::Received;
 use crate::http::{AnswerBody, Counts, Handler, Peer, RequestBody};
 use crate::system::CountedJournal;
 use hyper::header::CONTENT_TYPE;
@@ -15,7 +14,6 @@ use portcullis_domain::operation::Keys;
 use portcullis_ports::{IdentityProvider, Store, World};
 use std::fmt::Write;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Answers on the admin listener.
@@ -106,25 +104,11 @@ impl<W: World> Admin<W> {
     }
 }
 
-/// Whether a browser on this machine was led here under somebody's name (DNS rebinding). From elsewhere the listener is reached by
-/// whatever name the operator's network has for it.
-fn is_rebound(request: &Request<RequestBody>, peer: &Peer) -> bool {
-    let host = Received::host(request).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let literal = name.trim_start_matches('[').trim_end_matches(']');
-    let ours = literal.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost");
-    peer.address().ip().to_canonical().is_loopback() && !ours
-}
-
 impl<W: World> Handler for Admin<W> {
-    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
+    fn handle(&self, request: Request<RequestBody>, _peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
         let this = self.clone();
         async move {
-            let answer = if is_rebound(&request, &peer) {
-                Answer::fault(Fault::Host)
-            } else {
-                this.answer(request.method(), request.uri().path()).await
-            };
+            let answer = this.answer(request.method(), request.uri().path()).await;
             answer.into_response(&Site::of("http://admin"))
         }
     }

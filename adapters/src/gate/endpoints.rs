@@ -8,7 +8,6 @@ use super::route::Route;
 use crate::http::peer::client;
 use crate::http::{Peer, RequestBody, pages};
 use hyper::{Method, Request, StatusCode};
-use portcullis_domain::limits::TARGET_MAX;
 use portcullis_domain::oauth::authorize::{Refusal, Refused};
 use portcullis_domain::oauth::client::Presented;
 use portcullis_domain::oauth::exchange::Tokens;
@@ -105,11 +104,16 @@ struct Call<'a, W: World> {
 
 impl<W: World> Call<'_, W> {
     fn authorize(&self) -> Result<Answer, Fault> {
-        if self.method == Method::POST {
-            return self.authorize_by_get();
-        }
         let cookies = self.received.cookies()?;
-        let form = self.received.query()?;
+        // A request by POST may have parameters in both places; one that stands in both stands twice.
+        let joined;
+        let form = if self.method == Method::POST {
+            self.received.form()?;
+            joined = [self.received.query.as_bytes(), self.received.body].join(&b'&');
+            Form::parse(&joined).map_err(|_| Fault::Malformed("body"))?
+        } else {
+            self.received.query()?
+        };
         match self.gate.gateway.authorize(&form, Caller { address: self.address, cookies: &cookies }) {
             Ok(Authorized::Consent(page)) => {
                 Ok(Answer::page(pages::consent(&page, &self.gate.pages)).keeping(page.cookie))
@@ -118,20 +122,6 @@ impl<W: World> Call<'_, W> {
             Err(Refused::Page(fault)) => Err(fault),
             Err(Refused::Redirect(refusal)) => self.back(&refusal),
         }
-    }
-
-    /// A request by POST (OpenID Connect Core section 3.1.2.1) becomes the same by GET. Browsers keep our cookies back from a POST that
-    /// another site sends, and a page that is made without them would take the place of those that are open.
-    fn authorize_by_get(&self) -> Result<Answer, Fault> {
-        self.received.form()?;
-        let body = std::str::from_utf8(self.received.body).map_err(|_| Fault::Malformed("body"))?;
-        // Parameters may stand in both places; one that stands in both stands twice.
-        let parts = [self.received.query, body];
-        let query = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
-        if query.len() > TARGET_MAX / 2 {
-            return Err(Fault::BodyTooLarge);
-        }
-        Answer::redirect(self.method, &format!("{}?{query}", self.path))
     }
 
     fn consent(&self) -> Result<Answer, Fault> {

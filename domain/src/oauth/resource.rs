@@ -210,10 +210,12 @@ impl Resources {
     /// The resource that a path of a request belongs to: by exact path first, else by the longest subtree.
     #[must_use]
     pub fn by_path(&self, path: &str) -> Option<&Resource> {
-        // With a slash at the end it is still the nested resource's: a server may well read it so.
-        let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(path);
-        let exact = self.0.iter().find(|resource| resource.paths.iter().any(|own| own == bare));
-        exact.or_else(|| {
+        let owner = |path: &str| self.0.iter().find(|resource| resource.paths.iter().any(|own| own == path));
+        // With a slash at the end it may still be that resource to a server: it must not count as part of another one around it.
+        if path.strip_suffix('/').and_then(owner).is_some_and(|resource| !resource.subtree) {
+            return None;
+        }
+        owner(path).or_else(|| {
             let depth =
                 |resource: &Resource| resource.paths.iter().filter(|own| is_below(own, path)).map(String::len).max();
             self.0
@@ -289,6 +291,30 @@ mod tests {
         let scopes = vec![ResourceScope { name: "mcp".into(), description: None }];
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
         Resource::new("https://gate.example", paths, subtree, scopes, None).unwrap()
+    }
+
+    #[test]
+    fn t142_no_second_way_to_write_a_path_leads_to_the_resource_around_it() {
+        let nested =
+            |subtree| Resources::new(vec![resource(&["/mcp"], true), resource(&["/mcp/admin"], subtree)]).unwrap();
+        let at = |resources: &Resources, path: &str| resources.by_path(path).map(|it| it.identifier().to_owned());
+        let (outer, inner) = ("https://gate.example/mcp", "https://gate.example/mcp/admin");
+        for subtree in [false, true] {
+            let resources = nested(subtree);
+            for path in [
+                "/mcp/%61dmin",
+                "/mcp/%61dmin/x",
+                "/mcp/admin;v=1",
+                "/mcp/admin%3Bv",
+                "/mcp/admin%2Fx",
+                "/mcp/x/%2e%2e/admin",
+            ] {
+                assert_eq!(at(&resources, path), None, "{path}");
+            }
+            assert_eq!(at(&resources, "/mcp/other").as_deref(), Some(outer));
+            assert_eq!(at(&resources, "/mcp/admin").as_deref(), Some(inner));
+            assert_eq!(at(&resources, "/mcp/admin/").as_deref(), subtree.then_some(inner));
+        }
     }
 
     fn chosen(resources: &Resources, requested: &[&str]) -> Result<String, Fault> {
