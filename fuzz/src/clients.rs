@@ -16,7 +16,7 @@ use portcullis_domain::wire::json;
 use std::sync::{Arc, OnceLock};
 use url::Url;
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// F03: what is registered and what is presented stand in two lines. The matcher is its ten-line reference, and what it accepts
 /// leads where other readers see it lead.
@@ -136,26 +136,29 @@ pub fn resource(data: &[u8]) {
     }
 }
 
-fn policy() -> &'static Policy {
+pub(crate) fn policy() -> &'static Policy {
     static POLICY: OnceLock<Policy> = OnceLock::new();
-    POLICY.get_or_init(|| {
-        let base_url = "https://gate.example";
-        let mut secret = [0; 32];
-        secret.iter_mut().zip(1..).for_each(|(byte, value)| *byte = value);
-        let key = MasterKey { secret: Secret::new(secret), seals_from: Timestamp::EPOCH, client_ids_only: false };
-        let resource = |paths: &[&str], subtree| {
-            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-            Resource::new(base_url, paths, subtree, Vec::new(), None).expect("a resource")
-        };
-        let resources = vec![resource(&["/mcp", "/sse"], false), resource(&["/"], false), resource(&["/tree"], true)];
-        Policy {
-            base_url: base_url.into(),
-            ring: Arc::new(KeyRing::new(&[key], base_url, NOW).expect("a ring")),
-            lifetimes: Lifetimes::default(),
-            redirects: RedirectPolicy::default(),
-            registration: RegistrationPolicy { open: true, token: None, known: true },
-            clients: Vec::new(),
-            resources: Resources::new(resources).expect("resources"),
-        }
-    })
+    POLICY.get_or_init(new_policy)
+}
+
+/// An open gate with resources of every shape.
+pub(crate) fn new_policy() -> Policy {
+    let base_url = "https://gate.example";
+    let mut secret = [0; 32];
+    secret.iter_mut().zip(1..).for_each(|(byte, value)| *byte = value);
+    let key = MasterKey { secret: Secret::new(secret), seals_from: Timestamp::EPOCH, client_ids_only: false };
+    let resource = |paths: &[&str], subtree| {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        Resource::new(base_url, paths, subtree, Vec::new(), None).expect("a resource")
+    };
+    let resources = vec![resource(&["/mcp", "/sse"], false), resource(&["/"], false), resource(&["/tree"], true)];
+    Policy {
+        base_url: base_url.into(),
+        ring: Arc::new(KeyRing::new(&[key], base_url, NOW).expect("a ring")),
+        lifetimes: Lifetimes::default(),
+        redirects: RedirectPolicy::default(),
+        registration: RegistrationPolicy { open: true, token: None, known: true },
+        clients: Vec::new(),
+        resources: Resources::new(resources).expect("resources"),
+    }
 }

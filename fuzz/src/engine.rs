@@ -2,7 +2,7 @@
 //! model of one page says.
 
 #[path = "../../tests/engine/mod.rs"]
-mod surroundings;
+pub(crate) mod surroundings;
 
 use portcullis_adapters::memory::Memory;
 use portcullis_domain::key::Person;

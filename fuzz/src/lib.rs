@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod http;
 pub mod jose;
 pub mod mutation;
+pub mod oauth;
 pub mod oidc;
 pub mod wire;
 
@@ -32,6 +33,12 @@ pub const TARGETS: &[Target] = &[
     ("jose-claims", jose::claims),
     ("jose-jwks", jose::jwks),
     ("jose-jws", jose::jws),
+    ("oauth-authorize", oauth::authorize),
+    ("oauth-record", oauth::record),
+    ("oauth-route", oauth::route),
+    ("oauth-sealed", oauth::sealed),
+    ("oauth-token-request", oauth::token_request),
+    ("oauth-tokens", oauth::tokens),
     ("oidc-callback", oidc::callback),
     ("oidc-discovery", oidc::discovery),
     ("oidc-id-token", oidc::id_token),

@@ -16,7 +16,7 @@ pub use admin::Admin;
 pub use cors::AllowedOrigins;
 pub use metrics::Metrics;
 pub use protected::{BadUpstreams, Protection};
-pub use route::Routes;
+pub use route::{Route, Routes};
 
 use crate::http::pages;
 use crate::http::peer::{TrustedProxies, client};
