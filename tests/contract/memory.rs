@@ -7,7 +7,7 @@ use crate::engine::world::{START, Surroundings};
 use portcullis_adapters::memory::Memory;
 use portcullis_domain::limits::BROOM_DELAY;
 use portcullis_domain::oauth::fault::Fault;
-use portcullis_domain::operation::Epoch;
+use portcullis_domain::operation::{Epoch, Write};
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{Outcome, Seen, Store, transact};
 use std::future::Future;
@@ -54,6 +54,9 @@ fn i19_new_records_find_no_room_in_a_full_memory_and_old_ones_can_still_change()
         assert_eq!(value(&load(&memory, [key(person, 0)]).await, &key(person, 0)), None, "nothing of it was written");
         let facts = load(&memory, [key(0, 0)]).await;
         landed(&memory, &facts, vec![write(key(0, 0), 2)]).await;
+        // A cut is new too, and it must not be for want of room that nobody is kept out.
+        let facts = load(&memory, [key(person, 0)]).await;
+        landed(&memory, &facts, vec![Write { durable: true, ..write(key(person, 0), 1) }]).await;
     });
 }
 

@@ -111,9 +111,11 @@ impl Memory {
         }
         let added: usize = writes.iter().map(|write| ENTRY_WEIGHT.saturating_add(write.record.weight())).sum();
         let freed: usize = writes.iter().filter_map(|write| shard.get(&write.key)).map(weight).sum();
-        // What shrinks a record or keeps its size always fits: a session can be revoked in a full store. The bytes are counted
-        // before the lock is given up: nobody can give back what has not been counted yet.
-        if !self.reserve(added.saturating_sub(freed)) {
+        // What shrinks a record or keeps its size always fits, and so does what keeps somebody out, which is small and rare: whoever
+        // fills the store must not be safe from being ended. The bytes are counted before the lock is given up: nobody can give
+        // back what has not been counted yet.
+        let bytes_max = if writes.iter().any(|write| write.durable) { usize::MAX } else { self.bytes_max };
+        if !self.reserve(added.saturating_sub(freed), bytes_max) {
             return Outcome::Full;
         }
         for Write { key, stamp, until, record, .. } in writes {
@@ -124,8 +126,8 @@ impl Memory {
     }
 
     /// Counts bytes that are to be added, if there is room for them.
-    fn reserve(&self, more: usize) -> bool {
-        let grow = |bytes: usize| bytes.checked_add(more).filter(|sum| *sum <= self.bytes_max);
+    fn reserve(&self, more: usize, bytes_max: usize) -> bool {
+        let grow = |bytes: usize| bytes.checked_add(more).filter(|sum| *sum <= bytes_max);
         more == 0 || self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok()
     }
 
