@@ -1,7 +1,7 @@
 //! The names of records, and the partitions that they live in.
 //!
-//! A partition is the unit of one atomic commit: everything of one person, or one cut, or one client's marks. In a
-//! cluster it is the hash tag, so a partition never spreads over two nodes.
+//! A partition is the unit of one atomic commit: everything of one person, or one cut. In a cluster it is the hash tag, so a
+//! partition never spreads over two nodes.
 
 use crate::hash;
 use crate::wire::text;

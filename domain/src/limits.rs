@@ -71,9 +71,9 @@ pub const JWT_MAX: usize = 16 * 1024;
 pub const JWKS_KEYS_MAX: usize = 64;
 /// `kid`.
 pub const KID_MAX: usize = 256;
-/// An RSA modulus, in bits.
+/// An RSA modulus at the least, in bits.
 pub const RSA_BITS_MIN: usize = 2_048;
-/// An RSA modulus, in bits.
+/// An RSA modulus at the most, in bits.
 pub const RSA_BITS_MAX: usize = 4_096;
 /// `sub` (OpenID Connect Core section 2).
 pub const SUBJECT_MAX: usize = 255;

@@ -25,6 +25,7 @@ use answer::Answer;
 use hyper::{Request, Response};
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::jose::sign::Signer;
+use portcullis_domain::limits::TARGET_MAX;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::metadata::Metadata;
 use portcullis_domain::wire::html::NotALink;
@@ -110,7 +111,10 @@ impl<W: World> Core<W> {
         let gate = &*self.gate;
         let (route, resource) = gate.routes.find(request.uri().path(), &gate.metadata, gate.gateway.policy());
         let method = request.method().clone();
-        let response = if let Err(fault) = self.host_is_ours(&request, route, &peer) {
+        let long = request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_MAX);
+        let response = if long {
+            Answer::fault(Fault::TooLong("request target")).into_response(&gate.site)
+        } else if let Err(fault) = self.host_is_ours(&request, route, &peer) {
             Answer::fault(fault).into_response(&gate.site)
         } else if let Some(resource) = resource {
             protected::answer(gate, &self.upstreams, resource, request, peer).await

@@ -107,7 +107,9 @@ impl Callback {
         );
         let code = Code::of(id, &grant);
         let listed = Listed { login: id.login, client_name: flow.client_name.clone(), created, ends };
-        let identity = self.identity(facts, listed, now)?;
+        let (identity, before) = self.identity(facts, listed, now)?;
+        // Never earlier than before: a session that has left the list needs its identity for as long as it was promised.
+        let known_until = identity.until().max(before);
 
         // The code's grant lives as long as its code could at the latest. The mark outlives every way in which this flow can still come
         // back: the form may be approved once more until it ends, and that login has a whole life of its own.
@@ -122,18 +124,21 @@ impl Callback {
         };
         let writes = vec![
             plain(mark, marked, Record::Mark),
-            plain(Key::Identity(id.person), identity.until(), Record::Identity(identity)),
+            plain(Key::Identity(id.person), known_until, Record::Identity(identity)),
             write(id, grant, until, fresh, false),
         ];
         let event = Event::new(Happened::CodeIssued).of(id).by(flow.client).from(self.address);
         Ok(Decision::commit(writes, Ok(code)).noting(event))
     }
 
-    fn identity(&self, facts: &Facts, listed: Listed, now: Timestamp) -> Result<Identity, Fault> {
+    /// The identity after this login, and until when the one before it was to be kept.
+    fn identity(&self, facts: &Facts, listed: Listed, now: Timestamp) -> Result<(Identity, Timestamp), Fault> {
         let before = match facts.of(&Key::Identity(self.person()))? {
-            Fact::Found(stored) => stored.record.identity(),
+            Fact::Found(stored) => Some(stored),
             Fact::Absent | Fact::Unreadable(_) => None,
         };
-        Ok(Identity::after_login(before, self.claims.clone(), self.upstream_refresh.clone(), listed, now))
+        let known = before.and_then(|stored| stored.record.identity());
+        let after = Identity::after_login(known, self.claims.clone(), self.upstream_refresh.clone(), listed, now);
+        Ok((after, before.map_or(Timestamp::EPOCH, |stored| stored.until)))
     }
 }

@@ -304,6 +304,7 @@ pub fn authenticate(client: &Client, presented: &Presented<'_>) -> Result<(), Fa
 mod tests {
     use super::*;
     use crate::oauth::client_id::{Declared, sign};
+    use crate::oauth::policy::RegistrationPolicy;
     use crate::oauth::policy::tests::{NOW, policy};
     use crate::seal::KeyRing;
     use crate::seal::tests::master;
@@ -323,6 +324,7 @@ mod tests {
 
     fn with_clients() -> Policy {
         let mut policy = policy();
+        policy.registration.open = true;
         let made = |it| Client::configured(it, &RedirectPolicy::default()).unwrap();
         policy.clients = vec![
             made(configured("secretive", Some("hush+%hush"), &[CB])),
@@ -370,6 +372,7 @@ mod tests {
     #[test]
     fn t030_what_was_registered_is_judged_by_today_s_policy() {
         let mut policy = policy();
+        policy.registration.open = true;
         let loopback = registered(&policy, &[CB, "http://127.0.0.1/cb"], AuthMethod::None, None);
         let scheme = registered(&policy, &["myapp:/cb"], AuthMethod::None, None);
         let legacy = registered(&policy, &["javascript:alert(1)"], AuthMethod::None, None);
@@ -380,6 +383,24 @@ mod tests {
         assert_eq!(lookup(&policy, &loopback).err(), Some(Fault::ClientPolicy));
         assert!(lookup(&policy, &scheme).is_ok());
         assert_eq!(lookup(&policy, &legacy).err(), Some(Fault::ClientPolicy));
+    }
+
+    #[test]
+    fn t101_closing_registration_closes_it_for_ids_that_were_handed_out_before() {
+        let mut policy = policy();
+        let stranger = registered(&policy, &[CB], AuthMethod::None, None);
+        let known = registered(&policy, &["http://127.0.0.1/cb"], AuthMethod::None, None);
+        for (open, token, at_known, is_known) in [
+            (true, None, false, true),
+            (false, Some("a token of the operator"), false, true),
+            (false, None, true, true),
+            (false, None, false, false),
+        ] {
+            let token = token.map(|token| SecretText::new(token.into()));
+            policy.registration = RegistrationPolicy { open, token, known: at_known };
+            assert_eq!(lookup(&policy, &known).is_ok(), is_known);
+            assert_eq!(lookup(&policy, &stranger).is_ok(), is_known && !at_known);
+        }
     }
 
     #[test]

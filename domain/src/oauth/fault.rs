@@ -264,8 +264,9 @@ impl Fault {
             F::VerifierMalformed         => plain(400, "invalid_grant", "code_verifier is not 43 to 128 unreserved characters."),
             F::VerifierWrong             => plain(400, "invalid_grant", "code_verifier does not belong to the code_challenge."),
 
-            F::RefreshUnknown | F::RefreshReplayed | F::RefreshAhead | F::SessionRevoked | F::SessionEnded | F::SessionCut
+            F::RefreshUnknown | F::RefreshReplayed | F::RefreshAhead | F::SessionRevoked | F::SessionEnded
                                          => plain(400, "invalid_grant", "The refresh token is unknown, expired or revoked. Authorize again."),
+            F::SessionCut                => plain(400, "invalid_grant", "The session was ended. Authorize again."),
             F::ScopeBeyondGrant          => plain(400, "invalid_scope", "The scope reaches beyond what was granted."),
             F::ResourceBeyondGrant       => plain(400, "invalid_target", "The grant is for another resource."),
 

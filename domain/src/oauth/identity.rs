@@ -3,7 +3,7 @@
 //! One record per person, because a provider may keep one refresh token per person and client, and replace it on use.
 
 use crate::codec::{Broken, Fields, Writer};
-use crate::limits::{CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX};
+use crate::limits::{GRANT_CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX};
 use crate::oidc::id_token::Person;
 use crate::secret::SecretText;
 use crate::time::Timestamp;
@@ -183,7 +183,7 @@ impl Listed {
     fn decode(body: &[u8]) -> Result<Self, Broken> {
         let fields = Fields::parse(body)?;
         let client_name = fields.text(2)?;
-        if client_name.len() > CLIENT_NAME_MAX {
+        if client_name.len() > GRANT_CLIENT_NAME_MAX {
             return Err(Broken);
         }
         Ok(Self {

@@ -402,12 +402,13 @@ mod tests {
             ("/t/u", "/t/u"),
             ("/t/u/v", "/t/u"),
             ("/t/ux", "/t"),
-            ("/t/a%2Fb", "/t"),
         ] {
             assert_eq!(found(path).as_deref(), Some(own), "{path}");
         }
         for path in [
             "/",
+            "/t/a%2Fb",
+            "/t/u/a;b",
             "/mcp/",
             "/MCP",
             "/mcp;x=1",
