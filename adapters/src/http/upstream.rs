@@ -181,12 +181,14 @@ fn judge_segment(segment: &str) -> Result<(), BadTarget> {
                 return Ok(());
             }
             bytes = decode(&bytes);
-            if bytes.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0)) {
+            // Some readers of URLs drop line ends and tabs, and with them what keeps two dots from being a segment.
+            if bytes.iter().any(|byte| matches!(byte, b'/' | b'\\' | 0..=0x1f | 0x7f)) {
                 return Err(BadTarget::Character);
             }
         }
         let name = bytes.split(|byte| *byte == b';').next().unwrap_or_default();
-        if matches!(name, b"." | b"..") {
+        // Spaces around a name are dropped by others.
+        if matches!(name.trim_ascii(), b"." | b"..") {
             return Err(BadTarget::Segment);
         }
     }
