@@ -306,3 +306,6 @@ pub const CORS_HEADERS_MAX: usize = 1_024;
 pub const LOG_LINES_WAITING: usize = 8_192;
 /// One question of `check` and `health`.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Bearers of whom a process remembers what it has worked out: about a kilobyte each. Who is not among them is worked out again.
+pub const BEARERS_MAX: usize = 4_096;

@@ -257,7 +257,7 @@ impl Play {
             Err(Fault::TokenExpired) => assert!(now >= *expires),
             Err(Fault::TokenRevoked) => assert!(now < *expires && !alive),
             Err(other) => panic!("{other:?}"),
-            Ok(admitted) => assert!(now < *expires && alive && admitted.grant == login.party.id()),
+            Ok(admitted) => assert!(now < *expires && alive && admitted.token.id == login.party.id()),
         }
     }
 

@@ -425,12 +425,19 @@ impl<W: World> Gateway<W> {
         }
     }
 
-    /// Admits a bearer of an access token to a resource, or not.
+    /// Opens the access token of a bearer. Whether it counts is asked by [`Gateway::admit`].
+    ///
+    /// # Errors
+    /// [`Fault::TokenUnknown`].
+    pub fn open(&self, bearer: &str) -> Result<Arc<AccessToken>, Fault> {
+        AccessToken::open(&self.policy.ring, bearer).map(Arc::new)
+    }
+
+    /// Admits the bearer of an access token to a resource, or not. To be asked for every request, and again while its answer lasts.
     ///
     /// # Errors
     /// Whatever rule refuses it.
-    pub async fn admit(&self, bearer: &str, resource: &Resource, identity: bool) -> Result<Admitted, Fault> {
-        let token = AccessToken::open(&self.policy.ring, bearer)?;
+    pub async fn admit(&self, token: Arc<AccessToken>, resource: &Resource, identity: bool) -> Result<Admitted, Fault> {
         let scopes = resource.scope_set();
         ask(&*self.world, &Admit { token, resource: resource.hash(), scopes, identity }).await
     }

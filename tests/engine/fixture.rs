@@ -192,7 +192,7 @@ impl Wrong {
 /// A request to the protected resource.
 pub(crate) fn admit<'a>(access: &str, scopes: &'a Scopes) -> Admit<'a> {
     let token = AccessToken::open(&RING, access).expect("an access token of ours");
-    Admit { token, resource: resource(), scopes, identity: true }
+    Admit { token: Arc::new(token), resource: resource(), scopes, identity: true }
 }
 
 /// The generation of a refresh token.

@@ -5,6 +5,7 @@
 
 mod admin;
 mod answer;
+mod bearers;
 mod cors;
 mod endpoints;
 mod metrics;
@@ -22,6 +23,7 @@ use crate::http::pages;
 use crate::http::peer::{TrustedProxies, client};
 use crate::http::{AnswerBody, Handler, Peer, RequestBody};
 use answer::Answer;
+use bearers::Bearers;
 use hyper::{Request, Response};
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::jose::sign::Signer;
@@ -31,7 +33,7 @@ use portcullis_domain::oauth::metadata::Metadata;
 use portcullis_domain::wire::html::NotALink;
 use portcullis_ports::World;
 use portcullis_ports::gateway::Gateway;
-use protected::Upstreams;
+use protected::{Known, Upstreams};
 use read::Received;
 use std::future::Future;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ pub struct Gate<W: World> {
     pages: pages::Gate,
     proxies: TrustedProxies,
     protection: Protection,
+    bearers: Bearers<Known>,
     metrics: Arc<Metrics>,
 }
 
@@ -71,6 +74,7 @@ impl<W: World> Gate<W> {
             site: answer::Site::of(&policy.base_url),
             proxies,
             protection,
+            bearers: Bearers::new(),
             metrics,
             gateway,
         }))

@@ -6,12 +6,14 @@ use super::cors::{self, AllowedOrigins};
 use super::read::{self, Authorization};
 use crate::http::peer::client;
 use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
-use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response};
+use portcullis_domain::fresh::Stamp;
 use portcullis_domain::limits::RESOURCE_BODY_MAX;
 use portcullis_domain::oauth::admit::Admitted;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
+use portcullis_domain::oauth::token::AccessToken;
 use portcullis_domain::wire::header::Challenge;
 use portcullis_domain::wire::text::base64url;
 use portcullis_ports::World;
@@ -83,12 +85,9 @@ pub(crate) async fn answer<W: World>(
     if cors::is_preflight(&request) {
         return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
     }
-    let admitted = match admit(gate, resource, &request).await {
-        Ok(admitted) => admitted,
+    let identity = match admit(gate, resource, &request).await {
+        Ok((_admitted, identity)) => identity,
         Err(fault) => return refuse(fault, resource, request.uri().path()).open().into_response(&gate.site),
-    };
-    let Some(identity) = identity(&admitted) else {
-        return Answer::fault(Fault::Internal("an identity is no header value")).open().into_response(&gate.site);
     };
     let onward = Onward {
         client: client(peer.address(), request.headers(), &gate.proxies).address,
@@ -102,16 +101,45 @@ pub(crate) async fn answer<W: World>(
     response
 }
 
+/// Whether the bearer may, and what the upstream is told of the person. What was worked out for an earlier request with the same
+/// bearer is not worked out again; whether the session stands is asked every time.
 async fn admit<W: World>(
     gate: &Gate<W>,
     resource: &Resource,
     request: &Request<RequestBody>,
-) -> Result<Admitted, Fault> {
-    match read::authorization(request.headers())? {
-        Authorization::Bearer(token) => gate.gateway.admit(token, resource, true).await,
-        Authorization::None | Authorization::Basic(_) | Authorization::Other => Err(Fault::TokenMissing),
+) -> Result<(Admitted, Arc<Identity>), Fault> {
+    let headers = request.headers();
+    let authorization = read::single(headers, &AUTHORIZATION)?.ok_or(Fault::TokenMissing)?;
+    let known = gate.bearers.recall(authorization);
+    let token = match &known {
+        Some(known) => Arc::clone(&known.token),
+        None => match read::authorization(headers)? {
+            Authorization::Bearer(token) => gate.gateway.open(token)?,
+            Authorization::None | Authorization::Basic(_) | Authorization::Other => return Err(Fault::TokenMissing),
+        },
+    };
+    let admitted = gate.gateway.admit(token, resource, true).await?;
+    let stamp = admitted.identity.as_ref().map(|stored| stored.stamp).ok_or(UNTOLD)?;
+    if let Some(known) = known.filter(|known| known.of == stamp) {
+        return Ok((admitted, known.identity));
     }
+    let identity = Arc::new(identity(&admitted).ok_or(UNTOLD)?);
+    let known = Known { token: Arc::clone(&admitted.token), of: stamp, identity: Arc::clone(&identity) };
+    gate.bearers.remember(authorization, known);
+    Ok((admitted, identity))
 }
+
+/// What is worked out once of a bearer.
+#[derive(Clone)]
+pub(crate) struct Known {
+    token: Arc<AccessToken>,
+    /// The version of the identity record that the identity was made of.
+    of: Stamp,
+    identity: Arc<Identity>,
+}
+
+/// What stands behind must not take a person for nobody.
+const UNTOLD: Fault = Fault::Internal("an identity is no header value");
 
 /// A refusal with its challenge: RFC 6750 section 3, RFC 9728 section 5.1.
 fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
@@ -136,14 +164,14 @@ fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
 
 /// Who the upstream is told that it is. An address that the provider has not verified is nobody's, so it is not passed on.
 fn identity(admitted: &Admitted) -> Option<Identity> {
-    let claims = &admitted.identity.as_ref()?.identity()?.claims;
+    let claims = &admitted.identity.as_ref()?.record.identity()?.claims;
     let verified = claims.email.as_deref().filter(|_| claims.email_verified);
     Some(Identity {
         user: Some(Identity::value(&claims.subject)?),
         email: verified.and_then(Identity::value),
         groups: Identity::list(claims.groups.iter().map(String::as_str)),
         preferred_username: claims.preferred_username.as_deref().and_then(Identity::value),
-        session: Identity::value(&base64url(&admitted.session_id)),
+        session: Identity::value(&base64url(&admitted.session_id())),
         authorization: None,
     })
 }

@@ -1,7 +1,7 @@
 //! What came, in the form in which the use cases take it.
 
 use crate::http::{BodyFault, RequestBody};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap as Headers, Request};
 use portcullis_domain::limits::{AUTHORIZATION_MAX, CLIENT_SECRET_MAX, OAUTH_BODY_MAX};
 use portcullis_domain::oauth::fault::Fault;
@@ -55,7 +55,7 @@ impl<'a> Received<'a> {
 
     /// The cookies.
     pub(crate) fn cookies(&self) -> Result<Cookies<'a>, Fault> {
-        Cookies::parse(self.headers.get_all(COOKIE).iter().map(hyper::header::HeaderValue::as_bytes))
+        Cookies::parse(self.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
             .map_err(|_| Fault::Malformed("Cookie"))
     }
 
@@ -97,13 +97,18 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Result<Authorization<'_>, Fa
     Ok(Authorization::Other)
 }
 
-/// The one field of this name. Two are an error: which of them counts would be a guess.
+/// The one field of this name, as text.
 pub(crate) fn only<'a>(headers: &'a Headers, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
+    let value = single(headers, name)?;
+    value.map(|value| value.to_str().map_err(|_| Fault::Malformed("header"))).transpose()
+}
+
+/// The one field of this name. Two are an error: which of them counts would be a guess.
+pub(crate) fn single<'a>(headers: &'a Headers, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Fault> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Fault::Malformed("header")),
-        (Some(_), Some(_)) => Err(Fault::Repeated),
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Fault::Repeated),
     }
 }
 

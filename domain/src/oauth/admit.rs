@@ -3,15 +3,15 @@
 //! The token has been opened already, without any I/O. What is asked of the store is the grant that it names and the cuts that
 //! may have ended it, so a revocation counts at once.
 
-use crate::key::{ClientHash, CutScope, GrantId, Key};
+use crate::key::{CutScope, Key};
 use crate::oauth::cut::{self, Cuts};
 use crate::oauth::exchange::consulted;
 use crate::oauth::fault::Fault;
-use crate::oauth::grant::State;
+use crate::oauth::grant::{Grant, State};
 use crate::oauth::resource::ResourceHash;
 use crate::oauth::scope::Scopes;
 use crate::oauth::token::AccessToken;
-use crate::operation::{Fact, Facts, Keys, Question};
+use crate::operation::{Fact, Facts, Keys, Question, Stored};
 use crate::record::Record;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Admit<'a> {
     /// The token, opened.
-    pub token: AccessToken,
+    pub token: Arc<AccessToken>,
     /// The resource that the request is for.
     pub resource: ResourceHash,
     /// What the request needs.
@@ -32,20 +32,21 @@ pub struct Admit<'a> {
 /// The answer: who it is.
 #[derive(Clone, Debug)]
 pub struct Admitted {
-    /// The session.
-    pub grant: GrantId,
-    /// The client.
-    pub client: ClientHash,
-    /// The session's name for what stands behind: the same for as long as the session lives, and no way back to its tokens.
-    pub session_id: [u8; 16],
-    /// What the token allows.
-    pub scopes: Scopes,
-    /// The end of the token.
-    pub expires: Timestamp,
+    /// The token: session, client, scopes and its own end. To ask again, ask with it.
+    pub token: Arc<AccessToken>,
     /// The end of the session as it stands.
     pub until: Timestamp,
     /// The identity record, if it was asked for.
-    pub identity: Option<Arc<Record>>,
+    pub identity: Option<Stored>,
+    grant: Arc<Record>,
+}
+
+impl Admitted {
+    /// The session's name for what stands behind: the same for as long as the session lives, and no way back to its tokens.
+    #[must_use]
+    pub fn session_id(&self) -> [u8; 16] {
+        self.grant.grant().map(Grant::session_id).unwrap_or_default()
+    }
 }
 
 impl Question for Admit<'_> {
@@ -99,22 +100,13 @@ impl Question for Admit<'_> {
         let identity = if self.identity {
             let key = Key::Identity(token.id.person);
             match facts.of(&key)? {
-                Fact::Found(stored) => Some(Arc::clone(&stored.record)),
+                Fact::Found(stored) => Some(stored.clone()),
                 // A live grant whose identity cannot be read: what stands behind must not take the person for nobody.
                 Fact::Absent | Fact::Unreadable(_) => return Err(Fault::TokenRevoked),
             }
         } else {
             None
         };
-        let (client, scopes, session_id) = (token.client, token.scopes.clone(), grant.session_id());
-        Ok(Admitted {
-            grant: token.id,
-            client,
-            session_id,
-            scopes,
-            expires: token.expires,
-            until: stored.until,
-            identity,
-        })
+        Ok(Admitted { token: Arc::clone(token), until: stored.until, identity, grant: Arc::clone(&stored.record) })
     }
 }

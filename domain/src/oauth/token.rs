@@ -22,6 +22,7 @@ use crate::seal::{KeyRing, Purpose};
 use crate::secret::{self, Secret, SecretText};
 use crate::time::Timestamp;
 use crate::wire::text;
+use std::sync::OnceLock;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -61,6 +62,18 @@ pub struct AccessToken {
     /// What it allows.
     pub scopes: Scopes,
     tag: [u8; 16],
+    proof: Proof,
+}
+
+/// The seed under which a token's tag was found to be right. A tag that was right once is right for ever, so it is computed once.
+/// A copy begins without it: its fields may be changed.
+#[derive(Debug, Default)]
+struct Proof(OnceLock<Secret<32>>);
+
+impl Clone for Proof {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 const CODE: &str = "pcc_";
@@ -145,7 +158,17 @@ impl AccessToken {
     ) -> Self {
         let (resource, client, thumbprint) = (grant.terms.resource, grant.terms.client, grant.terms.thumbprint);
         let expires = now.plus(life).min(until);
-        let mut token = Self { id, generation, expires, resource, client, thumbprint, scopes, tag: [0; 16] };
+        let mut token = Self {
+            id,
+            generation,
+            expires,
+            resource,
+            client,
+            thumbprint,
+            scopes,
+            tag: [0; 16],
+            proof: Proof::default(),
+        };
         token.tag = token.tag_by(grant);
         token
     }
@@ -215,13 +238,22 @@ impl AccessToken {
             thumbprint,
             scopes: Scopes::parse(std::str::from_utf8(scope).ok()?).ok()?,
             tag: *tag,
+            proof: Proof::default(),
         })
     }
 
     /// Whether it is this grant's; in constant time.
     #[must_use]
     pub fn belongs_to(&self, grant: &Grant) -> bool {
-        secret::same(&self.tag, &self.tag_by(grant))
+        let seed = &grant.terms.seed;
+        if self.proof.0.get().is_some_and(|proof| proof.same(seed.expose())) {
+            return true;
+        }
+        let is_right = secret::same(&self.tag, &self.tag_by(grant));
+        if is_right {
+            self.proof.0.get_or_init(|| seed.clone());
+        }
+        is_right
     }
 
     fn tag_by(&self, grant: &Grant) -> [u8; 16] {
@@ -287,6 +319,17 @@ mod tests {
         assert!(parsed.id == ID && parsed.belongs_to(&grant) && !parsed.belongs_to(&other));
         let parsed = RefreshToken::parse(RefreshToken::of(ID, &grant, 7).expose()).unwrap();
         assert!(parsed.generation == 7 && parsed.belongs_to(&grant) && !parsed.belongs_to(&other));
+    }
+
+    #[test]
+    fn a_tag_that_was_right_for_one_grant_is_not_taken_for_right_by_another() {
+        let (grant, token) = access(None);
+        let other = Grant { terms: Terms { seed: Secret::new([8; 32]), ..terms() }, ..code() };
+        for _ in 0..2 {
+            assert!(token.belongs_to(&grant));
+            assert!(!token.belongs_to(&other));
+            assert!(!AccessToken { generation: 4, ..token.clone() }.belongs_to(&grant), "a copy that was changed");
+        }
     }
 
     #[test]
