@@ -4,23 +4,35 @@ use crate::deadline::within;
 use crate::{Clock, Store, World};
 use portcullis_domain::limits::TRANSACT_DEADLINE;
 use portcullis_domain::oauth::fault::Fault;
-use portcullis_domain::operation::Question;
+use portcullis_domain::operation::{Facts, Keys, Question};
 
 /// Asks, and answers.
 ///
 /// # Errors
 /// Whatever the question refuses with, or [`Fault::StoreUnavailable`]: a store that does not answer is never an absence.
 pub async fn ask<W: World, Q: Question>(world: &W, question: &Q) -> Result<Q::Reply, Fault> {
-    let (store, clock) = (world.store(), world.clock());
-    let deadline = clock.monotonic().saturating_add(TRANSACT_DEADLINE);
-    let load = async |keys| match within(clock, deadline, store.recall(keys)).await {
-        Some(Ok(facts)) => Ok(facts),
-        Some(Err(_)) | None => Err(Fault::StoreUnavailable),
+    let store = world.store();
+    let asked = question.asks();
+    let mut facts = match store.at_hand(&asked) {
+        Some(facts) => facts,
+        None => recall(world, asked).await?,
     };
-    let mut facts = load(question.asks()).await?;
     let more = question.then(&facts);
     if !more.is_empty() {
-        facts.join(load(more).await?);
+        facts.join(match store.at_hand(&more) {
+            Some(facts) => facts,
+            None => recall(world, more).await?,
+        });
     }
-    question.decide(&facts, clock.now())
+    question.decide(&facts, world.clock().now())
+}
+
+/// Each of the two readings may take as long as a whole state change.
+async fn recall<W: World>(world: &W, keys: Keys) -> Result<Facts, Fault> {
+    let clock = world.clock();
+    let deadline = clock.monotonic().saturating_add(TRANSACT_DEADLINE);
+    match within(clock, deadline, world.store().recall(keys)).await {
+        Some(Ok(facts)) => Ok(facts),
+        Some(Err(_)) | None => Err(Fault::StoreUnavailable),
+    }
 }

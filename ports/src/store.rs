@@ -75,6 +75,11 @@ pub trait Store: Send + Sync + 'static {
         self.load(keys)
     }
 
+    /// The same for questions, if it can be said without waiting, from what is in memory; nothing if the store must be asked.
+    fn at_hand(&self, _keys: &Keys) -> Option<Facts> {
+        None
+    }
+
     /// Writes all or nothing. All keys, of `seen` and of `writes`, are of one partition, and every key written was seen.
     fn commit(&self, seen: Seen, writes: Vec<Write>) -> impl Future<Output = Outcome> + Send;
 }

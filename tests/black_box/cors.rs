@@ -135,7 +135,10 @@ fn rs30_the_upstream_s_own_words_about_origins_do_not_count() {
         Answer::whole("200 OK", &fields, "{}")
     });
     assert_open(&world.send(&Request::get("/mcp").bearer(&tokens.access).header("Origin", PAGE)), "/mcp");
-    assert_open(&world.send(&Request::get("/mcp").bearer(&tokens.access)), "/mcp without an origin");
+    let answer = world.send(&Request::get("/mcp").bearer(&tokens.access));
+    for name in ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"] {
+        assert_eq!(answer.header(name), None, "{name}: whoever names no origin is no page");
+    }
 }
 
 #[test]

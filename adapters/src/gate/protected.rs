@@ -6,7 +6,7 @@ use super::cors::{self, AllowedOrigins};
 use super::read::{self, Authorization};
 use crate::http::peer::client;
 use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
-use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::limits::RESOURCE_BODY_MAX;
@@ -96,8 +96,11 @@ pub(crate) async fn answer<W: World>(
         identity: &identity,
         body_max: RESOURCE_BODY_MAX,
     };
+    let for_a_page = request.headers().contains_key(ORIGIN);
     let mut response = forward(pool, request, onward, &peer).await;
-    cors::open(response.headers_mut());
+    if for_a_page {
+        cors::open(response.headers_mut());
+    }
     response
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -54,6 +54,7 @@ impl Handshake for Plain {
 #[derive(Debug, Clone)]
 pub struct Peer {
     address: SocketAddr,
+    written: HeaderValue,
     turn: u32,
     vitals: Arc<Vitals>,
 }
@@ -62,6 +63,11 @@ impl Peer {
     /// The socket's other end: the client, or the proxy in front of the gateway.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// This address as a header value: the peer's, unless a proxy has told of another. The peer's is written once per connection.
+    pub(crate) fn value_of(&self, client: IpAddr) -> HeaderValue {
+        if client == self.address.ip().to_canonical() { self.written.clone() } else { written(client) }
     }
 
     /// A handle by which this connection can be closed while this request is being answered, from anywhere.
@@ -76,6 +82,11 @@ impl Peer {
     pub(super) fn vitals(&self) -> &Arc<Vitals> {
         &self.vitals
     }
+}
+
+fn written(address: IpAddr) -> HeaderValue {
+    // Addresses are written with digits, colons and dots.
+    HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// Closes a connection in the middle of an answer.
@@ -113,9 +124,10 @@ pub(super) fn serve<T: Handshake, H: Handler>(
         // A failed handshake has nobody to be told.
         let Ok(stream) = handshake.shake(socket).await else { return };
         let wire = TokioIo::new(Wire::new(stream, vitals.clone()));
+        let written = written(address.ip().to_canonical());
         let service = service_fn(|request: Request<Incoming>| {
             let turn = vitals.begin();
-            let peer = Peer { address, turn, vitals: vitals.clone() };
+            let peer = Peer { address, written: written.clone(), turn, vitals: vitals.clone() };
             let (handler, counts) = (&handler, &counts);
             async move { Ok::<_, Infallible>(answer(request, peer, handler, counts).await) }
         });

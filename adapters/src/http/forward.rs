@@ -45,13 +45,12 @@ pub async fn forward(
     peer: &Peer,
 ) -> Response<AnswerBody> {
     let Ok(target) = pool.upstream().target(request.uri()) else { return Refused::Target.answer() };
-    let Ok(client) = HeaderValue::try_from(onward.client.to_string()) else { return Refused::Target.answer() };
     if request.body_mut().cap(onward.body_max).is_err() {
         return Refused::TooLarge.answer();
     }
     let injected = Injected {
         host: pool.upstream().host(),
-        client,
+        client: peer.value_of(onward.client),
         proto: onward.proto,
         public_host: onward.public_host,
         identity: onward.identity,

@@ -10,7 +10,6 @@ use portcullis_domain::time::Timestamp;
 use portcullis_ports::{Outcome, Seen, Store, Unavailable};
 use std::collections::HashMap;
 use std::future::{Future, ready};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -22,13 +21,47 @@ const ENTRY_WEIGHT: usize = 160;
 /// The memory store. Everything in it is lost with the process, and its epoch with it.
 pub struct Memory {
     shards: [RwLock<Shard>; SHARDS],
-    hasher: RandomState,
     epoch: Epoch,
     bytes: AtomicUsize,
     bytes_max: usize,
 }
 
-type Shard = HashMap<Key, Stored>;
+/// Cuts are rare, and every admission asks for three of them: apart from the rest, what is not there costs nothing to look for.
+#[derive(Default)]
+struct Shard {
+    records: HashMap<Key, Stored>,
+    cuts: HashMap<Key, Stored>,
+}
+
+impl Shard {
+    const fn of(&self, key: &Key) -> &HashMap<Key, Stored> {
+        match key {
+            Key::Cut(_) => &self.cuts,
+            Key::Grant(_) | Key::Identity(_) | Key::FlowMark(_) | Key::RingCheck => &self.records,
+        }
+    }
+
+    fn get(&self, key: &Key) -> Option<&Stored> {
+        self.of(key).get(key)
+    }
+
+    fn insert(&mut self, key: Key, stored: Stored) {
+        match key {
+            Key::Cut(_) => self.cuts.insert(key, stored),
+            Key::Grant(_) | Key::Identity(_) | Key::FlowMark(_) | Key::RingCheck => self.records.insert(key, stored),
+        };
+    }
+
+    fn len(&self) -> usize {
+        self.records.len().saturating_add(self.cuts.len())
+    }
+
+    fn retain(&mut self, mut stays: impl FnMut(&Stored) -> bool) {
+        for map in [&mut self.records, &mut self.cuts] {
+            map.retain(|_, stored| stays(stored));
+        }
+    }
+}
 
 impl Memory {
     /// An empty store. The epoch must be one that no other process ever had: random bytes.
@@ -40,13 +73,7 @@ impl Memory {
     /// An empty store that holds at most about this many bytes.
     #[must_use]
     pub fn bounded(epoch: Epoch, bytes_max: usize) -> Self {
-        Self {
-            shards: std::array::from_fn(|_| RwLock::default()),
-            hasher: RandomState::new(),
-            epoch,
-            bytes: AtomicUsize::new(0),
-            bytes_max,
-        }
+        Self { shards: std::array::from_fn(|_| RwLock::default()), epoch, bytes: AtomicUsize::new(0), bytes_max }
     }
 
     /// Forgets what has not counted for longer than the broom waits. One shard at a time, so that nobody waits long.
@@ -54,7 +81,7 @@ impl Memory {
         for shard in &self.shards {
             let mut freed = 0_usize;
             let mut held = write(shard);
-            held.retain(|_, stored| {
+            held.retain(|stored| {
                 let stays = now < stored.until.plus(BROOM_DELAY);
                 if !stays {
                     freed = freed.saturating_add(weight(stored));
@@ -78,11 +105,13 @@ impl Memory {
     }
 
     fn shard(&self, partition: Partition) -> &RwLock<Shard> {
-        let place = usize::try_from(self.hasher.hash_one(partition)).unwrap_or_default() % SHARDS;
-        self.shards.get(place).unwrap_or(&self.shards[0])
+        // A partition's name is a digest already. Whoever finds names that share a shard shares a lock with them, and no more: inside
+        // of it, keys are hashed with a seed.
+        let [first, ..] = partition.0;
+        self.shards.get(usize::from(first) % SHARDS).unwrap_or(&self.shards[0])
     }
 
-    fn read(&self, keys: Keys) -> Facts {
+    fn read(&self, keys: &Keys) -> Facts {
         let mut facts = Facts::new(self.epoch);
         // Keys of one partition are read under one lock: they are one state of it.
         let mut held: Option<(Partition, RwLockReadGuard<'_, Shard>)> = None;
@@ -139,7 +168,11 @@ impl Memory {
 
 impl Store for Memory {
     fn load(&self, keys: Keys) -> impl Future<Output = Result<Facts, Unavailable>> + Send {
-        ready(Ok(self.read(keys)))
+        ready(Ok(self.read(&keys)))
+    }
+
+    fn at_hand(&self, keys: &Keys) -> Option<Facts> {
+        Some(self.read(keys))
     }
 
     fn commit(&self, seen: Seen, writes: Vec<Write>) -> impl Future<Output = Outcome> + Send {
