@@ -136,6 +136,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         session_max_duration,
         access_token_duration,
         refresh_grace,
+        stream_overrun,
         storage: Storage { kind: StorageType::Memory },
         rate_limits: RateLimits { per_address },
         ca_files,
@@ -204,7 +205,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let gateway = Gateway::new(Arc::clone(&parts), policy, relying_party);
     let proxies = TrustedProxies::new(trusted_proxy_cidrs.iter().map(cidr).collect::<Result<_, _>>()?);
     let provider_name = named_host(&issuer).unwrap_or(issuer);
-    let gate = Gate::new(gateway, &provider_name, proxies, protection, Arc::clone(&metrics))
+    let gate = Gate::new(gateway, &provider_name, proxies, protection, Arc::clone(&metrics), stream_overrun)
         .map_err(|_| complaint("baseUrl", "cannot be linked to", "write the URL at which clients reach the gate"))?;
     Ok(Wired { listen, admin_listen, gate, parts, metrics, journal, provider })
 }

@@ -12,6 +12,7 @@ pub mod jose;
 pub mod journal;
 pub mod key;
 pub mod limits;
+pub mod mcp_session;
 pub mod oauth;
 pub mod oidc;
 pub mod operation;

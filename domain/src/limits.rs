@@ -309,3 +309,26 @@ pub const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Bearers of whom a process remembers what it has worked out: about a kilobyte each. Who is not among them is worked out again.
 pub const BEARERS_MAX: usize = 4_096;
+
+/// The longest session id of an MCP server that is passed on.
+pub const MCP_SESSION_ID_MAX: usize = 1_024;
+
+/// A part of a core's open answers is asked this often whether their sessions still stand.
+pub const STANDING_STEP: Duration = Duration::from_millis(25);
+
+/// After so many steps each of them has been asked.
+pub const STANDING_STEPS: u32 = 10;
+
+/// How long an open answer runs on while the store does not say whether its session stands.
+pub const STREAM_STALE: Duration = Duration::from_secs(30);
+
+/// How long the answer to a POST may run on after its access token has ended, unless configured otherwise.
+pub const STREAM_OVERRUN: Duration = Duration::from_secs(3_600);
+
+/// The longest that it can be configured to.
+pub const STREAM_OVERRUN_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+const _: () = assert!(
+    STANDING_STEP.saturating_mul(STANDING_STEPS + 1).as_millis() + 2 * TICK.as_millis() < 1_000,
+    "a revocation ends an open answer within a second"
+);

@@ -27,6 +27,16 @@ pub async fn ask<W: World, Q: Question>(world: &W, question: &Q) -> Result<Q::Re
     question.decide(&facts, world.clock().now())
 }
 
+/// The same, if what it needs is at hand; nothing if the store must be asked.
+pub fn ask_at_hand<W: World, Q: Question>(world: &W, question: &Q) -> Option<Result<Q::Reply, Fault>> {
+    let mut facts = world.store().at_hand(&question.asks())?;
+    let more = question.then(&facts);
+    if !more.is_empty() {
+        facts.join(world.store().at_hand(&more)?);
+    }
+    Some(question.decide(&facts, world.clock().now()))
+}
+
 /// Each of the two readings may take as long as a whole state change.
 async fn recall<W: World>(world: &W, keys: Keys) -> Result<Facts, Fault> {
     let clock = world.clock();

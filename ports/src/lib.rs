@@ -13,7 +13,7 @@ mod provider;
 mod store;
 mod transact;
 
-pub use ask::ask;
+pub use ask::{ask, ask_at_hand};
 pub use outside::{Clock, Counted, Entropy, Journal, Limiter, NoEntropy, Tasks, Turnstiles, World};
 pub use provider::{BackAnswer, IdentityProvider, Unreachable};
 pub use store::{Outcome, Seen, Store, Unavailable};

@@ -96,6 +96,7 @@ keys! {
         session_max_duration: Duration = duration("sessionMaxDuration", limits::ABSOLUTE_LIFE, limits::ACCESS_LIFE_MIN..=limits::ABSOLUTE_LIFE_MAX) "How long a session lives, whoever refreshes it.",
         access_token_duration: Duration = duration("accessTokenDuration", limits::ACCESS_LIFE, limits::ACCESS_LIFE_MIN..=limits::ACCESS_LIFE_MAX) "How long an access token lives.",
         refresh_grace: Duration = duration("refreshGrace", limits::REFRESH_GRACE, Duration::ZERO..=limits::REFRESH_GRACE_MAX) "How long a superseded refresh token still answers with the current one.",
+        stream_overrun: Duration = duration("streamOverrun", limits::STREAM_OVERRUN, Duration::ZERO..=limits::STREAM_OVERRUN_MAX) "How long the answer to a call may run on after its access token has ended, if its session has not.",
         storage: Storage = or("storage", json!({ "type": "memory" })) "Where sessions are kept.",
         rate_limits: RateLimits = or("rateLimits", json!({})) "What one client may do how often.",
         ca_files: Vec<CaFile> = list("caFiles") "Files of PEM certificates that are trusted in outbound TLS beside the public ones.",

@@ -394,6 +394,7 @@ fn arrivals() -> Vec<Arrival> {
             |c| format!("{:?}", c.session_max_duration),
             "2595600s",
         ),
+        ("streamOverrun", vec![("/streamOverrun", json!("5m"))], |c| format!("{:?}", c.stream_overrun), "300s"),
         (
             "accessTokenDuration",
             vec![("/accessTokenDuration", json!("5m"))],
@@ -453,6 +454,7 @@ fn the_least_configuration_has_the_published_defaults() {
     assert_eq!(config.session_max_duration, limits::ABSOLUTE_LIFE);
     assert_eq!(config.access_token_duration, limits::ACCESS_LIFE);
     assert_eq!(config.refresh_grace, limits::REFRESH_GRACE);
+    assert_eq!(config.stream_overrun, limits::STREAM_OVERRUN);
     let limits = config.rate_limits.per_address;
     assert_eq!((limits.registrations_per_hour, limits.token_per_second, limits.token_burst), (10, 50, 100));
     assert!(config.allow_localhost_redirect_uris && !config.allow_public_client_registration);

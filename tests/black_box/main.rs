@@ -30,5 +30,6 @@ mod registration;
 mod resource;
 mod revoke;
 mod secrets;
+mod streams;
 mod token_endpoint;
 mod two;

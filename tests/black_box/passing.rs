@@ -260,14 +260,11 @@ fn t237_what_is_below_a_resource_stays_below_its_upstream() {
 #[test]
 fn rs11_rs12_rs20_rs21_rs24_what_mcp_says_passes_untouched() {
     let (world, tokens) = with_session();
-    world.upstream.answers(|_| {
-        Answer::whole("200 OK", &[("Mcp-Session-Id", "s-1"), ("MCP-Protocol-Version", "2026-07-28")], "{}")
-    });
+    world.upstream.answers(|_| Answer::whole("200 OK", &[("MCP-Protocol-Version", "2026-07-28")], "{}"));
     let fields = [
         ("Accept", "application/json, text/event-stream"),
         ("Content-Type", "application/json"),
         ("MCP-Protocol-Version", "2026-07-28"),
-        ("Mcp-Session-Id", "s-1"),
         ("Last-Event-ID", "17/=x"),
         ("Mcp-Method", "tools/call"),
         ("Mcp-Name", "=?base64?w6k=?="),
@@ -282,10 +279,7 @@ fn rs11_rs12_rs20_rs21_rs24_what_mcp_says_passes_untouched() {
         let body = r#"{"jsonrpc":"2.0","id":"x","method":"tools/list","params":{"_meta":{"a":null}}}  "#;
         let request = if method == "POST" { request.body(body) } else { request };
         let answer = world.send(&request.bearer(&tokens.access));
-        assert_eq!(
-            (answer.header("mcp-session-id"), answer.header("mcp-protocol-version")),
-            (Some("s-1"), Some("2026-07-28"))
-        );
+        assert_eq!(answer.header("mcp-protocol-version"), Some("2026-07-28"));
         let seen = world.upstream.seen().pop().unwrap();
         assert_eq!((seen.method(), seen.target()), (method, "/mcp"));
         for (name, value) in fields {

@@ -347,7 +347,7 @@ fn rs8_the_token_counts_in_the_authorization_field_only_and_on_every_request() {
     // A connection is nobody's: the next request on it must show its token too.
     let mut connection = world.connect();
     for (method, body) in [("GET", ""), ("POST", "{}"), ("DELETE", ""), ("OPTIONS", ""), ("PUT", ""), ("HEAD", "")] {
-        let request = Request::new(method, "/mcp").header("Mcp-Session-Id", "s-1").body(body);
+        let request = Request::new(method, "/mcp").body(body);
         assert_eq!(connection.exchange(&request.clone().bearer(access)).status, 200, "{method}");
         assert_eq!(connection.exchange(&request).status, 401, "{method}");
     }

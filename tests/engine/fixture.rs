@@ -3,7 +3,7 @@
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::key::{ClientHash, CutScope, GrantId, Key, Person};
 use portcullis_domain::limits::FLOW_LIFE;
-use portcullis_domain::oauth::admit::Admit;
+use portcullis_domain::oauth::admit::{Admit, Wish};
 use portcullis_domain::oauth::callback::Callback;
 use portcullis_domain::oauth::cut::Cut;
 use portcullis_domain::oauth::exchange::Exchange;
@@ -192,7 +192,8 @@ impl Wrong {
 /// A request to the protected resource.
 pub(crate) fn admit<'a>(access: &str, scopes: &'a Scopes) -> Admit<'a> {
     let token = AccessToken::open(&RING, access).expect("an access token of ours");
-    Admit { token: Arc::new(token), resource: resource(), scopes, identity: true }
+    let wish = Wish::Enter { resource: resource(), scopes };
+    Admit { token: Arc::new(token), wish, identity: true }
 }
 
 /// The generation of a refresh token.

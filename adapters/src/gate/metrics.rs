@@ -1,6 +1,7 @@
 //! What is counted, and its text form for Prometheus. Every label comes from a fixed list.
 
 use super::route::Route;
+use super::standing::Ended;
 use hyper::{Method, StatusCode};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +12,13 @@ const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "OPTIONS", "other"];
 /// Counters of requests, by route, method and class of status.
 pub struct Metrics {
     requests: Vec<AtomicU64>,
+    pub(crate) ended: Ended,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let cells = Route::ALL.len().saturating_mul(METHODS.len()).saturating_mul(CLASSES.len());
-        Self { requests: std::iter::repeat_with(AtomicU64::default).take(cells).collect() }
+        Self { requests: std::iter::repeat_with(AtomicU64::default).take(cells).collect(), ended: Ended::default() }
     }
 }
 
@@ -39,6 +41,14 @@ impl Metrics {
 
     /// The counters in Prometheus' text form, without those that are zero.
     pub(crate) fn write(&self, out: &mut String) {
+        out.push_str(
+            "# HELP portcullis_open_answers_ended_total Answers that were ended because of what ended first.\n",
+        );
+        out.push_str("# TYPE portcullis_open_answers_ended_total counter\n");
+        for (name, count) in self.ended.counts() {
+            // Writing to a String does not fail.
+            let _ = writeln!(out, "portcullis_open_answers_ended_total{{by=\"{name}\"}} {count}");
+        }
         out.push_str("# HELP portcullis_http_requests_total Requests answered on the public listener.\n");
         out.push_str("# TYPE portcullis_http_requests_total counter\n");
         let mut cells = self.requests.iter();
@@ -85,6 +95,6 @@ mod tests {
         ] {
             assert!(out.contains(line), "{out}");
         }
-        assert_eq!(out.lines().count(), 5);
+        assert_eq!(out.lines().filter(|line| line.contains("requests_total")).count(), 5);
     }
 }

@@ -8,10 +8,12 @@ mod answer;
 mod bearers;
 mod cors;
 mod endpoints;
+mod mcp_session;
 mod metrics;
 mod protected;
 mod read;
 mod route;
+mod standing;
 
 pub use admin::Admin;
 pub use cors::AllowedOrigins;
@@ -35,8 +37,10 @@ use portcullis_ports::World;
 use portcullis_ports::gateway::Gateway;
 use protected::{Known, Upstreams};
 use read::Received;
+use standing::Standing;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything that all cores share.
 pub struct Gate<W: World> {
@@ -50,6 +54,7 @@ pub struct Gate<W: World> {
     protection: Protection,
     bearers: Bearers<Known>,
     metrics: Arc<Metrics>,
+    stream_overrun: Duration,
 }
 
 impl<W: World> Gate<W> {
@@ -63,6 +68,7 @@ impl<W: World> Gate<W> {
         proxies: TrustedProxies,
         protection: Protection,
         metrics: Arc<Metrics>,
+        stream_overrun: Duration,
     ) -> Result<Arc<Self>, NotALink> {
         let policy = gateway.policy();
         let keys = policy.ring.signing_seeds().map(|(_, seed)| Signer::from_seed(seed).public().clone()).collect();
@@ -76,6 +82,7 @@ impl<W: World> Gate<W> {
             protection,
             bearers: Bearers::new(),
             metrics,
+            stream_overrun,
             gateway,
         }))
     }
@@ -83,7 +90,11 @@ impl<W: World> Gate<W> {
     /// What answers on one core: the shared gate, and this core's own upstream connections.
     #[must_use]
     pub fn on_core(self: &Arc<Self>) -> Core<W> {
-        Core { gate: Arc::clone(self), upstreams: Arc::new(Upstreams::connect(&self.protection)) }
+        Core {
+            gate: Arc::clone(self),
+            upstreams: Arc::new(Upstreams::connect(&self.protection)),
+            standing: Standing::watched(self),
+        }
     }
 
     /// The use cases.
@@ -96,11 +107,13 @@ impl<W: World> Gate<W> {
 pub struct Core<W: World> {
     gate: Arc<Gate<W>>,
     upstreams: Arc<Upstreams>,
+    standing: Arc<Standing>,
 }
 
 impl<W: World> Clone for Core<W> {
     fn clone(&self) -> Self {
-        Self { gate: Arc::clone(&self.gate), upstreams: Arc::clone(&self.upstreams) }
+        let Self { gate, upstreams, standing } = self;
+        Self { gate: Arc::clone(gate), upstreams: Arc::clone(upstreams), standing: Arc::clone(standing) }
     }
 }
 
@@ -121,7 +134,7 @@ impl<W: World> Core<W> {
         } else if let Err(fault) = self.host_is_ours(&request, route, &peer) {
             Answer::fault(fault).into_response(&gate.site)
         } else if let Some(resource) = resource {
-            protected::answer(gate, &self.upstreams, resource, request, peer).await
+            protected::answer(self, resource, request, peer).await
         } else {
             endpoints::answer(gate, route, request, &peer).await.into_response(&gate.site)
         };

@@ -1,12 +1,13 @@
 //! A protected resource: admission, then the way to the upstream and back.
 
-use super::Gate;
 use super::answer::Answer;
 use super::cors::{self, AllowedOrigins};
+use super::mcp_session::Session;
 use super::read::{self, Authorization};
+use super::{Core, Gate};
 use crate::http::peer::client;
 use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
-use hyper::header::{AUTHORIZATION, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::limits::RESOURCE_BODY_MAX;
@@ -18,6 +19,7 @@ use portcullis_domain::wire::header::Challenge;
 use portcullis_domain::wire::text::base64url;
 use portcullis_ports::World;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What stands behind each resource, and whose pages may use it.
 #[derive(Debug, Default)]
@@ -70,13 +72,13 @@ const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
 
 /// Answers a request to a protected resource.
 pub(crate) async fn answer<W: World>(
-    gate: &Gate<W>,
-    upstreams: &Upstreams,
+    core: &Core<W>,
     resource: &Resource,
     request: Request<RequestBody>,
     peer: Peer,
 ) -> Response<AnswerBody> {
-    let (Some(protected), Some(pool)) = (gate.protection.of(resource), upstreams.of(resource)) else {
+    let gate = &*core.gate;
+    let (Some(protected), Some(pool)) = (gate.protection.of(resource), core.upstreams.of(resource)) else {
         return Answer::fault(Fault::Internal("a resource has no upstream")).into_response(&gate.site);
     };
     if let Err(fault) = protected.origins.check(request.headers()) {
@@ -85,10 +87,12 @@ pub(crate) async fn answer<W: World>(
     if cors::is_preflight(&request) {
         return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
     }
-    let identity = match admit(gate, resource, &request).await {
-        Ok((_admitted, identity)) => identity,
+    let (admitted, identity) = match admit(gate, resource, &request).await {
+        Ok(admitted) => admitted,
         Err(fault) => return refuse(fault, resource, request.uri().path()).open().into_response(&gate.site),
     };
+    let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
+    core.standing.begin(Arc::clone(&admitted.token), overrun, peer.sever());
     let onward = Onward {
         client: client(peer.address(), request.headers(), &gate.proxies).address,
         proto: &gate.site.proto,
@@ -97,11 +101,38 @@ pub(crate) async fn answer<W: World>(
         body_max: RESOURCE_BODY_MAX,
     };
     let for_a_page = request.headers().contains_key(ORIGIN);
-    let mut response = forward(pool, request, onward, &peer).await;
-    if for_a_page {
-        cors::open(response.headers_mut());
+    let session = Session { gateway: &gate.gateway, person: admitted.token.id.person, resource: resource.hash() };
+    match pass(pool, request, onward, &peer, &session).await {
+        Ok(mut response) => {
+            if for_a_page {
+                cors::open(response.headers_mut());
+            }
+            response
+        }
+        Err(fault) => Answer::fault(fault).open().into_response(&gate.site),
     }
-    response
+}
+
+/// Whether the answer is a stream that ends with its access token: one that a client opens in order to be told, and opens again
+/// with a fresh token. The answer to a call in progress has something to lose.
+fn is_subscription(request: &Request<RequestBody>) -> bool {
+    let listens = |method: &HeaderValue| method == "subscriptions/listen";
+    request.method() != Method::POST || request.headers().get(MCP_METHOD).is_some_and(listens)
+}
+
+const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+
+async fn pass<W: World>(
+    pool: &Pool,
+    mut request: Request<RequestBody>,
+    onward: Onward<'_>,
+    peer: &Peer,
+    session: &Session<'_, W>,
+) -> Result<Response<AnswerBody>, Fault> {
+    session.release(request.headers_mut())?;
+    let mut response = forward(pool, request, onward, peer).await?;
+    session.bind(response.headers_mut())?;
+    Ok(response)
 }
 
 /// Whether the bearer may, and what the upstream is told of the person. What was worked out for an earlier request with the same

@@ -11,10 +11,10 @@ use std::pin::pin;
 use std::task::Poll;
 
 use hyper::client::conn::TrySendError;
-use hyper::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
-};
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Response, StatusCode, Version};
+
+use portcullis_domain::oauth::fault::Fault;
 
 use super::body::{AnswerBody, BodyFault, PassingBody, RequestBody};
 use super::connection::Peer;
@@ -38,16 +38,17 @@ pub struct Onward<'a> {
 
 /// Passes a request on and its answer back. The future and the response's body hold the upstream connection; dropping
 /// either ends it.
+///
+/// # Errors
+/// Why the upstream's answer is not what the client gets. What is said of it is no JSON-RPC: nobody knows which call it would answer.
 pub async fn forward(
     pool: &Pool,
     mut request: Request<RequestBody>,
     onward: Onward<'_>,
     peer: &Peer,
-) -> Response<AnswerBody> {
-    let Ok(target) = pool.upstream().target(request.uri()) else { return Refused::Target.answer() };
-    if request.body_mut().cap(onward.body_max).is_err() {
-        return Refused::TooLarge.answer();
-    }
+) -> Result<Response<AnswerBody>, Fault> {
+    let target = pool.upstream().target(request.uri()).map_err(|_| Fault::Target)?;
+    request.body_mut().cap(onward.body_max).map_err(|_| Fault::BodyTooLarge)?;
     let injected = Injected {
         host: pool.upstream().host(),
         client: peer.value_of(onward.client),
@@ -58,17 +59,15 @@ pub async fn forward(
     headers::onward(request.headers_mut(), &injected);
     *request.uri_mut() = target;
     *request.version_mut() = Version::HTTP_11;
-    match exchange(pool, request, peer).await {
-        Ok((response, lease)) => pass_back(response, lease, peer),
-        Err(refused) => refused.answer(),
-    }
+    let (response, lease) = exchange(pool, request, peer).await?;
+    pass_back(response, lease, peer)
 }
 
 type Answered = Response<hyper::body::Incoming>;
 
 /// Sends the request on a connection of the pool, and once more on a new one if the first turned out to be closed
 /// before a byte of the request had left.
-async fn exchange(pool: &Pool, request: Request<RequestBody>, peer: &Peer) -> Result<(Answered, Lease), Refused> {
+async fn exchange(pool: &Pool, request: Request<RequestBody>, peer: &Peer) -> Result<(Answered, Lease), Fault> {
     let request = match pool.take() {
         None => request,
         Some(mut lease) => match send(&mut lease, request, peer).await {
@@ -78,13 +77,13 @@ async fn exchange(pool: &Pool, request: Request<RequestBody>, peer: &Peer) -> Re
         },
     };
     let mut lease = pool.connect().await.map_err(|unreachable| match unreachable {
-        Unreachable::Down => Refused::Down,
-        Unreachable::Late => Refused::Late,
-        Unreachable::Busy => Refused::Busy,
+        Unreachable::Down => Fault::UpstreamDown,
+        Unreachable::Late => Fault::UpstreamLate,
+        Unreachable::Busy => Fault::UpstreamBusy,
     })?;
     match send(&mut lease, request, peer).await {
         Ok(response) => Ok((response, lease)),
-        Err(Unsent::Returned(_)) => Err(Refused::Down),
+        Err(Unsent::Returned(_)) => Err(Fault::UpstreamDown),
         Err(Unsent::Lost(refused)) => Err(refused),
     }
 }
@@ -93,7 +92,7 @@ enum Unsent {
     /// Not a byte of it left; here it is.
     Returned(Box<Request<RequestBody>>),
     /// Some of it may have arrived: it must not be sent again.
-    Lost(Refused),
+    Lost(Fault),
 }
 
 async fn send(lease: &mut Lease, request: Request<RequestBody>, peer: &Peer) -> Result<Answered, Unsent> {
@@ -108,7 +107,7 @@ async fn send(lease: &mut Lease, request: Request<RequestBody>, peer: &Peer) -> 
     .await;
     vitals.head_came();
     match answered {
-        None => Err(Unsent::Lost(Refused::Late)),
+        None => Err(Unsent::Lost(Fault::UpstreamLate)),
         Some(Ok(response)) => Ok(response),
         Some(Err(failure)) => Err(unsent(failure)),
     }
@@ -118,9 +117,9 @@ fn unsent(mut failure: TrySendError<Request<RequestBody>>) -> Unsent {
     match failure.take_message() {
         Some(request) => Unsent::Returned(Box::new(request)),
         None => Unsent::Lost(match body_fault(failure.error()) {
-            Some(BodyFault::TooLarge) => Refused::TooLarge,
-            Some(BodyFault::Broken) => Refused::Broken,
-            None => Refused::Down,
+            Some(BodyFault::TooLarge) => Fault::BodyTooLarge,
+            Some(BodyFault::Broken) => Fault::Malformed("body"),
+            None => Fault::UpstreamDown,
         }),
     }
 }
@@ -129,12 +128,12 @@ fn body_fault(error: &hyper::Error) -> Option<BodyFault> {
     error.source()?.downcast_ref::<BodyFault>().copied()
 }
 
-fn pass_back(response: Answered, mut lease: Lease, peer: &Peer) -> Response<AnswerBody> {
+fn pass_back(response: Answered, mut lease: Lease, peer: &Peer) -> Result<Response<AnswerBody>, Fault> {
     let (mut head, body) = response.into_parts();
     match head.status {
-        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Refused::Unwelcome.answer(),
-        StatusCode::SWITCHING_PROTOCOLS => return Refused::Down.answer(),
-        _ if has_two_lengths(&head.headers) => return Refused::Down.answer(),
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(Fault::UpstreamUnwelcome),
+        StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::UpstreamDown),
+        _ if has_two_lengths(&head.headers) => return Err(Fault::UpstreamDown),
         _ => {}
     }
     if let Some(seconds) = kept_for(&head.headers) {
@@ -144,7 +143,8 @@ fn pass_back(response: Answered, mut lease: Lease, peer: &Peer) -> Response<Answ
     head.version = Version::HTTP_11;
     // A reason phrase of the upstream's own making is not worth passing, and hyper keeps it here.
     head.extensions.clear();
-    Response::from_parts(head, AnswerBody::Passing(PassingBody::new(body, lease, peer.turn(), peer.vitals().clone())))
+    let body = PassingBody::new(body, lease, peer.turn(), peer.vitals().clone());
+    Ok(Response::from_parts(head, AnswerBody::Passing(body)))
 }
 
 /// Whether a client could find another end of the body than the gate did (RFC 9112 section 6.3). The library reads the
@@ -166,61 +166,4 @@ fn kept_for(headers: &HeaderMap) -> Option<u64> {
     let hint = headers.get(HeaderName::from_static("keep-alive"))?.to_str().ok()?;
     let seconds = hint.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
     seconds.parse().ok()
-}
-
-/// Why the upstream's answer is not what the client gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refused {
-    Target,
-    TooLarge,
-    Broken,
-    Down,
-    Unwelcome,
-    Busy,
-    Late,
-}
-
-impl Refused {
-    /// The answer, in the gate's own words. It is no JSON-RPC: nobody knows which call it would answer.
-    fn answer(self) -> Response<AnswerBody> {
-        let (status, body) = match self {
-            Self::Target => (
-                StatusCode::BAD_REQUEST,
-                r#"{"error":"invalid_request","error_description":"This request target is not passed on."}"#,
-            ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                r#"{"error":"invalid_request","error_description":"The request body is too large."}"#,
-            ),
-            Self::Broken => (
-                StatusCode::BAD_REQUEST,
-                r#"{"error":"invalid_request","error_description":"The request body broke off."}"#,
-            ),
-            Self::Down => (
-                StatusCode::BAD_GATEWAY,
-                r#"{"error":"bad_gateway","error_description":"The protected server cannot be reached."}"#,
-            ),
-            Self::Unwelcome => (
-                StatusCode::BAD_GATEWAY,
-                r#"{"error":"bad_gateway","error_description":"The protected server does not accept the gateway's own credentials."}"#,
-            ),
-            Self::Busy => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                r#"{"error":"temporarily_unavailable","error_description":"Too many requests to the protected server are open."}"#,
-            ),
-            Self::Late => (
-                StatusCode::GATEWAY_TIMEOUT,
-                r#"{"error":"gateway_timeout","error_description":"The protected server did not answer in time."}"#,
-            ),
-        };
-        let mut response = Response::new(AnswerBody::from(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self == Self::Busy {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
 }

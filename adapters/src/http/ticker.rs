@@ -6,7 +6,7 @@
 //! | inside a head | `head`, from the head's first byte, however it dribbles | 408 and closed |
 //! | waiting for body bytes | `body_window` of waiting per `BODY_WINDOW_MIN` bytes | 408 and closed |
 //! | still sending a body that nobody reads | `body_window` | closed |
-//! | not taking its answer | `write_stall`; none on an event stream | closed |
+//! | not taking its answer | `write_stall` | closed |
 //! | with a request in which nothing moves | `quiet`; none on an event stream | 504 if an upstream's head is awaited, else closed |
 //! | between two requests | `idle`, or the listener's stop | closed |
 
@@ -169,9 +169,7 @@ impl Seen {
             return false;
         }
         match self.stalled {
-            Some(since) if !moved => {
-                !vitals.event_stream() && now.saturating_duration_since(since) >= settings.write_stall
-            }
+            Some(since) if !moved => now.saturating_duration_since(since) >= settings.write_stall,
             _ => {
                 self.stalled = Some(now);
                 false

@@ -177,7 +177,23 @@ fn an_upstream_that_stalls_in_its_body_is_cut_off() {
 }
 
 #[test]
-fn no_deadline_ends_an_event_stream() {
+fn t235_a_client_that_takes_nothing_of_a_stream_is_cut_off() {
+    let server = Server::scripted(|mut line| {
+        line.request();
+        line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let event = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+        while line.send(&event) {}
+    });
+    let gate = gate(&server, Settings { write_stall: SHORT, ..Settings::default() });
+    let mut client = gate.client();
+    client.send("GET /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n");
+    client.head().unwrap();
+    until("the upstream's connection is closed", || server.open() == 0);
+    assert_eq!(gate.serving.as_ref().unwrap().counts().timed_out(), 1);
+}
+
+#[test]
+fn no_deadline_ends_a_silent_event_stream() {
     let server = Server::scripted(|mut line| {
         line.request();
         line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use portcullis_adapters::http::{
     AnswerBody, Bound, Handler, Identity, Onward, Peer, Plain, Pool, RequestBody, Serving, Settings, Sever, Upstream,
     forward, serve,
 };
+use portcullis_domain::oauth::fault::Fault;
 use tokio::sync::watch;
 
 /// What a test waits for at the most.
@@ -46,10 +47,21 @@ impl Handler for Everything {
                     identity: &self.0.identity,
                     body_max: self.0.body_max,
                 };
-                forward(&self.0.pool, request, onward, &peer).await
+                forward(&self.0.pool, request, onward, &peer).await.unwrap_or_else(refused)
             }
         }
     }
+}
+
+/// A refusal, as the gate words it.
+fn refused(fault: Fault) -> Response<AnswerBody> {
+    let wire = fault.wire();
+    let mut response = Response::new(AnswerBody::from(format!("{{\"error\":\"{}\"}}", wire.error)));
+    *response.status_mut() = StatusCode::from_u16(wire.status).unwrap();
+    if let Some(seconds) = wire.retry_after {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
+    response
 }
 
 /// A running gate.

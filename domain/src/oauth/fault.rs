@@ -155,6 +155,18 @@ pub enum Fault {
     TokenResource,
     /// An access token whose scope does not reach.
     ScopeInsufficient,
+    /// A session id of the protected server that was never given to this person at this resource.
+    McpSession,
+    /// A request target that another server might read differently.
+    Target,
+    /// The protected server cannot be reached, broke off, or answered with what is no HTTP.
+    UpstreamDown,
+    /// The protected server refuses the gateway's own credentials.
+    UpstreamUnwelcome,
+    /// All connections to the protected server are in use.
+    UpstreamBusy,
+    /// The protected server did not begin to answer in time.
+    UpstreamLate,
 
     // Registration.
     /// This client may not register: the text names the rule.
@@ -275,6 +287,13 @@ impl Fault {
                                          => plain(401, "invalid_token", "The access token is unknown, expired or revoked."),
             F::TokenResource             => plain(401, "invalid_token", "The access token is for another resource."),
             F::ScopeInsufficient         => plain(403, "insufficient_scope", "The access token's scope does not reach."),
+
+            F::McpSession                => plain(404, "invalid_session", "This MCP session is not known here. Initialize a new one."),
+            F::Target                    => plain(400, "invalid_request", "This request target is not passed on."),
+            F::UpstreamDown              => plain(502, "bad_gateway", "The protected server cannot be reached."),
+            F::UpstreamUnwelcome         => plain(502, "bad_gateway", "The protected server does not accept the gateway's own credentials."),
+            F::UpstreamBusy              => later(503, "temporarily_unavailable", "Too many requests to the protected server are open.", 1),
+            F::UpstreamLate              => plain(504, "gateway_timeout", "The protected server did not answer in time."),
 
             F::RegistrationRefused(rule) => named(403, "access_denied", "Registration is not open to this client", rule),
             F::RegistrationToken         => plain(401, "invalid_token", "The registration token is not valid."),
