@@ -1,12 +1,12 @@
 //! The use cases, as prose.
 
-use crate::{Clock, Entropy, IdentityProvider, Journal, World, ask, ask_at_hand, transact};
+mod protected;
+
+use crate::{Clock, Entropy, IdentityProvider, Journal, World, transact};
 use portcullis_domain::bucket::{Bucket, Rate};
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::journal::{Event, Happened};
-use portcullis_domain::key::{ClientHash, Person, ProviderSession};
-use portcullis_domain::mcp_session;
-use portcullis_domain::oauth::admit::{Admit, Admitted, Wish};
+use portcullis_domain::key::{ClientHash, ProviderSession};
 use portcullis_domain::oauth::authorize::{self, Asked, Refusal, Refused};
 use portcullis_domain::oauth::callback::Callback;
 use portcullis_domain::oauth::client::{self, Client, Presented};
@@ -20,10 +20,10 @@ use portcullis_domain::oauth::policy::Policy;
 use portcullis_domain::oauth::redirect::{CheckedRedirect, RedirectHash};
 use portcullis_domain::oauth::refresh::Refresh;
 use portcullis_domain::oauth::register::{self, Registered};
-use portcullis_domain::oauth::resource::{Resource, ResourceHash};
+use portcullis_domain::oauth::resource::ResourceHash;
 use portcullis_domain::oauth::revoke::{Revocable, Revoke};
 use portcullis_domain::oauth::scope::Scopes;
-use portcullis_domain::oauth::token::{AccessToken, Code, RefreshToken};
+use portcullis_domain::oauth::token::{Code, RefreshToken};
 use portcullis_domain::oidc::callback::ProviderError;
 use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::relying_party::RelyingParty;
@@ -426,58 +426,6 @@ impl<W: World> Gateway<W> {
         }
     }
 
-    /// Opens the access token of a bearer. Whether it counts is asked by [`Gateway::admit`].
-    ///
-    /// # Errors
-    /// [`Fault::TokenUnknown`].
-    pub fn open(&self, bearer: &str) -> Result<Arc<AccessToken>, Fault> {
-        AccessToken::open(&self.policy.ring, bearer).map(Arc::new)
-    }
-
-    /// Admits the bearer of an access token to a resource, or not. To be asked for every request.
-    ///
-    /// # Errors
-    /// Whatever rule refuses it.
-    pub async fn admit(&self, token: Arc<AccessToken>, resource: &Resource, identity: bool) -> Result<Admitted, Fault> {
-        let wish = Wish::Enter { resource: resource.hash(), scopes: resource.scope_set() };
-        ask(&*self.world, &Admit { token, wish, identity }).await
-    }
-
-    /// Whether an answer that was begun for the bearer of this token may go on, for so long after the token's own end.
-    ///
-    /// # Errors
-    /// Whatever rule ends it; [`Fault::StoreUnavailable`] says nothing about the session.
-    pub async fn stands(&self, token: &Arc<AccessToken>, overrun: Duration) -> Result<(), Fault> {
-        ask(&*self.world, &stay(token, overrun)).await.map(drop)
-    }
-
-    /// The same, if it can be said without asking the store.
-    pub fn stands_at_hand(&self, token: &Arc<AccessToken>, overrun: Duration) -> Option<Result<(), Fault>> {
-        ask_at_hand(&*self.world, &stay(token, overrun)).map(|said| said.map(drop))
-    }
-
-    /// A session id of the protected server, as this person's clients see it.
-    ///
-    /// # Errors
-    /// [`Fault::UpstreamDown`] if it is no session id.
-    pub fn bind_session(&self, person: Person, resource: ResourceHash, id: &[u8]) -> Result<String, Fault> {
-        let now = self.world.clock().now();
-        mcp_session::bind(&self.policy.ring, person, resource, id, now).map_err(|_| Fault::UpstreamDown)
-    }
-
-    /// The protected server's session id in what a client of this person sends.
-    ///
-    /// # Errors
-    /// [`Fault::McpSession`] if it was never given to this person at this resource.
-    pub fn release_session<'v>(
-        &self,
-        person: Person,
-        resource: ResourceHash,
-        value: &'v [u8],
-    ) -> Result<&'v [u8], Fault> {
-        mcp_session::release(&self.policy.ring, person, resource, value).ok_or(Fault::McpSession)
-    }
-
     /// Somebody's share of requests is used up. A flood of them is not worth a flood of lines: what is beyond the rate of security
     /// events is not noted.
     pub fn limited(&self, address: IpAddr) {
@@ -533,8 +481,4 @@ const fn refusal_of(error: ProviderError) -> Fault {
         ProviderError::ServerError => Fault::ProviderAnswer("the provider failed"),
         ProviderError::Misconfigured => Fault::ProviderAnswer("the provider does not accept our request"),
     }
-}
-
-fn stay(token: &Arc<AccessToken>, overrun: Duration) -> Admit<'static> {
-    Admit { token: Arc::clone(token), wish: Wish::Stay { overrun }, identity: false }
 }

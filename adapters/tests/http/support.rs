@@ -58,6 +58,7 @@ fn refused(fault: Fault) -> Response<AnswerBody> {
     let wire = fault.wire();
     let mut response = Response::new(AnswerBody::from(format!("{{\"error\":\"{}\"}}", wire.error)));
     *response.status_mut() = StatusCode::from_u16(wire.status).unwrap();
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     if let Some(seconds) = wire.retry_after {
         response.headers_mut().insert("retry-after", seconds.into());
     }

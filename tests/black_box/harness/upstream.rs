@@ -69,7 +69,8 @@ impl Answer {
     /// An event stream, and what feeds it: each piece becomes one chunk. Send [`LAST_CHUNK`] for a clean end.
     pub fn events(headers: &[(&str, &str)]) -> (Self, Events) {
         let (sender, receiver) = channel();
-        let mut all = vec![("Content-Type", "text/event-stream")];
+        // Whoever closes after an answer says so, or the next request could be on its way already.
+        let mut all = vec![("Content-Type", "text/event-stream"), ("Connection", "close")];
         all.extend_from_slice(headers);
         sender.send(head("200 OK", &all, "Transfer-Encoding: chunked\r\n")).unwrap();
         (Self::Stream(receiver), Events(sender))
