@@ -51,7 +51,7 @@ impl Running {
     /// # Errors
     /// [`NotStarted`].
     pub fn start(config: Config) -> Result<Self, NotStarted> {
-        let Wired { listen, admin_listen, gate, parts, metrics, journal, provider } =
+        let Wired { listen, admin_listen, gate, parts, metrics, journal, provider, upstreams: _ } =
             wire(config).map_err(NotStarted::Configuration)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let bind = |address, cores| Bound::new(address, cores).map_err(|error| NotStarted::Listen(address, error));

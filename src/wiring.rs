@@ -1,19 +1,20 @@
 //! From a checked configuration to a gate: the only file that names concrete adapters.
 
 use crate::config::{
-    Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config, MasterKeys,
-    Oidc as ConfiguredOidc, Origin, PerAddress, Provider, RateLimits, Resource as ConfiguredResource, Storage,
-    StorageType,
+    CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config,
+    KeyFile, MasterKeys, Oidc as ConfiguredOidc, Origin, PerAddress, Provider, RateLimits,
+    Resource as ConfiguredResource, Storage, StorageType, UpstreamUrl,
 };
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
 use portcullis_adapters::gate::{AllowedOrigins, Gate, Metrics, Protection};
-use portcullis_adapters::http::Upstream;
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
+use portcullis_adapters::http::{BadUpstream, Upstream};
 use portcullis_adapters::memory::Memory;
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_adapters::system::{
     AddressLimiter, CountedJournal, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
+use portcullis_adapters::tls::{self, BadTls, ClientConfig, OwnCertificate};
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
 use portcullis_domain::oauth::client::{Client, Configured};
@@ -108,6 +109,8 @@ pub(crate) struct Wired {
     pub(crate) journal: Arc<CountedJournal>,
     /// The identity provider, to be kept up to date.
     pub(crate) provider: Oidc,
+    /// The protected servers, with their addresses as they were configured.
+    pub(crate) upstreams: Vec<(Vec<String>, Arc<Upstream>)>,
 }
 
 /// Wires the parts as the configuration says. Every key is taken apart here by name, so none can be read and then forgotten.
@@ -160,9 +163,13 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         .map(|(place, configured)| client(place, configured, &trusted, &redirects))
         .collect::<Result<Vec<_>, _>>()?;
     let mut protection = Protection::default();
+    let mut upstreams = Vec::with_capacity(resources.len());
     let mut protected = Vec::with_capacity(resources.len());
     for (place, configured) in resources.into_iter().enumerate() {
-        let (resource, upstream, origins) = resource(place, configured, base_url, allowed_origins.as_deref())?;
+        let urls = configured.upstreams.iter().map(|url| url.as_str().to_owned()).collect();
+        let (resource, upstream, origins) =
+            resource(place, configured, base_url, allowed_origins.as_deref(), &ca_files)?;
+        upstreams.push((urls, Arc::clone(&upstream)));
         protection = protection.with(&resource, upstream, origins);
         protected.push(resource);
     }
@@ -207,7 +214,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let provider_name = named_host(&issuer).unwrap_or(issuer);
     let gate = Gate::new(gateway, &provider_name, proxies, protection, Arc::clone(&metrics), stream_overrun)
         .map_err(|_| complaint("baseUrl", "cannot be linked to", "write the URL at which clients reach the gate"))?;
-    Ok(Wired { listen, admin_listen, gate, parts, metrics, journal, provider })
+    Ok(Wired { listen, admin_listen, gate, parts, metrics, journal, provider, upstreams })
 }
 
 impl Parts {
@@ -299,8 +306,24 @@ fn resource(
     configured: ConfiguredResource,
     base_url: &str,
     common: Option<&[Origin]>,
-) -> Result<(Resource, Upstream, AllowedOrigins), Complaints> {
-    let ConfiguredResource { paths, subtree, upstream, scopes, allowed_origins } = configured;
+    ca_files: &[CaFile],
+) -> Result<(Resource, Arc<Upstream>, AllowedOrigins), Complaints> {
+    let ConfiguredResource {
+        paths,
+        subtree,
+        upstreams,
+        upstream_ca_file,
+        upstream_cert_file,
+        upstream_key_file,
+        upstream_connections,
+        scopes,
+        allowed_origins,
+    } = configured;
+    let tls = upstream_tls(&upstreams, ca_files.iter().chain(&upstream_ca_file), upstream_cert_file, upstream_key_file)
+        .map_err(|bad| {
+            let files = "look at caFiles, upstreamCaFile, upstreamCertFile and upstreamKeyFile";
+            complaint(&format!("resources[{place}]"), &format!("has files that TLS cannot use: {bad:?}"), files)
+        })?;
     let at = |key: &str| format!("resources[{place}]{key}");
     let paths: Vec<String> = paths.iter().map(|path| path.as_str().to_owned()).collect();
     // One exact path is the upstream's own; below one path, and for several, what follows is appended to it.
@@ -318,13 +341,40 @@ fn resource(
         .collect();
     let resource = Resource::new(base_url, paths, subtree, scopes, None)
         .map_err(|refused| complaint(&at(""), &format!("{refused:?}"), "write plain paths, as /mcp"))?;
-    let upstream = Upstream::parse(upstream.as_str(), mount.as_deref())
-        .map_err(|bad| complaint(&at(".upstream"), &format!("{bad:?}"), "write an http:// URL without a query"))?;
+    let addresses = upstreams.iter().map(UpstreamUrl::as_str);
+    let upstream = Upstream::at(addresses, mount.as_deref(), tls)
+        .map_err(|bad| match bad {
+            BadUpstream::Mixed => complaint(
+                &at(".upstreams"),
+                "has addresses that differ in their path, or in whether they speak TLS",
+                "write addresses of one and the same server",
+            ),
+            bad => complaint(&at(".upstream"), &format!("{bad:?}"), "write a URL without a query"),
+        })?
+        .with_connections_max(usize::try_from(upstream_connections).unwrap_or(usize::MAX));
     let origins: Option<Vec<String>> = allowed_origins
         .as_deref()
         .or(common)
         .map(|origins| origins.iter().map(|origin| origin.as_str().to_owned()).collect());
-    Ok((resource, upstream, AllowedOrigins::of(base_url, origins.as_deref())))
+    Ok((resource, Arc::new(upstream), AllowedOrigins::of(base_url, origins.as_deref())))
+}
+
+/// How an upstream over TLS is spoken to; nothing if it speaks none.
+fn upstream_tls<'a>(
+    upstreams: &[UpstreamUrl],
+    roots: impl Iterator<Item = &'a CaFile>,
+    certificate: Option<CertificateFile>,
+    key: Option<KeyFile>,
+) -> Result<Option<Arc<ClientConfig>>, BadTls> {
+    if !upstreams.iter().any(UpstreamUrl::is_https) {
+        return Ok(None);
+    }
+    let own = certificate.as_ref().zip(key.as_ref());
+    let own = own.map(|(CertificateFile(chain), key)| OwnCertificate {
+        chain: chain.pem.as_bytes(),
+        key: key.pem.expose().as_bytes(),
+    });
+    tls::client(roots.map(|file| file.pem.as_bytes()), own).map(Arc::new).map(Some)
 }
 
 fn identity_provider(

@@ -7,3 +7,4 @@ pub mod http;
 pub mod memory;
 pub mod oidc;
 pub mod system;
+pub mod tls;

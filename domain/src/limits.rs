@@ -332,3 +332,15 @@ const _: () = assert!(
     STANDING_STEP.saturating_mul(STANDING_STEPS + 1).as_millis() + 2 * TICK.as_millis() < 1_000,
     "a revocation ends an open answer within a second"
 );
+
+/// Addresses of one upstream.
+pub const UPSTREAM_ADDRESSES_MAX: usize = 16;
+
+/// How long an upstream's address that has failed once is left aside.
+pub const UPSTREAM_ASIDE_MIN: Duration = Duration::from_secs(1);
+
+/// How long one that goes on failing is.
+pub const UPSTREAM_ASIDE_MAX: Duration = Duration::from_secs(30);
+
+/// The longest path of a Unix socket that every system takes.
+pub const SOCKET_PATH_MAX: usize = 100;

@@ -12,6 +12,7 @@ use portcullis_adapters::http::Bound;
 use portcullis_adapters::oidc::named_host;
 use portcullis_domain::limits::{CHECK_DEADLINE, PROVIDER_ANSWER_MAX};
 use std::future::Future;
+use std::io::ErrorKind;
 #[cfg(feature = "demo")]
 use std::net::SocketAddr;
 #[cfg(feature = "demo")]
@@ -19,7 +20,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 #[cfg(feature = "demo")]
 use std::path::PathBuf;
-use tokio::net::TcpStream;
 
 /// Runs the gate until SIGTERM or SIGINT.
 pub(super) fn serve(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
@@ -84,14 +84,6 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
         Ok(config) => config,
         Err(complaints) => return terminal.complain(&complaints),
     };
-    let upstreams: Vec<(String, String)> = config
-        .resources
-        .iter()
-        .map(|resource| {
-            let upstream = &resource.upstream;
-            (upstream.as_str().to_owned(), format!("{}:{}", upstream.host(), upstream.port()))
-        })
-        .collect();
     // Who checks is often another user than the one that serves, who could then not read what was made here.
     let key = match std::mem::replace(&mut config.master_keys, MasterKeys::DangerRandom) {
         MasterKeys::ToCreate(file) => Some(key_file(&file)),
@@ -104,7 +96,7 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
         Ok(wired) => wired,
         Err(complaints) => return terminal.complain(&complaints),
     };
-    let findings = in_runtime(look(wired, upstreams)).map(|findings| key.into_iter().chain(findings));
+    let findings = in_runtime(look(wired)).map(|findings| key.into_iter().chain(findings));
     let Some(findings) = findings else { return terminal.fail("the system gives no runtime", Exit::System) };
     let mut exit = terminal.print("ok: the configuration can be carried out\n");
     for finding in findings {
@@ -129,7 +121,7 @@ fn key_file(file: &Path) -> Result<String, String> {
     }
 }
 
-async fn look(wired: Wired, upstreams: Vec<(String, String)>) -> Vec<Result<String, String>> {
+async fn look(wired: Wired) -> Vec<Result<String, String>> {
     let mut findings = Vec::new();
     for (key, address) in [("listen", wired.listen), ("adminListen", wired.admin_listen)] {
         findings.push(match Bound::new(address, 1) {
@@ -145,14 +137,19 @@ async fn look(wired: Wired, upstreams: Vec<(String, String)>) -> Vec<Result<Stri
             "oidc.issuerUrl: {words}; look at the address, at the way there, and at caFiles if its certificate is not a public one"
         )),
     });
-    for (url, address) in upstreams {
-        findings.push(match tokio::time::timeout(CHECK_DEADLINE, TcpStream::connect(&address)).await {
-            Ok(Ok(_)) => Ok(format!("upstream: {url} accepts connections")),
-            Ok(Err(error)) => {
-                Err(format!("upstream: {url} cannot be reached: {error}; start the MCP server, or mend the URL"))
-            }
-            Err(_) => Err(format!("upstream: {url} does not answer; look at the way there")),
-        });
+    for (urls, upstream) in wired.upstreams {
+        for (place, url) in urls.iter().enumerate() {
+            findings.push(match upstream.probe(place).await {
+                Ok(()) => Ok(format!("upstream: {url} accepts connections")),
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    Err(format!("upstream: {url} does not answer; look at the way there"))
+                }
+                Err(error) => Err(format!(
+                    "upstream: {url} cannot be reached: {error}; start the MCP server, or mend the URL{}",
+                    if url.starts_with("https:") { ", or name its authority in upstreamCaFile" } else { "" }
+                )),
+            });
+        }
     }
     findings
 }

@@ -21,8 +21,8 @@ pub(crate) use nearest::nearest;
 pub use surroundings::{Process, Surroundings, Unreadable};
 pub use urls::{BaseUrl, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
-    CaFile, Cidr, ClientAuthentication, ClientId, ClientName, LogFormat, LogLevel, ScopeDescription, ScopeName,
-    StorageType,
+    CaFile, CertificateFile, Cidr, ClientAuthentication, ClientId, ClientName, KeyFile, LogFormat, LogLevel,
+    ScopeDescription, ScopeName, StorageType,
 };
 
 use keys::{
@@ -121,7 +121,11 @@ keys! {
     pub struct Resource judged as ResourceDraft by safety::resource {
         paths: Vec<ResourcePath> = part() "Where it is found on the host of `baseUrl`; the first one names it.",
         subtree: bool = or("subtree", false) "Whether everything below its paths belongs to it too.",
-        upstream: UpstreamUrl = required("upstream") "The MCP server itself, an http:// URL.",
+        upstreams: Vec<UpstreamUrl> = part() "The MCP server itself.",
+        upstream_ca_file: Option<CaFile> = optional("upstreamCaFile") "A file of PEM certificates that are trusted for an https upstream beside `caFiles`.",
+        upstream_cert_file: Option<CertificateFile> = optional("upstreamCertFile") "The gate's own certificate for an https upstream that asks for one, as PEM with its chain.",
+        upstream_key_file: Option<KeyFile> = optional("upstreamKeyFile") "The private key of `upstreamCertFile`, as PEM.",
+        upstream_connections: u32 = number("upstreamConnections", 4_096, 1..=65_536) "Connections to the MCP server at a time; each request in progress and each open stream takes one.",
         scopes: Vec<Scope> = list("scopes") "What a client needs to be granted, as names or as objects that say it in words.",
         allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call this one, instead of the common `allowedOrigins`.",
     }
@@ -199,6 +203,26 @@ impl Part for Provider {
                 keys.place()?.key("oidc").complain("is missing", "add it, with issuerUrl, clientId and clientSecret");
                 None
             }
+        }
+    }
+}
+
+/// `upstream` and `upstreams`: the same, at one address and at several.
+impl Part for Vec<UpstreamUrl> {
+    fn walk(keys: &mut Keys<'_>) -> Option<Self> {
+        keys.choice(&["upstream", "upstreams"], true);
+        let one =
+            keys.optional::<UpstreamUrl>("upstream", "Its address: an http:// or https:// URL, or unix:/socket:/path.");
+        let several =
+            keys.optional::<Self>("upstreams", "Several addresses of one and the same MCP server, which take turns.");
+        match (one?, several?) {
+            (Some(one), None) => Some(vec![one]),
+            (None, Some(several)) if several.is_empty() => {
+                keys.place()?.key("upstreams").complain("is empty", "write at least one address");
+                None
+            }
+            (None, several) => several,
+            (Some(_), Some(_)) => None,
         }
     }
 }

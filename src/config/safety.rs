@@ -3,7 +3,7 @@
 use super::place::Place;
 use super::urls::is_own;
 use super::{Client, ClientAuthentication, ClientDraft, ConfigDraft, OidcDraft, Provider, Resource, ResourceDraft};
-use portcullis_domain::limits::{RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX};
+use portcullis_domain::limits::{RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX, UPSTREAM_ADDRESSES_MAX};
 use portcullis_domain::oauth::client_id::PREFIX;
 use portcullis_domain::oauth::redirect::Kind;
 use std::net::SocketAddr;
@@ -69,7 +69,8 @@ fn resources(draft: &ConfigDraft, at: &Place<'_>) {
             here.complain(wrong.wrong, wrong.instead);
         }
         for (listener, wrong) in listeners {
-            if listener.is_some_and(|listener| leads_to(&resource.upstream, listener)) {
+            let leads = |upstream| listener.is_some_and(|listener| leads_to(upstream, listener));
+            if resource.upstreams.iter().any(leads) {
                 here.key("upstream").complain(wrong, "write the URL of the MCP server");
             }
         }
@@ -78,11 +79,11 @@ fn resources(draft: &ConfigDraft, at: &Place<'_>) {
 
 /// Whether an upstream is one of the gate's own listeners, as far as the text tells.
 fn leads_to(upstream: &super::UpstreamUrl, listener: SocketAddr) -> bool {
-    let host = upstream.host();
+    let Some((host, port)) = upstream.host_and_port() else { return false };
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok().map(|address| address.to_canonical());
     let own = listener.ip().to_canonical();
     let here = host == "localhost" || address.is_some_and(|address| address.is_loopback() || address.is_unspecified());
-    upstream.port() == listener.port()
+    port == listener.port()
         && (address == Some(own) || (here && (is_any(listener) || (host == "localhost" && own.is_loopback()))))
 }
 
@@ -145,6 +146,37 @@ pub(super) fn oidc(draft: &OidcDraft, at: &Place<'_>) {
     }
 }
 
+/// The rules of the server behind a resource.
+fn upstreams(draft: &ResourceDraft, at: &Place<'_>) {
+    let Some(upstreams) = &draft.upstreams else { return };
+    if upstreams.len() > UPSTREAM_ADDRESSES_MAX {
+        at.key("upstreams").complain("holds too many addresses", "keep at most 16, or put a load balancer in between");
+    }
+    let shape =
+        |upstream: &super::UpstreamUrl| (upstream.is_https(), upstream.path().trim_start_matches('/').to_owned());
+    if upstreams.windows(2).any(|pair| pair.first().map(shape) != pair.last().map(shape)) {
+        at.key("upstreams").complain(
+            "are not addresses of one server",
+            "give all of them the same path, and reach all of them over TLS or none",
+        );
+    }
+    // What could not be read was complained of, and is not missing.
+    let certificate = !matches!(draft.upstream_cert_file, Some(None));
+    let key = !matches!(draft.upstream_key_file, Some(None));
+    if certificate != key {
+        let missing = if certificate { "upstreamKeyFile" } else { "upstreamCertFile" };
+        at.key(missing)
+            .complain("is missing", "a certificate and its private key belong together: name both files, or none");
+    }
+    let ca = !matches!(draft.upstream_ca_file, Some(None));
+    let is_https = upstreams.iter().any(super::UpstreamUrl::is_https);
+    for (given, name) in [(ca, "upstreamCaFile"), (certificate, "upstreamCertFile")] {
+        if given && !is_https {
+            at.key(name).complain("is of no use without an https upstream", "write https:// in upstream, or remove it");
+        }
+    }
+}
+
 /// The rules of one resource.
 pub(super) fn resource(draft: &ResourceDraft, at: &Place<'_>) {
     if draft.paths.as_ref().is_some_and(|paths| paths.len() > RESOURCE_PATHS_MAX) {
@@ -155,6 +187,7 @@ pub(super) fn resource(draft: &ResourceDraft, at: &Place<'_>) {
     {
         at.key("paths").complain("holds the same path twice", "remove one of them");
     }
+    upstreams(draft, at);
     let Some(scopes) = &draft.scopes else { return };
     let names: Vec<_> = scopes.iter().map(|scope| scope.name.as_str()).collect();
     if names.iter().enumerate().any(|(index, name)| names.iter().take(index).any(|earlier| earlier == name)) {

@@ -34,6 +34,7 @@ impl Around {
             ("/run/forbidden", Err(Unreadable::Forbidden)),
             ("/run/ca.pem", Ok(PEM)),
             ("/run/other-ca.pem", Ok(PEM)),
+            ("/run/key.pem", Ok("-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n")),
             ("/run/private.pem", Ok("-----BEGIN PRIVATE KEY-----\ncanary\n-----BEGIN CERTIFICATE-----\n")),
         ];
         Self { variables: variables.into(), files: files.into() }
@@ -137,6 +138,15 @@ fn schema_keys() -> Vec<(String, Json)> {
     let mut keys = Vec::new();
     walk_objects("", &schema, &mut keys);
     keys
+}
+
+/// What makes the upstream of the resource one over TLS, and then these.
+fn tls_upstream<'c>(changes: &[Change<'c>]) -> Vec<Change<'c>> {
+    [&[("/resources/0/upstream", json!("https://mcp.internal"))], changes].concat()
+}
+
+fn file(path: Option<&PathBuf>) -> String {
+    path.map_or("none".into(), |path| path.display().to_string())
 }
 
 fn oidc(config: &Config) -> &Oidc {
@@ -257,7 +267,7 @@ fn arrivals() -> Vec<Arrival> {
         (
             "oidc.caFile",
             vec![("/oidc/caFile", json!("/run/ca.pem"))],
-            |c| oidc(c).ca_file.as_ref().map_or("none".into(), |file| file.path.display().to_string()),
+            |c| file(oidc(c).ca_file.as_ref().map(|file| &file.path)),
             "/run/ca.pem",
         ),
         (
@@ -281,8 +291,44 @@ fn arrivals() -> Vec<Arrival> {
         (
             "resources[].upstream",
             vec![("/resources/0/upstream", json!("http://mcp.internal"))],
-            |c| c.resources[0].upstream.as_str().into(),
+            |c| c.resources[0].upstreams[0].as_str().into(),
             "http://mcp.internal",
+        ),
+        (
+            "resources[].upstreams",
+            vec![("/resources/0/upstream", Json::Null), ("/resources/0/upstreams", json!(["http://a", "http://b"]))],
+            |c| c.resources[0].upstreams.last().unwrap().as_str().into(),
+            "http://b",
+        ),
+        (
+            "resources[].upstreamCaFile",
+            tls_upstream(&[("/resources/0/upstreamCaFile", json!("/run/ca.pem"))]),
+            |c| file(c.resources[0].upstream_ca_file.as_ref().map(|file| &file.path)),
+            "/run/ca.pem",
+        ),
+        (
+            "resources[].upstreamCertFile",
+            tls_upstream(&[
+                ("/resources/0/upstreamCertFile", json!("/run/ca.pem")),
+                ("/resources/0/upstreamKeyFile", json!("/run/key.pem")),
+            ]),
+            |c| file(c.resources[0].upstream_cert_file.as_ref().map(|file| &file.0.path)),
+            "/run/ca.pem",
+        ),
+        (
+            "resources[].upstreamKeyFile",
+            tls_upstream(&[
+                ("/resources/0/upstreamCertFile", json!("/run/ca.pem")),
+                ("/resources/0/upstreamKeyFile", json!("/run/key.pem")),
+            ]),
+            |c| file(c.resources[0].upstream_key_file.as_ref().map(|file| &file.path)),
+            "/run/key.pem",
+        ),
+        (
+            "resources[].upstreamConnections",
+            vec![("/resources/0/upstreamConnections", json!(7))],
+            |c| c.resources[0].upstream_connections.to_string(),
+            "7",
         ),
         (
             "resources[].scopes",
@@ -471,7 +517,7 @@ fn all_complaints_come_at_once_with_their_paths() {
         "masterKeys": ["short", { "key": KEY, "keyFile": "/run/key" }, 7],
         "provider": "dex",
         "oidc": { "issuerUrl": "http://id.example.com", "clientID": "gate" },
-        "resources": [{ "upstream": "https://mcp.internal", "subtree": "yes" }, { "path": "/mcp", "scopes": ["a b", {}] }],
+        "resources": [{ "upstream": "ws://mcp.internal", "subtree": "yes" }, { "path": "/mcp", "scopes": ["a b", {}] }],
         "sessionDuration": "30d",
         "refreshGrace": "601s",
         "rateLimits": { "perAddress": { "tokenBurst": 0 } },
@@ -493,7 +539,7 @@ fn all_complaints_come_at_once_with_their_paths() {
         ("oidc.clientID", "is not a key of this version"),
         ("oidc.clientSecret", "is missing"),
         ("resources[0].path", "is missing"),
-        ("resources[0].upstream", "is an https URL, which this version cannot forward to"),
+        ("resources[0].upstream", "is neither an http nor an https URL"),
         ("resources[0].subtree", "is neither true nor false"),
         ("resources[1].upstream", "is missing"),
         ("resources[1].scopes[0]", "is not the name of a scope"),
@@ -519,6 +565,36 @@ fn all_complaints_come_at_once_with_their_paths() {
     ] {
         assert!(said.lines().any(|said| said == line), "{line} is not in\n{said}");
     }
+}
+
+#[test]
+fn the_addresses_of_a_server_are_of_one_server() {
+    let several = |list: Json| [("/resources/0/upstream", Json::Null), ("/resources/0/upstreams", list)];
+    let many: Vec<String> = (0..17).map(|number| format!("http://10.0.0.{number}/mcp")).collect();
+    let https = ("/resources/0/upstream", json!("https://mcp.internal"));
+    judge(&[
+        (&several(json!([])), "resources[0].upstreams", "is empty"),
+        (&several(json!(many)), "resources[0].upstreams", "too many"),
+        (&several(json!(["http://a/mcp", "http://b/other"])), "resources[0].upstreams", "not addresses of one server"),
+        (&several(json!(["http://a/mcp", "https://b/mcp"])), "resources[0].upstreams", "not addresses of one server"),
+        (&[("/resources/0/upstreams", json!(["http://a/mcp"]))], "resources[0].upstreams", "beside upstream"),
+        (&[("/resources/0/upstreamCaFile", json!("/run/ca.pem"))], "resources[0].upstreamCaFile", "of no use"),
+        (
+            &[https.clone(), ("/resources/0/upstreamCertFile", json!("/run/ca.pem"))],
+            "resources[0].upstreamKeyFile",
+            "is missing",
+        ),
+        (
+            &[
+                https,
+                ("/resources/0/upstreamCertFile", json!("/run/ca.pem")),
+                ("/resources/0/upstreamKeyFile", json!("/run/ca.pem")),
+            ],
+            "resources[0].upstreamKeyFile",
+            "without a PEM private key",
+        ),
+    ]);
+    assert!(read(&change(rich(), &several(json!(["http://a/", "unix:/run/mcp.sock"])))).is_ok());
 }
 
 /// One row: what is changed in the rich configuration, and the one complaint that must come of it.

@@ -3,7 +3,7 @@
 use super::complaint::{Wrong, wrong};
 use super::keys::Text;
 use super::values::{texts, unless};
-use portcullis_domain::limits::{REDIRECT_MAX, RESOURCE_PATH_MAX};
+use portcullis_domain::limits::{REDIRECT_MAX, RESOURCE_PATH_MAX, SOCKET_PATH_MAX};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::redirect::{Kind, Redirect, RedirectPolicy, may_be_private_use};
 use portcullis_domain::wire::uri::Uri;
@@ -91,12 +91,19 @@ impl Text for IssuerUrl {
     }
 }
 
-/// The protected MCP server.
+/// The protected MCP server: `http://`, `https://`, or `unix:` with the path of a socket and, behind a colon, of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamUrl {
     text: String,
-    host: String,
-    port: u16,
+    /// Where in the text its path begins.
+    path: usize,
+    kind: UpstreamKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum UpstreamKind {
+    Web { https: bool, host: String, port: u16 },
+    Socket,
 }
 
 impl UpstreamUrl {
@@ -106,44 +113,57 @@ impl UpstreamUrl {
         &self.text
     }
 
-    /// Its host in lower case, an IPv6 address in brackets.
+    /// Its host in lower case, an IPv6 address in brackets, and its port, also where it is not written. Nothing for a socket.
     #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
+    pub fn host_and_port(&self) -> Option<(&str, u16)> {
+        match &self.kind {
+            UpstreamKind::Web { host, port, .. } => Some((host, *port)),
+            UpstreamKind::Socket => None,
+        }
     }
 
-    /// Its port, also where it is not written.
-    #[must_use]
-    pub const fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Its path, possibly empty.
+    /// Its path, empty where none is written.
     #[must_use]
     pub fn path(&self) -> &str {
-        let rest = self.text.get("http://".len()..).unwrap_or_default();
-        rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or_default()
+        self.text.get(self.path..).unwrap_or_default()
+    }
+
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub const fn is_https(&self) -> bool {
+        matches!(self.kind, UpstreamKind::Web { https: true, .. })
     }
 }
 
 impl Text for UpstreamUrl {
     fn shape() -> Json {
-        json!({ "format": "uri", "pattern": "^http://[^?#@]+$" })
+        json!({ "pattern": "^(https?://[^?#@]+|unix:/[^?#@]+)$" })
     }
 
     fn parse(text: &str) -> Result<Self, Wrong> {
-        let uri = bare(text)?;
-        if uri.has_scheme("https") {
-            return Err(wrong("is an https URL, which this version cannot forward to", "write an http:// URL"));
+        if let Some(rest) = text.strip_prefix("unix:") {
+            let odd = |byte: u8| byte.is_ascii_control() || b"?#@".contains(&byte);
+            let socket = rest.rsplit_once(":/").map_or(rest, |(socket, _)| socket);
+            let path = "unix:".len().saturating_add(socket.len()).saturating_add(1);
+            if !socket.starts_with('/') || socket.len() > SOCKET_PATH_MAX || rest.bytes().any(odd) {
+                return Err(wrong("is not the path of a socket", "write it as unix:/run/mcp.sock:/mcp"));
+            }
+            return Ok(Self { text: text.to_owned(), path, kind: UpstreamKind::Socket });
         }
-        if uri.scheme() != "http" {
-            return Err(wrong("is not an http URL", "write it as http://127.0.0.1:3000/mcp"));
+        let uri = bare(text)?;
+        let https = uri.has_scheme("https");
+        if !https && uri.scheme() != "http" {
+            return Err(wrong(
+                "is neither an http nor an https URL",
+                "write it as http://127.0.0.1:3000/mcp, or as unix:/run/mcp.sock:/mcp",
+            ));
         }
         let (host, port) = uri.host().zip(uri.effective_port()).ok_or(NOT_A_URL)?;
         if uri.has_dot_segments() {
             return Err(ODD_PATH);
         }
-        Ok(Self { text: text.to_owned(), host: host.to_string(), port })
+        let path = text.len().saturating_sub(uri.path().len());
+        Ok(Self { text: text.to_owned(), path, kind: UpstreamKind::Web { https, host: host.to_string(), port } })
     }
 }
 
@@ -353,24 +373,31 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_is_plain_http_for_now() {
+    fn an_upstream_is_a_url_or_a_socket() {
         judge::<UpstreamUrl>(&[
             ("http://127.0.0.1:3000/mcp", None),
             ("http://mcp-server.default.svc", None),
-            ("https://mcp.internal/mcp", Some("an https URL")),
-            ("ws://mcp.internal/mcp", Some("not an http URL")),
+            ("https://mcp.internal/mcp", None),
+            ("unix:/run/mcp.sock", None),
+            ("unix:/run/mcp.sock:/mcp", None),
+            ("unix:run/mcp.sock", Some("not the path of a socket")),
+            ("unix:/run/mcp.sock:/mcp?x", Some("not the path of a socket")),
+            ("ws://mcp.internal/mcp", Some("neither an http nor an https URL")),
             ("http://mcp.internal/a/../b", Some("has a path")),
             ("http://mcp.internal/mcp?key=1", Some("a query")),
             ("http://u:p@mcp.internal/mcp", Some("a user")),
             ("/mcp", Some("not a URL")),
         ]);
-        for (text, host, port, path) in [
-            ("http://127.0.0.1:3000/mcp", "127.0.0.1", 3000, "/mcp"),
-            ("http://Mcp.internal", "mcp.internal", 80, ""),
-            ("http://[::1]/a/b", "[::1]", 80, "/a/b"),
+        for (text, place, https, path) in [
+            ("http://127.0.0.1:3000/mcp", Some(("127.0.0.1", 3000)), false, "/mcp"),
+            ("http://Mcp.internal", Some(("mcp.internal", 80)), false, ""),
+            ("http://[::1]/a/b", Some(("[::1]", 80)), false, "/a/b"),
+            ("https://mcp.internal/", Some(("mcp.internal", 443)), true, "/"),
+            ("unix:/run/mcp.sock", None, false, ""),
+            ("unix:/run/a:b/mcp.sock:/mcp", None, false, "/mcp"),
         ] {
             let url = UpstreamUrl::parse(text).unwrap();
-            assert_eq!((url.host(), url.port(), url.path()), (host, port, path));
+            assert_eq!((url.host_and_port(), url.is_https(), url.path()), (place, https, path), "{text}");
         }
     }
 

@@ -4,6 +4,7 @@ use super::complaint::{Wrong, wrong};
 use super::keys::{FilePath, Text, Value};
 use super::place::Place;
 use portcullis_domain::limits::{CLIENT_ID_MAX, CLIENT_NAME_MAX, SCOPE_DESCRIPTION_MAX, SCOPE_GRANT_MAX};
+use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use serde_json::{Value as Json, json};
 use std::net::{IpAddr, SocketAddr};
@@ -226,6 +227,48 @@ impl Value for CaFile {
         }
         if !pem.contains("-----BEGIN CERTIFICATE-----") {
             at.complain("names a file without a PEM certificate", "name a file of PEM certificates");
+            return None;
+        }
+        Some(Self { path, pem })
+    }
+}
+
+/// A file that holds the gate's own certificate, with its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFile(pub CaFile);
+
+impl Value for CertificateFile {
+    fn schema() -> Json {
+        CaFile::schema()
+    }
+
+    fn read(json: &Json, at: &Place<'_>) -> Option<Self> {
+        CaFile::read(json, at).map(Self)
+    }
+}
+
+/// A file that holds a private key.
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Its text: PEM, with a private key in it.
+    pub pem: SecretText,
+}
+
+impl Value for KeyFile {
+    fn schema() -> Json {
+        FilePath::schema()
+    }
+
+    fn read(json: &Json, at: &Place<'_>) -> Option<Self> {
+        let FilePath(path) = FilePath::read(json, at)?;
+        let pem = at.file(&path)?;
+        if !pem.expose().contains("PRIVATE KEY-----") {
+            at.complain(
+                "names a file without a PEM private key",
+                "name a file that begins with -----BEGIN PRIVATE KEY-----",
+            );
             return None;
         }
         Some(Self { path, pem })

@@ -33,3 +33,4 @@ mod secrets;
 mod streams;
 mod token_endpoint;
 mod two;
+mod upstreams;

@@ -64,7 +64,7 @@ fn p11_every_complaint_comes_at_once_and_none_shows_a_secret() {
         "provider": "oidc",
         "oidc": { "issuerUrl": "https://id.example.com", "clientId": "gate", "clientSecret": CLIENT_SECRET, "scopes": ["email"] },
         "registrationToken": "short-secret",
-        "resources": [{ "path": "mcp", "upstream": "https://mcp.example.com/mcp" }],
+        "resources": [{ "path": "mcp", "upstream": "ftp://mcp.example.com/mcp" }],
         "accessTokenDuration": "a while",
         "lsiten": "127.0.0.1:8080",
     });

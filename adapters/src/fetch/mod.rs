@@ -25,11 +25,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::Resumption;
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+
+use crate::tls::{self, BadTls};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -59,12 +57,8 @@ pub struct FetchConfig {
 pub enum Misconfigured {
     /// A host is not `host`, `host:port`, `[v6]` or `[v6]:port`.
     Host,
-    /// A certificate file is not PEM, or holds no certificate.
-    RootsUnreadable,
-    /// A certificate in a file cannot be an authority.
-    RootRefused,
-    /// The TLS library refused the protocol versions.
-    Tls,
+    /// A file of certificates cannot be used.
+    Tls(BadTls),
 }
 
 /// The methods that are needed.
@@ -238,7 +232,8 @@ impl<R: Resolver> Fetch<R> {
     pub fn with_resolver(config: FetchConfig, resolver: R) -> Result<Self, Misconfigured> {
         let read = |texts: &[String]| texts.iter().map(|text| Place::read(text)).collect::<Result<Vec<_>, _>>();
         let places = Places { named: read(&config.named_hosts)?, own: read(&config.own_hosts)? };
-        let tls = Arc::new(tls(&config.extra_roots)?);
+        let roots = config.extra_roots.iter().map(Vec::as_slice);
+        let tls = Arc::new(tls::client(roots, None).map_err(Misconfigured::Tls)?);
         let calls = Semaphore::new(FETCH_CALLS_MAX);
         Ok(Self { shared: Arc::new(Shared { places, own_addresses: config.own_addresses, tls, resolver, calls }) })
     }
@@ -290,31 +285,6 @@ impl<R> fmt::Debug for Fetch<R> {
     }
 }
 
-/// TLS 1.2 and 1.3 with the web's authorities and those of the configuration, HTTP/1.1 only, every handshake a full
-/// one: what a session ticket would save is not worth state that ties two calls together.
-fn tls(extra_roots: &[Vec<u8>]) -> Result<ClientConfig, Misconfigured> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    for file in extra_roots {
-        let certificates = CertificateDer::pem_slice_iter(file)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| Misconfigured::RootsUnreadable)?;
-        if certificates.is_empty() {
-            return Err(Misconfigured::RootsUnreadable);
-        }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|_| Misconfigured::RootRefused)?;
-        }
-    }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|_| Misconfigured::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = Resumption::disabled();
-    Ok(config)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,11 +319,14 @@ mod tests {
         assert_eq!(with(|_| ()), None);
         assert_eq!(with(|config| config.named_hosts.push("http://a".into())), Some(Misconfigured::Host));
         assert_eq!(with(|config| config.own_hosts.push("0x7f.1".into())), Some(Misconfigured::Host));
-        assert_eq!(with(|config| config.extra_roots.push(b"not PEM".to_vec())), Some(Misconfigured::RootsUnreadable));
+        assert_eq!(
+            with(|config| config.extra_roots.push(b"not PEM".to_vec())),
+            Some(Misconfigured::Tls(BadTls::RootsUnreadable))
+        );
         let garbage = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(
             Fetch::new(FetchConfig { extra_roots: vec![garbage.to_vec()], ..FetchConfig::default() }).err(),
-            Some(Misconfigured::RootRefused)
+            Some(Misconfigured::Tls(BadTls::RootRefused))
         );
     }
 }

@@ -41,8 +41,8 @@ pub struct BadUpstreams(pub ResourceHash, pub BadUpstream);
 impl Protection {
     /// This resource too.
     #[must_use]
-    pub fn with(mut self, resource: &Resource, upstream: Upstream, origins: AllowedOrigins) -> Self {
-        self.resources.push(Protected { resource: resource.hash(), upstream: Arc::new(upstream), origins });
+    pub fn with(mut self, resource: &Resource, upstream: Arc<Upstream>, origins: AllowedOrigins) -> Self {
+        self.resources.push(Protected { resource: resource.hash(), upstream, origins });
         self
     }
 

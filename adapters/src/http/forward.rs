@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use hyper::client::conn::TrySendError;
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Request, Response, StatusCode, Version};
 
 use portcullis_domain::oauth::fault::Fault;
@@ -50,7 +50,7 @@ pub async fn forward(
     let target = pool.upstream().target(request.uri()).map_err(|_| Fault::Target)?;
     request.body_mut().cap(onward.body_max).map_err(|_| Fault::BodyTooLarge)?;
     let injected = Injected {
-        host: pool.upstream().host(),
+        host: pool.upstream().host(0),
         client: peer.value_of(onward.client),
         proto: onward.proto,
         public_host: onward.public_host,
@@ -68,20 +68,21 @@ type Answered = Response<hyper::body::Incoming>;
 /// Sends the request on a connection of the pool, and once more on a new one if the first turned out to be closed
 /// before a byte of the request had left.
 async fn exchange(pool: &Pool, request: Request<RequestBody>, peer: &Peer) -> Result<(Answered, Lease), Fault> {
-    let request = match pool.take() {
+    let place = pool.upstream().pick();
+    let request = match pool.take(place) {
         None => request,
-        Some(mut lease) => match send(&mut lease, request, peer).await {
+        Some(mut lease) => match send(pool, &mut lease, request, peer).await {
             Ok(response) => return Ok((response, lease)),
             Err(Unsent::Returned(request)) => *request,
             Err(Unsent::Lost(refused)) => return Err(refused),
         },
     };
-    let mut lease = pool.connect().await.map_err(|unreachable| match unreachable {
+    let mut lease = pool.connect(place).await.map_err(|unreachable| match unreachable {
         Unreachable::Down => Fault::UpstreamDown,
         Unreachable::Late => Fault::UpstreamLate,
         Unreachable::Busy => Fault::UpstreamBusy,
     })?;
-    match send(&mut lease, request, peer).await {
+    match send(pool, &mut lease, request, peer).await {
         Ok(response) => Ok((response, lease)),
         Err(Unsent::Returned(_)) => Err(Fault::UpstreamDown),
         Err(Unsent::Lost(refused)) => Err(refused),
@@ -95,7 +96,15 @@ enum Unsent {
     Lost(Fault),
 }
 
-async fn send(lease: &mut Lease, request: Request<RequestBody>, peer: &Peer) -> Result<Answered, Unsent> {
+async fn send(
+    pool: &Pool,
+    lease: &mut Lease,
+    mut request: Request<RequestBody>,
+    peer: &Peer,
+) -> Result<Answered, Unsent> {
+    if pool.upstream().addresses() > 1 {
+        request.headers_mut().insert(HOST, pool.upstream().host(lease.place()).clone());
+    }
     let vitals = peer.vitals();
     let mut sent = pin!(lease.sender().try_send_request(request));
     // The core's ticker calls when the head is overdue; there is no timer per request.
@@ -108,8 +117,17 @@ async fn send(lease: &mut Lease, request: Request<RequestBody>, peer: &Peer) -> 
     vitals.head_came();
     match answered {
         None => Err(Unsent::Lost(Fault::UpstreamLate)),
-        Some(Ok(response)) => Ok(response),
-        Some(Err(failure)) => Err(unsent(failure)),
+        Some(Ok(response)) => {
+            lease.succeeded();
+            Ok(response)
+        }
+        Some(Err(failure)) => {
+            let unsent = unsent(failure);
+            if !matches!(unsent, Unsent::Lost(Fault::BodyTooLarge | Fault::Malformed(_))) {
+                lease.failed();
+            }
+            Err(unsent)
+        }
     }
 }
 

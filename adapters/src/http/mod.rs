@@ -3,6 +3,7 @@
 //! `runtime` starts one thread per core, `connection` runs one client on it under the eye of `ticker`, a `Handler`
 //! answers, and `forward` is what it calls for a request that may pass.
 
+mod address;
 mod body;
 mod connection;
 mod forward;

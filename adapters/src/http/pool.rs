@@ -4,7 +4,6 @@
 //! before ends the connection. How many are open is counted over all cores.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,11 +11,11 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use portcullis_domain::limits;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::address::Stream;
 use super::body::RequestBody;
-use super::upstream::{Place, Upstream};
+use super::upstream::Upstream;
 
 /// One core's connections to an upstream. Clones share them; a pool must stay on the core that made it.
 #[derive(Debug, Clone)]
@@ -59,19 +58,19 @@ impl Pool {
         &self.0.upstream
     }
 
-    /// An idle connection, if there is one.
-    pub(super) fn take(&self) -> Option<Lease> {
-        let link = self.0.take(Instant::now())?;
-        Some(self.lease(link))
+    /// An idle connection to this address, if there is one.
+    pub(super) fn take(&self, place: usize) -> Option<Lease> {
+        let link = self.0.take(place, Instant::now())?;
+        Some(self.lease(link, false))
     }
 
-    /// A new connection.
-    pub(super) async fn connect(&self) -> Result<Lease, Unreachable> {
+    /// A new connection: to this address, or to the one behind it if it cannot be reached.
+    pub(super) async fn connect(&self, place: usize) -> Result<Lease, Unreachable> {
         let upstream = &self.0.upstream;
         let begin = Instant::now();
-        let place = loop {
-            if let Some(place) = Open::take(upstream) {
-                break place;
+        let open = loop {
+            if let Some(open) = Open::take(upstream) {
+                break open;
             }
             if begin.elapsed() >= upstream.connect_deadline {
                 return Err(Unreachable::Busy);
@@ -81,44 +80,45 @@ impl Pool {
             let _waiting = Waiting::new(upstream);
             tokio::time::sleep(BUSY_PAUSE).await;
         };
-        let left = upstream.connect_deadline.saturating_sub(begin.elapsed());
-        match tokio::time::timeout(left, self.dial(place)).await {
-            Err(_) => Err(Unreachable::Late),
-            Ok(Err(_)) => Err(Unreachable::Down),
-            Ok(Ok(link)) => Ok(self.lease(link)),
+        let (count, mut place, mut failure) = (upstream.addresses(), place, Unreachable::Down);
+        for tried in 0..count {
+            // One that stays silent leaves the others their share of the time.
+            let left = upstream.connect_deadline.saturating_sub(begin.elapsed());
+            let share = u32::try_from(count.saturating_sub(tried)).ok().and_then(|others| left.checked_div(others));
+            match tokio::time::timeout(share.unwrap_or(left), self.dial(place)).await {
+                Ok(Ok((sender, connection))) => {
+                    return Ok(self.lease(Link::start(sender, connection, place, open), true));
+                }
+                Ok(Err(_)) => failure = Unreachable::Down,
+                Err(_) => failure = Unreachable::Late,
+            }
+            upstream.address(place).failed();
+            place = place.saturating_add(1).checked_rem(count).unwrap_or(0);
         }
+        Err(failure)
     }
 
-    fn lease(&self, link: Link) -> Lease {
-        Lease { link, shelf: self.0.clone(), life: limits::UPSTREAM_IDLE_LIFE }
+    fn lease(&self, link: Link, fresh: bool) -> Lease {
+        Lease { link, fresh, shelf: self.0.clone(), life: limits::UPSTREAM_IDLE_LIFE }
     }
 
-    async fn dial(&self, place: Open) -> io::Result<Link> {
-        let upstream = &self.0.upstream;
-        let stream = match &upstream.place {
-            Place::Address(address) => TcpStream::connect(SocketAddr::new(*address, upstream.port)).await?,
-            Place::Name(name) => TcpStream::connect((name.as_str(), upstream.port)).await?,
-        };
-        stream.set_nodelay(true)?;
-        let (sender, connection) = http1::Builder::new()
+    async fn dial(&self, place: usize) -> io::Result<(SendRequest<RequestBody>, Conversation)> {
+        let stream = self.0.upstream.connect(place).await?;
+        http1::Builder::new()
             .writev(false)
             .max_headers(limits::HEADER_FIELDS_MAX)
             .max_header_size(limits::UPSTREAM_HEAD_MAX)
             .max_buf_size(limits::UPSTREAM_HEAD_MAX)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(io::Error::other)?;
-        let task = tokio::spawn(async move {
-            let _place = place;
-            // Whatever went wrong is told to the request that was on the connection.
-            let _ = connection.await;
-        });
-        Ok(Link { sender, task: task.abort_handle() })
+            .map_err(io::Error::other)
     }
 }
 
+type Conversation = http1::Connection<TokioIo<Stream>, RequestBody>;
+
 impl Shelf {
-    fn take(&self, now: Instant) -> Option<Link> {
+    fn take(&self, place: usize, now: Instant) -> Option<Link> {
         let mut idle = self.lock();
         let mut end = idle.len();
         while let Some(last) = end.checked_sub(1) {
@@ -126,7 +126,7 @@ impl Shelf {
             let entry = idle.get(last)?;
             if entry.until <= now || entry.link.sender.is_closed() {
                 idle.remove(last);
-            } else if entry.link.sender.is_ready() {
+            } else if entry.link.place == place && entry.link.sender.is_ready() {
                 return Some(idle.remove(last).link);
             }
         }
@@ -163,6 +163,18 @@ struct Idle {
 struct Link {
     sender: SendRequest<RequestBody>,
     task: AbortHandle,
+    place: usize,
+}
+
+impl Link {
+    fn start(sender: SendRequest<RequestBody>, conversation: Conversation, place: usize, open: Open) -> Self {
+        let task = tokio::spawn(async move {
+            let _open = open;
+            // Whatever went wrong is told to the request that was on the connection.
+            let _ = conversation.await;
+        });
+        Self { sender, task: task.abort_handle(), place }
+    }
 }
 
 impl Drop for Link {
@@ -175,6 +187,8 @@ impl Drop for Link {
 #[derive(Debug)]
 pub(super) struct Lease {
     link: Link,
+    /// It was made for this request.
+    fresh: bool,
     shelf: Arc<Shelf>,
     life: Duration,
 }
@@ -184,6 +198,23 @@ impl Lease {
         &mut self.link.sender
     }
 
+    /// Which of the upstream's addresses it leads to.
+    pub(super) fn place(&self) -> usize {
+        self.link.place
+    }
+
+    /// The upstream has begun to answer on it.
+    pub(super) fn succeeded(&self) {
+        self.shelf.upstream.address(self.link.place).succeeded();
+    }
+
+    /// It broke off before an answer began. A connection that was kept may have been closed for its age.
+    pub(super) fn failed(&self) {
+        if self.fresh {
+            self.shelf.upstream.address(self.link.place).failed();
+        }
+    }
+
     /// How long the upstream says that it keeps an idle connection, which is believed but for a second of margin.
     pub(super) fn keep_for(&mut self, seconds: u64) {
         self.life = Duration::from_secs(seconds.saturating_sub(1)).min(limits::UPSTREAM_IDLE_LIFE_MAX);
@@ -191,7 +222,7 @@ impl Lease {
 
     /// The request and its response are both at their end.
     pub(super) fn give_back(self) {
-        let Self { link, shelf, life } = self;
+        let Self { link, shelf, life, .. } = self;
         shelf.put(link, life);
     }
 }

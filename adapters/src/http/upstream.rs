@@ -3,47 +3,51 @@
 //! A target is passed on as it came or refused; it is never decoded and encoded again, so that nobody behind the gate
 //! can read it differently from what was judged.
 
-use std::net::IpAddr;
-use std::sync::atomic::AtomicUsize;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
 use portcullis_domain::limits;
+use rustls::ClientConfig;
 
-/// A protected server that speaks HTTP/1.1.
+use super::address::{Address, Stream};
+
+/// A protected server that speaks HTTP/1.1, at one address or at several.
 #[derive(Debug)]
 pub struct Upstream {
-    pub(super) place: Place,
-    pub(super) port: u16,
+    first: Address,
+    others: Vec<Address>,
+    tls: Option<Arc<ClientConfig>>,
+    /// Whose turn it is among several addresses.
+    turn: AtomicUsize,
     pub(super) connect_deadline: Duration,
     pub(super) connections_max: usize,
     /// Connections open on all cores.
     pub(super) open: AtomicUsize,
     /// Requests on all cores that wait because too many connections are open.
     pub(super) waiting: AtomicUsize,
-    host: HeaderValue,
     base: String,
-    exact: Uri,
     mount: Option<String>,
-}
-
-/// Where the upstream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    Address(IpAddr),
-    Name(String),
 }
 
 /// An upstream's address that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadUpstream {
-    /// It is no `http://host:port/path`.
+    /// It is no `http://host:port/path`, `https://host:port/path` or `unix:/socket:/path`.
     Url,
-    /// The scheme is not http.
+    /// The scheme is none of these.
     Scheme,
     /// It names a user, a query or a fragment.
     Extra,
+    /// Its addresses differ in their path, or some are reached over TLS and some are not.
+    Mixed,
+    /// There is no address, or there are too many.
+    Count,
+    /// It is reached over TLS, and nothing says how.
+    Tls,
 }
 
 /// A request target that is not passed on.
@@ -59,46 +63,47 @@ pub enum BadTarget {
 }
 
 impl Upstream {
-    /// Reads `http://host:port/path`. With `mount`, the resource is everything under that path of the gateway, and what
+    /// The server at this address. With `mount`, the resource is everything under that path of the gateway, and what
     /// follows `mount` in a request is put behind the upstream's path; without it, every request goes to that one path.
+    ///
+    /// # Errors
+    /// [`BadUpstream`].
     pub fn parse(url: &str, mount: Option<&str>) -> Result<Self, BadUpstream> {
-        if url.contains(['#', '?', '@']) {
-            return Err(BadUpstream::Extra);
+        Self::at([url], mount, None)
+    }
+
+    /// The same server at several addresses, each a URL as in the documentation of [`BadUpstream::Url`]. `tls` is how those
+    /// that speak it are spoken to.
+    ///
+    /// # Errors
+    /// [`BadUpstream`].
+    pub fn at<'u>(
+        urls: impl IntoIterator<Item = &'u str>,
+        mount: Option<&str>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, BadUpstream> {
+        let mut addresses = urls.into_iter().map(Address::parse).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let first = addresses.next().ok_or(BadUpstream::Count)?;
+        let others: Vec<Address> = addresses.collect();
+        if others.len() >= limits::UPSTREAM_ADDRESSES_MAX {
+            return Err(BadUpstream::Count);
         }
-        let uri: Uri = url.parse().map_err(|_| BadUpstream::Url)?;
-        if uri.scheme_str() != Some("http") {
-            return Err(BadUpstream::Scheme);
+        if others.iter().any(|other| other.path != first.path || other.is_secure() != first.is_secure()) {
+            return Err(BadUpstream::Mixed);
         }
-        let authority = uri.authority().ok_or(BadUpstream::Url)?;
-        let name = authority.host();
-        if name.is_empty() {
-            return Err(BadUpstream::Url);
+        if first.is_secure() && tls.is_none() {
+            return Err(BadUpstream::Tls);
         }
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let place = match bare.parse::<IpAddr>() {
-            Ok(address) => Place::Address(address),
-            Err(_) => Place::Name(name.to_owned()),
-        };
-        // Digits alone: `parse` would take a sign.
-        let port = match authority.as_str().strip_prefix(name).and_then(|rest| rest.strip_prefix(':')) {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().map_err(|_| BadUpstream::Url)?
-            }
-            Some(_) => return Err(BadUpstream::Url),
-            None => 80,
-        };
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| BadUpstream::Url)?;
-        let exact: Uri = uri.path().parse().map_err(|_| BadUpstream::Url)?;
         Ok(Self {
-            place,
-            port,
+            base: first.path.path().trim_end_matches('/').to_owned(),
+            first,
+            others,
+            tls,
+            turn: AtomicUsize::new(0),
             connect_deadline: limits::UPSTREAM_CONNECT_DEADLINE,
             connections_max: limits::UPSTREAM_CONNECTIONS_MAX,
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            host,
-            base: uri.path().trim_end_matches('/').to_owned(),
-            exact,
             mount: mount.map(|mount| mount.trim_end_matches('/').to_owned()),
         })
     }
@@ -113,9 +118,46 @@ impl Upstream {
         Self { connect_deadline, ..self }
     }
 
-    /// `Host` as the upstream knows itself.
-    pub fn host(&self) -> &HeaderValue {
-        &self.host
+    /// How many addresses it has.
+    pub fn addresses(&self) -> usize {
+        self.others.len().saturating_add(1)
+    }
+
+    /// Connects to one of its addresses, and hangs up: for whoever wants to know whether it can be reached.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn probe(&self, place: usize) -> io::Result<()> {
+        match tokio::time::timeout(self.connect_deadline, self.connect(place)).await {
+            Ok(connected) => connected.map(drop),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// `Host` as the upstream knows itself at one of its addresses.
+    pub(super) fn host(&self, place: usize) -> &HeaderValue {
+        &self.address(place).host
+    }
+
+    pub(super) fn address(&self, place: usize) -> &Address {
+        place.checked_sub(1).and_then(|other| self.others.get(other)).unwrap_or(&self.first)
+    }
+
+    pub(super) async fn connect(&self, place: usize) -> io::Result<Stream> {
+        self.address(place).connect(self.tls.as_ref()).await
+    }
+
+    /// The address for the next request: each that is well in its turn; if none is, the one that may be tried again first.
+    /// Turns and not the least busy, because a count of open requests would be one that all cores write to.
+    pub(super) fn pick(&self) -> usize {
+        if self.others.is_empty() {
+            return 0;
+        }
+        let count = self.addresses();
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let places = (0..count).map(|step| turn.wrapping_add(step).checked_rem(count).unwrap_or(0));
+        // The first of several that are due alike is the one whose turn it is.
+        places.min_by_key(|place| self.address(*place).due()).unwrap_or(0)
     }
 
     /// What a request target becomes at the upstream.
@@ -126,8 +168,8 @@ impl Upstream {
         }
         let Some(mount) = &self.mount else {
             return match query {
-                None => Ok(self.exact.clone()),
-                Some(query) => assemble(&[self.exact.path(), "?", query]),
+                None => Ok(self.first.path.clone()),
+                Some(query) => assemble(&[self.first.path.path(), "?", query]),
             };
         };
         let suffix = asked.path().strip_prefix(mount.as_str()).ok_or(BadTarget::Outside)?;
@@ -136,7 +178,7 @@ impl Upstream {
         }
         judge(suffix)?;
         let path = match suffix {
-            "" => self.exact.path(),
+            "" => self.first.path.path(),
             _ => self.base.as_str(),
         };
         match query {
@@ -171,11 +213,11 @@ fn judge(suffix: &str) -> Result<(), BadTarget> {
     Ok(())
 }
 
-/// Reads a segment as it is, decoded once and decoded twice, because some servers do, and without parameters behind a
-/// semicolon, because some servers drop them.
+/// Reads a segment as it is and decoded, once and twice, because some servers do, and once more, because readers of URLs
+/// take an escaped dot for a dot; and without parameters behind a semicolon, because some servers drop them.
 fn judge_segment(segment: &str) -> Result<(), BadTarget> {
     let mut bytes = segment.as_bytes().to_vec();
-    for round in 0..3_u8 {
+    for round in 0..4_u8 {
         if round > 0 {
             if !bytes.contains(&b'%') {
                 return Ok(());
@@ -219,6 +261,7 @@ fn digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::address::Place;
     use super::*;
 
     fn become_of(url: &str, mount: Option<&str>, asked: &str) -> Result<String, BadTarget> {
@@ -228,22 +271,31 @@ mod tests {
 
     #[test]
     fn addresses_are_read() {
-        for (url, host, port, place) in [
-            ("http://127.0.0.1:3000/mcp", "127.0.0.1:3000", 3000, Place::Address([127, 0, 0, 1].into())),
-            ("http://[::1]:3000", "[::1]:3000", 3000, Place::Address(std::net::Ipv6Addr::LOCALHOST.into())),
-            ("http://upstream.internal/", "upstream.internal", 80, Place::Name("upstream.internal".to_owned())),
+        let v4 = Place::Address([127, 0, 0, 1].into(), 3000);
+        let v6 = Place::Address(std::net::Ipv6Addr::LOCALHOST.into(), 3000);
+        for (url, host, place, path) in [
+            ("http://127.0.0.1:3000/mcp", "127.0.0.1:3000", v4, "/mcp"),
+            ("http://[::1]:3000", "[::1]:3000", v6, "/"),
+            ("http://upstream.internal/", "upstream.internal", Place::Name("upstream.internal".to_owned(), 80), "/"),
+            ("unix:/run/mcp.sock:/mcp", "localhost", Place::Socket("/run/mcp.sock".into()), "/mcp"),
+            ("unix:/run/mcp.sock", "localhost", Place::Socket("/run/mcp.sock".into()), "/"),
+            ("unix:/run/a:b/c.sock:/x/y", "localhost", Place::Socket("/run/a:b/c.sock".into()), "/x/y"),
         ] {
             let upstream = Upstream::parse(url, None).unwrap();
+            let address = upstream.address(0);
             assert_eq!(
-                (upstream.host().to_str().unwrap(), upstream.port, upstream.place.clone()),
-                (host, port, place),
+                (address.host.to_str().unwrap(), &address.place, address.path.path()),
+                (host, &place, path),
                 "{url}"
             );
         }
         for (url, fault) in [
-            ("https://a.example/", BadUpstream::Scheme),
+            ("https://a.example/", BadUpstream::Tls),
+            ("ftp://a.example/", BadUpstream::Scheme),
             ("a.example", BadUpstream::Scheme),
             ("/mcp", BadUpstream::Scheme),
+            ("unix:run/mcp.sock", BadUpstream::Url),
+            ("unix:", BadUpstream::Url),
             ("http://", BadUpstream::Url),
             ("http://a.example:99999/", BadUpstream::Url),
             ("http://a.example:/", BadUpstream::Url),
@@ -253,6 +305,26 @@ mod tests {
         ] {
             assert_eq!(Upstream::parse(url, None).unwrap_err(), fault, "{url}");
         }
+        assert_eq!(Upstream::at([], None, None).unwrap_err(), BadUpstream::Count);
+        assert_eq!(Upstream::at(["http://a/x", "http://b/y"], None, None).unwrap_err(), BadUpstream::Mixed);
+        assert_eq!(Upstream::at(["http://a/x", "https://b/x"], None, None).unwrap_err(), BadUpstream::Mixed);
+        let many = vec!["http://a"; limits::UPSTREAM_ADDRESSES_MAX + 1];
+        assert_eq!(Upstream::at(many, None, None).unwrap_err(), BadUpstream::Count);
+    }
+
+    #[test]
+    fn addresses_take_turns_and_one_that_fails_is_left_aside() {
+        let upstream = Upstream::at(["http://a", "http://b", "unix:/c"], None, None).unwrap();
+        let picks = |count: usize| (0..count).map(|_| upstream.pick()).collect::<Vec<_>>();
+        assert_eq!(picks(6), [0, 1, 2, 0, 1, 2]);
+        upstream.address(1).failed();
+        assert!(!picks(6).contains(&1), "aside");
+        upstream.address(0).failed();
+        upstream.address(2).failed();
+        upstream.address(2).failed();
+        assert!(!picks(6).contains(&2), "all are aside: the one that failed twice is due last");
+        upstream.address(2).succeeded();
+        assert_eq!(picks(3), [2, 2, 2], "one that has answered is well again");
     }
 
     #[test]
@@ -299,6 +371,7 @@ mod tests {
             ("/mcp/..;x=y/b", BadTarget::Segment),
             ("/mcp/..%3bx/b", BadTarget::Segment),
             ("/mcp/%252e%252e/b", BadTarget::Segment),
+            ("/mcp/%25252e.", BadTarget::Segment),
             ("/mcp//b", BadTarget::Segment),
             ("/mcp/a%2fb", BadTarget::Character),
             ("/mcp/a%5Cb", BadTarget::Character),

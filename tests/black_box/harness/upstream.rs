@@ -1,7 +1,10 @@
 //! An MCP server that keeps the exact bytes of every request and answers what the test wants.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -112,33 +115,62 @@ struct Shared {
 
 /// The server. Its threads end with the connections.
 pub struct Upstream {
-    address: SocketAddr,
+    url: String,
     shared: Arc<Shared>,
 }
 
 impl Upstream {
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen(Ipv4Addr::LOCALHOST);
+        let server = Self::new(format!("http://{address}"));
+        server.serves(move || Ok(nodelay(listener.accept()?.0)));
+        server
+    }
+
+    /// One that speaks TLS, on all addresses of this machine.
+    pub fn secure(config: ServerConfig) -> Self {
+        let (listener, address) = listen(Ipv4Addr::UNSPECIFIED);
+        let server = Self::new(format!("https://127.0.0.1:{}", address.port()));
+        let config = Arc::new(config);
+        server.serves(move || {
+            let stream = nodelay(listener.accept()?.0);
+            Ok(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream))
+        });
+        server
+    }
+
+    /// One on a Unix socket.
+    pub fn on_socket(path: &Path) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let server = Self::new(format!("unix:{}:", path.display()));
+        server.serves(move || Ok(listener.accept()?.0));
+        server
+    }
+
+    fn new(url: String) -> Self {
         let script: Script = Box::new(|_| Answer::json(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#));
         let shared =
             Arc::new(Shared { seen: Mutex::default(), script: Mutex::new(script), connections: AtomicUsize::new(0) });
-        let own = Arc::clone(&shared);
+        Self { url, shared }
+    }
+
+    fn serves<S: Read + Write + Send + 'static>(&self, accept: impl Fn() -> std::io::Result<S> + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&own);
+            while let Ok(stream) = accept() {
+                let shared = Arc::clone(&shared);
                 std::thread::spawn(move || serve(&shared, stream));
             }
         });
-        Self { address, shared }
     }
 
+    /// Where it is: a path can be written behind it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.url.rsplit_once('/').unwrap().1.parse().unwrap()
     }
 
     /// What to answer from now on.
@@ -165,9 +197,19 @@ impl Upstream {
     }
 }
 
-fn serve(shared: &Shared, mut stream: TcpStream) {
-    let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
+fn listen(address: Ipv4Addr) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn nodelay(stream: TcpStream) -> TcpStream {
     let _ = stream.set_nodelay(true);
+    stream
+}
+
+fn serve(shared: &Shared, mut stream: impl Read + Write) {
+    let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
     let mut ahead = Vec::new();
     while let Some(seen) = request(connection, &mut stream, &mut ahead) {
         let answer = {
@@ -197,7 +239,7 @@ fn serve(shared: &Shared, mut stream: TcpStream) {
 }
 
 /// Reads one request; nothing if the connection ended.
-pub(super) fn request(connection: usize, stream: &mut TcpStream, ahead: &mut Vec<u8>) -> Option<Seen> {
+pub(super) fn request(connection: usize, stream: &mut impl Read, ahead: &mut Vec<u8>) -> Option<Seen> {
     let end = loop {
         if let Some(end) = ahead.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
@@ -225,7 +267,7 @@ pub(super) fn request(connection: usize, stream: &mut TcpStream, ahead: &mut Vec
     Some(Seen { connection, bytes, line, headers, body })
 }
 
-fn chunked(stream: &mut TcpStream, ahead: &mut Vec<u8>, head: usize) -> Option<(Vec<u8>, usize)> {
+fn chunked(stream: &mut impl Read, ahead: &mut Vec<u8>, head: usize) -> Option<(Vec<u8>, usize)> {
     let (mut at, mut body) = (head, Vec::new());
     loop {
         let line = loop {
@@ -248,7 +290,7 @@ fn chunked(stream: &mut TcpStream, ahead: &mut Vec<u8>, head: usize) -> Option<(
     }
 }
 
-fn fill(stream: &mut TcpStream, ahead: &mut Vec<u8>) -> Option<()> {
+fn fill(stream: &mut impl Read, ahead: &mut Vec<u8>) -> Option<()> {
     let mut buffer = [0; 16 << 10];
     loop {
         match stream.read(&mut buffer) {

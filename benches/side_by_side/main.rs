@@ -1,0 +1,150 @@
+//! The gate beside nginx and HAProxy, before one same server, in one run: `cargo bench`.
+//!
+//! ```text
+//! cargo bench                      everything, about ten minutes on two cores
+//! cargo bench -- --quick           one short round of each, to see that it works
+//! cargo bench -- --rounds 9        more rounds; --alone for none, --sessions and --streams for how many
+//! ```
+//!
+//! What is compared is CPU time of the proxy's processes per request, taken pair by pair with nginx in the same round; the gate runs
+//! twice, so that the noise can be seen. Then the gate alone: start, memory, sessions, streams. Needs nginx, HAProxy, wrk and
+//! openssl; everything is on loopback, and nothing is left running.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a measurement may panic, counts in floating point and prints"
+)]
+
+#[path = "../../tests/black_box/harness/mod.rs"]
+mod harness;
+
+mod alone;
+mod load;
+mod machine;
+mod process;
+mod proxies;
+
+use proxies::{Bench, Proxy};
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    rounds: usize,
+    seconds: u64,
+    sessions: usize,
+    streams: usize,
+}
+
+const WHOLE: Extent = Extent { rounds: 5, seconds: 5, sessions: 20_000, streams: 10_000 };
+const QUICK: Extent = Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300 };
+/// Requests per second off saturation.
+const MODERATE: u32 = 6_000;
+
+fn main() {
+    let mut extent = extent(std::env::args().skip(1));
+    // Each stream is two sockets of the gate, and two of this program.
+    extent.streams = extent.streams.min(machine::raise_limits().saturating_sub(1_000) / 2);
+    println!("{}", machine::description());
+    println!("{extent:?}\n");
+    if extent.rounds > 0 {
+        let bench = Bench::start();
+        saturated(&bench, extent);
+        paced(&bench, extent);
+    }
+    alone::measure(extent);
+}
+
+fn extent(mut arguments: impl Iterator<Item = String>) -> Extent {
+    let mut extent = WHOLE;
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number follows");
+        match argument.as_str() {
+            "--quick" => extent = QUICK,
+            "--alone" => extent.rounds = 0,
+            "--rounds" => extent.rounds = number(),
+            "--sessions" => extent.sessions = number(),
+            "--streams" => extent.streams = number(),
+            // What cargo itself says.
+            "--bench" => {}
+            other => panic!("no such option: {other}"),
+        }
+    }
+    extent
+}
+
+/// All that 64 connections of wrk bring, each proxy in turn, round after round.
+fn saturated(bench: &Bench, extent: Extent) {
+    println!("saturated: wrk with 64 connections, {} s each, {} rounds", extent.seconds, extent.rounds);
+    let time = Duration::from_secs(extent.seconds);
+    let rows = rounds(bench, extent.rounds, |proxy| load::saturate(proxy, time));
+    table(bench, &rows);
+}
+
+/// The same number of requests for everybody, sent when they are due and not when the one before has come back.
+fn paced(bench: &Bench, extent: Extent) {
+    println!("{MODERATE} requests per second, {} s each, {} rounds", extent.seconds, extent.rounds);
+    let time = Duration::from_secs(extent.seconds);
+    let rows = rounds(bench, extent.rounds, |proxy| load::pace(proxy, MODERATE, time));
+    table(bench, &rows);
+}
+
+/// What one proxy did in one round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub per_second: f64,
+    pub cpu_micros: f64,
+    pub p50_micros: f64,
+    pub p99_micros: f64,
+}
+
+/// For each proxy its rows, in the order of the rounds. Each round begins with another proxy.
+fn rounds(bench: &Bench, rounds: usize, measure: impl Fn(&Proxy) -> Row) -> Vec<Vec<Row>> {
+    let count = bench.proxies().len();
+    let mut rows = vec![Vec::new(); count];
+    for round in 0..=rounds {
+        for turn in 0..count {
+            let place = (round + turn) % count;
+            let row = measure(&bench.proxies()[place]);
+            // The first round warms up.
+            if round > 0 {
+                rows[place].push(row);
+            }
+        }
+    }
+    rows
+}
+
+fn table(bench: &Bench, rows: &[Vec<Row>]) {
+    println!(
+        "{:<28} {:>10} {:>9} {:>9} {:>9}   CPU beside nginx: median (range)",
+        "", "CPU us/req", "req/s", "p50 us", "p99 us"
+    );
+    let nginx = &rows[0];
+    for (proxy, rows) in bench.proxies().iter().zip(rows) {
+        let of = |pick: fn(&Row) -> f64| spread(rows.iter().map(pick)).1;
+        let (low, middle, high) = spread(rows.iter().zip(nginx).map(|(row, nginx)| row.cpu_micros / nginx.cpu_micros));
+        println!(
+            "{:<28} {:>10.1} {:>9.0} {:>9.0} {:>9.0}   {middle:.2} ({low:.2} to {high:.2})",
+            proxy.name,
+            of(|row| row.cpu_micros),
+            of(|row| row.per_second),
+            of(|row| row.p50_micros),
+            of(|row| row.p99_micros),
+        );
+    }
+    println!();
+}
+
+/// Least, median and most.
+pub fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    (values[0], values[values.len() / 2], values[values.len() - 1])
+}

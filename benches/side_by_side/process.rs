@@ -1,0 +1,61 @@
+//! A program that runs for as long as it is held, and what the system knows of it.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running program with all its children. Killed when dropped.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// The program and its children, of which nobody has children here.
+    fn family(&self) -> Vec<u32> {
+        let own = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|id| id.parse().ok()).chain([own]).collect()
+    }
+
+    /// User and system time of all of it.
+    pub fn cpu(&self) -> Duration {
+        let ticks: u64 = self.family().iter().map(|id| ticks(*id)).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident bytes of the program itself.
+    pub fn resident(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() * 1_024.0
+    }
+}
+
+/// In hundredths of a second, which is what Linux shows whatever it counts in.
+fn ticks(id: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // Behind the name in parentheses, which may hold anything: state is the first field, utime the twelfth, stime the next.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    fields.get(11..13).unwrap_or_default().iter().filter_map(|text| text.parse::<u64>().ok()).sum()
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        for id in self.family() {
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until somebody listens there.
+pub fn until_listening(address: SocketAddr) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < end, "nobody listens at {address}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
