@@ -1,12 +1,13 @@
 //! Log lines: one per event, written by a thread of their own, so that a slow terminal or a full disk never makes a request wait.
 
 use crate::config::{LogFormat, LogLevel};
-use portcullis_domain::limits::LOG_LINES_WAITING;
+use portcullis_domain::limits::{LOG_END_DEADLINE, LOG_LINES_WAITING};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tracing::Metadata;
 use tracing::subscriber::set_global_default;
 use tracing_subscriber::Registry;
@@ -53,12 +54,12 @@ impl Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        // An empty line is the sign to stop; if there is no room for it, the writer is stuck, and nobody waits for it.
-        let told = [&self.lines.audit, &self.lines.lines].map(|lines| lines.sender.try_send(Vec::new()).is_ok());
-        if told.into_iter().all(|told| told) {
-            for writer in self.writers.drain(..) {
-                let _ = writer.join();
-            }
+        // An empty line is the sign to stop. A reader that has stopped reading must not keep the process from ending.
+        let begin = Instant::now();
+        let mut untold = vec![&self.lines.audit, &self.lines.lines];
+        while !self.writers.iter().all(JoinHandle::is_finished) && begin.elapsed() < LOG_END_DEADLINE {
+            untold.retain(|lines| lines.sender.try_send(Vec::new()).is_err());
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

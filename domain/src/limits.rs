@@ -304,6 +304,8 @@ pub const DEMO_ISSUED_MAX: usize = 1_000;
 pub const CORS_HEADERS_MAX: usize = 1_024;
 /// Log lines that wait for their writer; more are dropped and counted.
 pub const LOG_LINES_WAITING: usize = 8_192;
+/// How long the end of the process waits for the log to be taken.
+pub const LOG_END_DEADLINE: Duration = Duration::from_secs(2);
 /// One question of `check` and `health`.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 

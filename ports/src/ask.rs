@@ -11,18 +11,18 @@ use portcullis_domain::operation::{Facts, Keys, Question};
 /// # Errors
 /// Whatever the question refuses with, or [`Fault::StoreUnavailable`]: a store that does not answer is never an absence.
 pub async fn ask<W: World, Q: Question>(world: &W, question: &Q) -> Result<Q::Reply, Fault> {
-    let store = world.store();
-    let asked = question.asks();
-    let mut facts = match store.at_hand(&asked) {
-        Some(facts) => facts,
-        None => recall(world, asked).await?,
-    };
+    match ask_at_hand(world, question) {
+        Some(reply) => reply,
+        // On the heap: whoever finds everything at hand carries no room for waiting.
+        None => Box::pin(ask_the_store(world, question)).await,
+    }
+}
+
+async fn ask_the_store<W: World, Q: Question>(world: &W, question: &Q) -> Result<Q::Reply, Fault> {
+    let mut facts = recall(world, question.asks()).await?;
     let more = question.then(&facts);
     if !more.is_empty() {
-        facts.join(match store.at_hand(&more) {
-            Some(facts) => facts,
-            None => recall(world, more).await?,
-        });
+        facts.join(recall(world, more).await?);
     }
     question.decide(&facts, world.clock().now())
 }

@@ -12,9 +12,15 @@ mod demo;
 mod support;
 
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use support::{CLIENT_SECRET, Ended, Folder, MASTER_KEY, Process, Request, config, ended, free_address, provider};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::{
+    CLIENT_SECRET, Ended, Folder, MASTER_KEY, PATIENCE, Process, Request, config, ended, free_address, portcullis,
+    provider,
+};
 
 // ---- Commands that need nothing but themselves.
 
@@ -339,6 +345,32 @@ fn register(at: SocketAddr) -> String {
     let got = Request::post("/oauth/register", "application/json", &metadata.to_string()).send(at);
     assert_eq!(got.status, 201, "{}", got.body);
     got.json()["client_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_the_process() {
+    let (folder, at) = (Folder::new(), free_address());
+    let config = folder.config(&config(at, free_address(), provider(), free_address()));
+    let (unread, mut log) = std::io::pipe().unwrap();
+    // As much as a pipe holds: the first line of the log has to wait, and waits for ever.
+    log.write_all(&[b'x'; 1 << 16]).unwrap();
+    let mut command = portcullis(["serve", "--config", config.to_str().unwrap()]);
+    command.stderr(log);
+    let mut child = command.spawn().unwrap();
+    until(|| TcpStream::connect(at).is_ok());
+    assert_eq!(Request::get("/health").send(at).status, 200);
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    until(|| child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(unread);
+}
+
+fn until(mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Whether the consent page comes up for this client; otherwise it must be the page that knows no such client.

@@ -73,13 +73,11 @@ fn instructions(binary: &Path, requests: usize) -> u64 {
     });
     process.end();
     let counted = std::fs::read_to_string(&counts).unwrap();
-    if std::env::var_os("KEEP").is_none() {
-        // For whoever wants to know where they went: callgrind_annotate reads it.
-        if let Some(kept) = std::env::var_os("PORTCULLIS_COUNTS") {
-            std::fs::copy(&counts, kept).unwrap();
-        }
-        std::fs::remove_dir_all(&folder).unwrap();
+    // For whoever wants to know where they went: callgrind_annotate reads it.
+    if let Some(kept) = std::env::var_os("PORTCULLIS_COUNTS") {
+        std::fs::copy(&counts, kept).unwrap();
     }
+    std::fs::remove_dir_all(&folder).unwrap();
     let total = counted.lines().find_map(|line| line.strip_prefix("totals: ")).expect("callgrind writes totals");
     total.trim().parse().unwrap()
 }

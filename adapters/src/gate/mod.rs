@@ -136,7 +136,8 @@ impl<W: World> Core<W> {
         } else if let Some(resource) = resource {
             protected::answer(self, resource, request, peer).await
         } else {
-            endpoints::answer(gate, route, request, &peer).await.into_response(&gate.site)
+            // On the heap: they are large, and rare beside what is protected.
+            Box::pin(endpoints::answer(gate, route, request, &peer)).await.into_response(&gate.site)
         };
         gate.metrics.request(route, &method, response.status());
         response

@@ -110,17 +110,19 @@ impl Sever {
     }
 }
 
-/// The vitals of a new connection, and its whole life as one future.
+/// The vitals of a new connection, and its whole life as one future, which holds `held` to its end.
 pub(super) fn serve<T: Handshake, H: Handler>(
     socket: TcpStream,
     address: SocketAddr,
     handshake: T,
     handler: H,
     counts: Arc<Counts>,
+    held: impl Send,
 ) -> (Arc<Vitals>, impl Future<Output = ()> + Send) {
     let vitals = Arc::new(Vitals::default());
     let watched = vitals.clone();
     let life = async move {
+        let _held = held;
         // A failed handshake has nobody to be told.
         let Ok(stream) = handshake.shake(socket).await else { return };
         let wire = TokioIo::new(Wire::new(stream, vitals.clone()));
@@ -129,7 +131,9 @@ pub(super) fn serve<T: Handshake, H: Handler>(
             let turn = vitals.begin();
             let peer = Peer { address, written: written.clone(), turn, vitals: vitals.clone() };
             let (handler, counts) = (&handler, &counts);
-            async move { Ok::<_, Infallible>(answer(request, peer, handler, counts).await) }
+            // On the heap and not in the connection: the library keeps its place for as long as the connection lives, and
+            // an idle one, or one whose answer streams, has no use for it.
+            Box::pin(async move { Ok::<_, Infallible>(answer(request, peer, handler, counts).await) })
         });
         let connection = http1::Builder::new()
             .half_close(false)
@@ -159,7 +163,8 @@ where
     // connection is done, or broke off in the middle, where a clean end would pass off a part as the whole.
     let is_refused = wire.is_refused();
     if (is_refused && wire.shutdown().await.is_ok()) || (ended.is_ok() && vitals.place() == Place::Body) {
-        linger(wire).await;
+        // On the heap, so that a connection is not larger all its life for what few of them do at its end.
+        Box::pin(linger(wire)).await;
     }
 }
 

@@ -276,12 +276,8 @@ impl<T: Handshake> Core<T> {
         // Without it small answers would wait for the client's delayed acknowledgement. Its failure costs only time.
         let _ = stream.set_nodelay(true);
         let (vitals, connection) =
-            connection::serve(stream, address, self.handshake.clone(), handler.clone(), self.counts.clone());
-        let task = tokio::spawn(async move {
-            connection.await;
-            drop(place);
-        });
-        ticker.watch(vitals, task.abort_handle());
+            connection::serve(stream, address, self.handshake.clone(), handler.clone(), self.counts.clone(), place);
+        ticker.watch(vitals, tokio::spawn(connection).abort_handle());
     }
 }
 
