@@ -18,6 +18,8 @@ pub enum NotStarted {
     Configuration(Complaints),
     /// A listener's address cannot be had.
     Listen(SocketAddr, io::Error),
+    /// The listener at standard input listens at the first address, and the configuration says the second.
+    Inherited(SocketAddr, SocketAddr),
     /// The system refuses threads or sockets.
     System(io::Error),
 }
@@ -29,6 +31,10 @@ impl fmt::Display for NotStarted {
             Self::Listen(address, error) => {
                 write!(out, "cannot listen on {address}: {error}; choose another address, or stop what listens there")
             }
+            Self::Inherited(handed, wanted) => write!(
+                out,
+                "standard input is a listener at {handed}, and listen is {wanted}: make the two the same, or hand over none"
+            ),
             Self::System(error) => write!(out, "the system refuses: {error}"),
         }
     }
@@ -51,11 +57,16 @@ impl Running {
     /// # Errors
     /// [`NotStarted`].
     pub fn start(config: Config) -> Result<Self, NotStarted> {
-        let Wired { listen, admin_listen, gate, parts, metrics, journal, provider, upstreams: _ } =
+        let Wired { listen, admin_listen, settings, tls, gate, parts, metrics, journal, provider, upstreams: _ } =
             wire(config).map_err(NotStarted::Configuration)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let bind = |address, cores| Bound::new(address, cores).map_err(|error| NotStarted::Listen(address, error));
-        let (public, admin) = (bind(listen, cores)?, bind(admin_listen, 1)?);
+        let public = match Bound::inherited(cores).map_err(NotStarted::System)? {
+            Some(inherited) if inherited.address() == listen => inherited,
+            Some(inherited) => return Err(NotStarted::Inherited(inherited.address(), listen)),
+            None => bind(listen, cores)?,
+        };
+        let admin = bind(admin_listen, 1)?;
         let (public_address, admin_address) = (public.address(), admin.address());
         let (stop, stopped) = watch::channel(false);
 
@@ -63,8 +74,11 @@ impl Running {
             let gate = Arc::clone(&gate);
             move |_| gate.on_core()
         };
-        let serving =
-            serve(public, Settings::default(), Plain, on_core, stopped.clone()).map_err(NotStarted::System)?;
+        let (serving, renewal) = match tls {
+            None => (serve(public, settings, Plain, on_core, stopped.clone()), None),
+            Some((acceptor, renewal)) => (serve(public, settings, acceptor, on_core, stopped.clone()), Some(renewal)),
+        };
+        let serving = serving.map_err(NotStarted::System)?;
         let answers = Admin::new(Arc::clone(&parts), metrics, journal, Arc::clone(serving.counts()));
         let administering = serve(admin, Settings::default(), Plain, move |_| answers.clone(), stopped.clone())
             .map_err(NotStarted::System)?;
@@ -77,10 +91,14 @@ impl Running {
                     let mut stopped = stopped;
                     let sweeping = tokio::spawn(async move { parts.sweep().await });
                     let asking = tokio::spawn(provider.run());
+                    let renewing = renewal.map(|renewal| tokio::spawn(renewal.run()));
                     // An error means that nobody is left to stop it, which is the same.
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                     sweeping.abort();
                     asking.abort();
+                    if let Some(renewing) = renewing {
+                        renewing.abort();
+                    }
                 });
                 // A name lookup that hangs must not keep the process.
                 runtime.shutdown_background();

@@ -3,18 +3,18 @@
 use crate::config::{
     CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config,
     KeyFile, MasterKeys, Oidc as ConfiguredOidc, Origin, PerAddress, Provider, RateLimits,
-    Resource as ConfiguredResource, Storage, StorageType, UpstreamUrl,
+    Resource as ConfiguredResource, Storage, StorageType, Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
 use portcullis_adapters::gate::{AllowedOrigins, Gate, Metrics, Protection};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
-use portcullis_adapters::http::{BadUpstream, Upstream};
+use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::memory::Memory;
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_adapters::system::{
     AddressLimiter, CountedJournal, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
-use portcullis_adapters::tls::{self, BadTls, ClientConfig, OwnCertificate};
+use portcullis_adapters::tls::{self, Acceptor, BadTls, ClientConfig, OwnCertificate, Renewal};
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
 use portcullis_domain::oauth::client::{Client, Configured};
@@ -29,6 +29,7 @@ use portcullis_domain::operation::Epoch;
 use portcullis_domain::seal::{KeyRing, MasterKey, RingRefused};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
+use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
 use std::io::Write;
@@ -99,6 +100,10 @@ pub(crate) struct Wired {
     pub(crate) listen: SocketAddr,
     /// Where the admin listener goes.
     pub(crate) admin_listen: SocketAddr,
+    /// How the public listener treats connections.
+    pub(crate) settings: Settings,
+    /// Its TLS, if it speaks any, and what keeps the certificate up to date.
+    pub(crate) tls: Option<(Acceptor, Renewal)>,
     /// The gate.
     pub(crate) gate: Arc<Gate<Parts>>,
     /// Its parts.
@@ -122,6 +127,10 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         base_url,
         listen,
         admin_listen,
+        tls,
+        connections,
+        connections_per_address,
+        shutdown_grace,
         danger_plain_http: _judged_when_read,
         trusted_proxy_cidrs,
         master_keys,
@@ -150,6 +159,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let clock = SystemClock::start();
     let entropy = SystemEntropy::new();
     let base_url = base_url.as_str();
+    let tls = tls.map(|tls| listener_tls(&tls, base_url)).transpose()?;
     let ring = Arc::new(key_ring(master_keys, base_url, &entropy, clock.now())?);
     let redirects = RedirectPolicy {
         loopback: allow_localhost_redirect_uris,
@@ -212,9 +222,17 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let gateway = Gateway::new(Arc::clone(&parts), policy, relying_party);
     let proxies = TrustedProxies::new(trusted_proxy_cidrs.iter().map(cidr).collect::<Result<_, _>>()?);
     let provider_name = named_host(&issuer).unwrap_or(issuer);
+    let most = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let settings = Settings {
+        connections_max: most(connections),
+        connections_per_address: most(connections_per_address),
+        proxies: proxies.clone(),
+        drain: shutdown_grace,
+        ..Settings::default()
+    };
     let gate = Gate::new(gateway, &provider_name, proxies, protection, Arc::clone(&metrics), stream_overrun)
         .map_err(|_| complaint("baseUrl", "cannot be linked to", "write the URL at which clients reach the gate"))?;
-    Ok(Wired { listen, admin_listen, gate, parts, metrics, journal, provider, upstreams })
+    Ok(Wired { listen, admin_listen, settings, tls, gate, parts, metrics, journal, provider, upstreams })
 }
 
 impl Parts {
@@ -357,6 +375,19 @@ fn resource(
         .or(common)
         .map(|origins| origins.iter().map(|origin| origin.as_str().to_owned()).collect());
     Ok((resource, Arc::new(upstream), AllowedOrigins::of(base_url, origins.as_deref())))
+}
+
+/// What the public listener shows, and what keeps it up to date.
+fn listener_tls(configured: &ConfiguredTls, base_url: &str) -> Result<(Acceptor, Renewal), Complaints> {
+    let ConfiguredTls { certificate: CertificateFile(chain), key } = configured;
+    let own = OwnCertificate { chain: chain.pem.as_bytes(), key: key.pem.expose().as_bytes() };
+    let acceptor = Acceptor::new(own).map_err(|bad| {
+        complaint("tls", &format!("names files that {}", bad.words()), "look at tls.certFile and tls.keyFile")
+    })?;
+    let host = Uri::parse(base_url).ok().and_then(|uri| uri.host_text().map(str::to_owned)).unwrap_or_default();
+    tls::warn_unless_for(own.chain, &host);
+    let renewal = Renewal::new(acceptor.clone(), own, chain.path.clone(), key.path.clone(), host);
+    Ok((acceptor, renewal))
 }
 
 /// How an upstream over TLS is spoken to; nothing if it speaks none.

@@ -132,6 +132,7 @@ fn streams(folder: &std::path::Path, count: usize) {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || hold(&listener));
     let (process, world) = gate(&folder.join("streams"), |config| {
+        config["connectionsPerAddress"] = count.saturating_mul(2).into();
         let first = config["resources"][0].clone();
         let resource = |path: &str| {
             let mut resource = first.clone();

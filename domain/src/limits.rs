@@ -213,6 +213,12 @@ pub const CHUNK_LINE_MAX: usize = 256;
 pub const TRAILERS_MAX: usize = 8 * 1024;
 /// Open client connections, over all cores, out of the box.
 pub const CONNECTIONS_MAX: usize = 16 * 1024;
+/// Of these, from one address (IPv6: one /64), out of the box.
+pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
+/// How often the files of the listener's certificate are looked at; a new certificate is shown after the second look.
+pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
+/// Between two log lines about connections that cannot be taken.
+pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 /// The body of a request to a protected resource, out of the box.
 pub const RESOURCE_BODY_MAX: u64 = 4 * 1024 * 1024;
 /// How often a core looks over its connections: no deadline of the listener is kept more exactly than this.
@@ -234,6 +240,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// How long a stopping gateway waits for requests in progress, out of the box: less than the 30 seconds after which
 /// orchestrators kill.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(25);
+/// The longest that it can be configured to.
+pub const DRAIN_DEADLINE_MAX: Duration = Duration::from_secs(3_600);
 /// Addresses of `X-Forwarded-For` that are looked at.
 pub const FORWARDED_HOPS_MAX: usize = 32;
 
@@ -254,6 +262,8 @@ pub const IDENTITY_HEADER_MAX: usize = 8 * 1024;
 
 const _: () = assert!(TARGET_MAX + COOKIE_HEADER_MAX + AUTHORIZATION_MAX < HEAD_MAX);
 const _: () = assert!(HEAD_DEADLINE.as_secs() < IDLE_DEADLINE.as_secs());
+const _: () = assert!(CONNECTIONS_PER_ADDRESS < CONNECTIONS_MAX);
+const _: () = assert!(DRAIN_DEADLINE.as_secs() <= DRAIN_DEADLINE_MAX.as_secs());
 const _: () = assert!(UPSTREAM_IDLE_LIFE.as_secs() < UPSTREAM_IDLE_LIFE_MAX.as_secs());
 const _: () = assert!(UPSTREAM_CONNECT_DEADLINE.as_secs() < QUIET_DEADLINE.as_secs());
 /// Logins whose return one replica remembers, so that the provider's code is not sent twice.

@@ -61,7 +61,9 @@ pub(super) fn run(config: Config, terminal: &mut Terminal<'_>, said: impl FnOnce
     let running = match Running::start(config) {
         Ok(running) => running,
         Err(NotStarted::Configuration(complaints)) => return terminal.complain(&complaints),
-        Err(refused @ NotStarted::Listen(..)) => return terminal.fail(refused, Exit::Unavailable),
+        Err(refused @ (NotStarted::Listen(..) | NotStarted::Inherited(..))) => {
+            return terminal.fail(refused, Exit::Unavailable);
+        }
         Err(refused @ NotStarted::System(_)) => return terminal.fail(refused, Exit::System),
     };
     let said = said(&running);

@@ -79,8 +79,12 @@ keys! {
         base_url: BaseUrl = required("baseUrl") "Where clients reach the gate, and its issuer: https, or http on loopback; no slash at the end.",
         listen: SocketAddr = or("listen", "127.0.0.1:8080") "Where the public listener listens.",
         admin_listen: SocketAddr = or("adminListen", "127.0.0.1:9464") "Where the admin listener listens: probes and metrics, without any login.",
+        tls: Option<Tls> = optional("tls") "The certificate of the public listener, which speaks TLS with it and plain HTTP without.",
+        connections: u32 = number("connections", 16_384, 1..=1_000_000) "Connections of clients at a time.",
+        connections_per_address: u32 = number("connectionsPerAddress", 1_024, 1..=1_000_000) "Connections of one client address (IPv6: one /64) at a time; trusted proxies are not counted.",
+        shutdown_grace: Duration = duration("shutdownGrace", limits::DRAIN_DEADLINE, Duration::ZERO..=limits::DRAIN_DEADLINE_MAX) "How long requests in progress may run on once the gate is told to end.",
         danger_plain_http: bool = or("dangerPlainHttp", false) "Listen beyond loopback without TLS and without a trusted proxy in front: whoever is on the way reads every token.",
-        trusted_proxy_cidrs: Vec<Cidr> = list("trustedProxyCIDRs") "Networks of the proxies in front, whose X-Forwarded-For and X-Forwarded-Host are believed.",
+        trusted_proxy_cidrs: Vec<Cidr> = list("trustedProxyCIDRs") "Networks of the proxies in front, whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed.",
         master_keys: MasterKeys = part() "The keys that seal everything.",
         provider: Provider = part() "The identity provider.",
         resources: Vec<Resource> = some("resources") "The protected MCP servers.",
@@ -102,6 +106,14 @@ keys! {
         ca_files: Vec<CaFile> = list("caFiles") "Files of PEM certificates that are trusted in outbound TLS beside the public ones.",
         log_format: LogFormat = or("logFormat", "json") "How log lines are written: json or text.",
         log_level: LogLevel = or("logLevel", "info") "The least weight that is logged: error, warn, info, debug or trace.",
+    }
+}
+
+keys! {
+    /// The certificate of the public listener.
+    pub struct Tls {
+        certificate: CertificateFile = required("certFile") "A file with the certificate as PEM, its chain behind it; looked at again every few seconds.",
+        key: KeyFile = required("keyFile") "A file with its private key as PEM; looked at again every few seconds.",
     }
 }
 
@@ -173,7 +185,7 @@ keys! {
     }
 }
 
-objects!(Oidc, Resource, Client, Storage, RateLimits, PerAddress);
+objects!(Tls, Oidc, Resource, Client, Storage, RateLimits, PerAddress);
 
 impl Value for Scope {
     fn schema() -> Json {

@@ -26,12 +26,20 @@ fn listeners(draft: &ConfigDraft, at: &Place<'_>) {
     if listen.port() == admin.port() && (listen.ip() == admin.ip() || is_any(listen) || is_any(admin)) {
         at.key("adminListen").complain("is where the public listener listens", "use another port, such as 9464");
     }
+    // What could not be read was complained of, and is not missing.
+    let tls = !matches!(draft.tls, Some(None));
     let (Some(proxies), Some(danger)) = (&draft.trusted_proxy_cidrs, draft.danger_plain_http) else { return };
-    if !listen.ip().to_canonical().is_loopback() && proxies.is_empty() && !danger {
+    if !listen.ip().to_canonical().is_loopback() && proxies.is_empty() && !danger && !tls {
         at.key("listen").complain(
             "is beyond loopback, and nothing here says that a proxy with TLS stands in front",
-            "listen on 127.0.0.1, or name the proxy in trustedProxyCIDRs, or set dangerPlainHttp",
+            "give tls, or listen on 127.0.0.1, or name the proxy in trustedProxyCIDRs, or set dangerPlainHttp",
         );
+    }
+    if tls && danger {
+        at.key("dangerPlainHttp").complain("is of no use beside tls", "remove it: the listener speaks no plain HTTP");
+    }
+    if tls && draft.base_url.as_ref().is_some_and(|base| !base.is_https()) {
+        at.key("tls").complain("is there, and baseUrl is http", "write https:// in baseUrl, or remove tls");
     }
 }
 

@@ -145,6 +145,11 @@ fn tls_upstream<'c>(changes: &[Change<'c>]) -> Vec<Change<'c>> {
     [&[("/resources/0/upstream", json!("https://mcp.internal"))], changes].concat()
 }
 
+/// A certificate for the listener.
+fn tls() -> Json {
+    json!({ "certFile": "/run/ca.pem", "keyFile": "/run/key.pem" })
+}
+
 fn file(path: Option<&PathBuf>) -> String {
     path.map_or("none".into(), |path| path.display().to_string())
 }
@@ -193,6 +198,26 @@ fn arrivals() -> Vec<Arrival> {
         ),
         ("listen", vec![("/listen", json!("127.0.0.1:1"))], |c| c.listen.to_string(), "127.0.0.1:1"),
         ("adminListen", vec![("/adminListen", json!("127.0.0.1:2"))], |c| c.admin_listen.to_string(), "127.0.0.1:2"),
+        (
+            "tls.certFile",
+            vec![("/tls", json!({ "certFile": "/run/ca.pem", "keyFile": "/run/key.pem" }))],
+            |c| file(c.tls.as_ref().map(|tls| &tls.certificate.0.path)),
+            "/run/ca.pem",
+        ),
+        (
+            "tls.keyFile",
+            vec![("/tls", json!({ "certFile": "/run/ca.pem", "keyFile": "/run/key.pem" }))],
+            |c| file(c.tls.as_ref().map(|tls| &tls.key.path)),
+            "/run/key.pem",
+        ),
+        ("connections", vec![("/connections", json!(7))], |c| c.connections.to_string(), "7"),
+        (
+            "connectionsPerAddress",
+            vec![("/connectionsPerAddress", json!(7))],
+            |c| c.connections_per_address.to_string(),
+            "7",
+        ),
+        ("shutdownGrace", vec![("/shutdownGrace", json!("7s"))], |c| c.shutdown_grace.as_secs().to_string(), "7"),
         ("dangerPlainHttp", vec![("/dangerPlainHttp", json!(true))], |c| c.danger_plain_http.to_string(), "true"),
         (
             "trustedProxyCIDRs",
@@ -496,6 +521,9 @@ fn the_least_configuration_has_the_published_defaults() {
     let config = read(&least()).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(usize::try_from(config.connections), Ok(limits::CONNECTIONS_MAX));
+    assert_eq!(usize::try_from(config.connections_per_address), Ok(limits::CONNECTIONS_PER_ADDRESS));
+    assert!(config.tls.is_none() && config.shutdown_grace == limits::DRAIN_DEADLINE);
     assert_eq!(config.session_duration, limits::IDLE_LIFE);
     assert_eq!(config.session_max_duration, limits::ABSOLUTE_LIFE);
     assert_eq!(config.access_token_duration, limits::ACCESS_LIFE);
@@ -617,6 +645,11 @@ fn t289_unsafe_combinations_do_not_load() {
         (&[("/listen", json!("0.0.0.0:8080"))], "listen", "beyond loopback"),
         (&[("/listen", json!("[::]:8080"))], "listen", "beyond loopback"),
         (&[("/listen", json!("192.0.2.1:8080"))], "listen", "beyond loopback"),
+        (&[("/tls", tls()), ("/dangerPlainHttp", json!(true))], "dangerPlainHttp", "of no use beside tls"),
+        (&[("/tls", tls()), ("/baseUrl", json!("http://localhost"))], "tls", "baseUrl is http"),
+        (&[("/tls", tls()), ("/tls/certFile", json!("/run/private.pem"))], "tls.certFile", "a private key"),
+        (&[("/tls", tls()), ("/tls/keyFile", json!("/run/ca.pem"))], "tls.keyFile", "without a PEM private key"),
+        (&[("/tls", tls()), ("/tls/keyFile", Json::Null)], "tls.keyFile", "is missing"),
         (&[("/trustedProxyCIDRs", json!(["0.0.0.0/0"]))], "trustedProxyCIDRs[0]", "trusts so much"),
         (&[("/allowedOrigins", json!(["*"]))], "allowedOrigins[0]", "every web page"),
         (&[("/resources/0/allowedOrigins", json!(["null"]))], "resources[0].allowedOrigins[0]", "every web page"),
@@ -690,6 +723,7 @@ fn t289_unsafe_combinations_do_not_load() {
 fn t289_what_is_said_out_loud_does_load() {
     for changes in [
         &[("/listen", json!("0.0.0.0:8080")), ("/dangerPlainHttp", json!(true))],
+        &[("/listen", json!("0.0.0.0:8080")), ("/tls", tls())],
         &[("/listen", json!("0.0.0.0:8080")), ("/trustedProxyCIDRs", json!(["10.0.0.0/8"]))],
         &[("/baseUrl", json!("http://localhost:8080")), ("/listen", json!("[::1]:8080"))],
         &[("/trustedClients", json!(["app"])), ("/clients/0/tokenEndpointAuthMethod", json!("client_secret_basic"))],
@@ -760,7 +794,7 @@ fn keys_that_contradict_each_other_are_refused() {
         (&[("/oidc", Json::Null)], "oidc", "is missing"),
         (&[("/oidc/clientSecretFile", json!("/run/secret"))], "oidc.clientSecretFile", "given beside clientSecret"),
         (&[("/storage", json!({ "type": "valkey" }))], "storage.type", "names a storage"),
-        (&[("/tls", json!({}))], "tls", "not a key"),
+        (&[("/valkey", json!({}))], "valkey", "not a key"),
     ]);
 }
 
@@ -846,7 +880,8 @@ fn f27_no_complaint_and_no_debug_says_a_value() {
             if pointer.starts_with("/resources/0/scopes/0/") && !value.is_string() {
                 continue;
             }
-            let Err(complaints) = read(&change(rich(), &[(&pointer, value.clone())])) else { continue };
+            let changes = [("/tls", tls()), (&pointer, value.clone())];
+            let Err(complaints) = read(&change(rich(), &changes)) else { continue };
             for complaint in complaints.0 {
                 let unknown_key = complaint.path.ends_with("canary-key");
                 assert!(unknown_key || !complaint.to_string().contains(canary), "{key}: {complaint}");

@@ -84,7 +84,7 @@ fn t133_r49_another_host_is_not_served() {
 }
 
 #[test]
-fn t133_r46_a_trusted_proxy_says_which_host_was_meant_and_nothing_else() {
+fn t133_r46_a_trusted_proxy_says_which_host_and_scheme_were_meant_and_nothing_else() {
     let world = below_a_path();
     let plain = get(&world, SERVER[0]);
     let inner = |hosts: &[&str]| {
@@ -99,7 +99,21 @@ fn t133_r46_a_trusted_proxy_says_which_host_was_meant_and_nothing_else() {
         assert_eq!(inner(hosts).status, 421, "{hosts:?}");
     }
     assert_eq!(world.send(&Request::get(SERVER[0]).header("X-Forwarded-Host", "evil.example")).status, 421);
-    for (name, value) in SPOOFS.into_iter().filter(|(name, _)| *name != "X-Forwarded-Host") {
+    for (protos, status) in [
+        (&["https"][..], 200),
+        (&["HTTPS"], 200),
+        (&["http, https"], 200),
+        (&["http"], 421),
+        (&["https, http"], 421),
+        (&["https", "http"], 421),
+    ] {
+        let request = Request::get(SERVER[0]);
+        let answer =
+            world.send(&protos.iter().fold(request, |request, proto| request.header("X-Forwarded-Proto", proto)));
+        assert_eq!(answer.status, status, "{protos:?}");
+    }
+    let judged = ["X-Forwarded-Host", "X-Forwarded-Proto"];
+    for (name, value) in SPOOFS.into_iter().filter(|(name, _)| !judged.contains(name)) {
         assert_eq!(world.send(&Request::get(SERVER[0]).header(name, value)).body, plain.body, "{name}");
     }
 }

@@ -84,8 +84,13 @@ impl<W: World> Admin<W> {
         for (name, kind, about, value) in [
             ("connections_open", "gauge", "Open connections.", u64::try_from(counts.open()).unwrap_or(u64::MAX)),
             ("connections_accepted_total", "counter", "Accepted connections.", counts.accepted()),
-            ("connections_refused_total", "counter", "Connections beyond the limit.", counts.refused()),
             ("connections_timed_out_total", "counter", "Connections ended by a deadline.", counts.timed_out()),
+            (
+                "tls_handshakes_failed_total",
+                "counter",
+                "Connections without an agreement on TLS.",
+                counts.failed_handshakes(),
+            ),
             ("accept_errors_total", "counter", "Failed accepts.", counts.accept_errors()),
             (
                 "provider_ready",
@@ -100,6 +105,15 @@ impl<W: World> Admin<W> {
                 "# HELP portcullis_{name} {about}\n# TYPE portcullis_{name} {kind}\nportcullis_{name} {value}"
             );
         }
+        let _ = writeln!(
+            out,
+            "# HELP portcullis_connections_refused_total Connections beyond a limit.\n\
+             # TYPE portcullis_connections_refused_total counter\n\
+             portcullis_connections_refused_total{{limit=\"total\"}} {}\n\
+             portcullis_connections_refused_total{{limit=\"address\"}} {}",
+            counts.refused(),
+            counts.refused_of_address(),
+        );
         out
     }
 }

@@ -52,6 +52,11 @@ impl Site {
         }
     }
 
+    /// Whether clients come by https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.proto == "https"
+    }
+
     /// Whether a `Host` is ours.
     pub(crate) fn is(&self, host: &str) -> bool {
         self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))

@@ -144,7 +144,8 @@ impl<W: World> Core<W> {
     }
 
     /// Everything but the health check is served under the configured host only: a page on another name that points here must
-    /// not be able to speak to a gateway on a loopback address (DNS rebinding).
+    /// not be able to speak to a gateway on a loopback address (DNS rebinding). What a trusted proxy took in by plain http, others on
+    /// the way have read.
     fn host_is_ours(&self, request: &Request<RequestBody>, route: route::Route, peer: &Peer) -> Result<(), Fault> {
         if route == route::Route::Health {
             return Ok(());
@@ -152,6 +153,9 @@ impl<W: World> Core<W> {
         let site = &self.gate.site;
         let seen = client(peer.address(), request.headers(), &self.gate.proxies);
         let said = Received::<'_>::host(request);
+        if seen.is_https.is_some_and(|is_https| is_https != site.is_https()) {
+            return Err(Fault::Scheme);
+        }
         let host = seen.host.or(said).ok_or(Fault::Host)?;
         // A target in absolute form names the host a second time; the two must not differ (RFC 9112 section 3.2.2).
         let agrees = request.uri().authority().is_none_or(|authority| Some(authority.as_str()) == said);

@@ -34,6 +34,9 @@ pub trait Handshake: Clone + Send + Sync + 'static {
     /// The stream.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
+    /// What a client is told for whom there is no room.
+    const FULL: &'static [u8];
+
     /// Agrees with the client. The head's deadline runs meanwhile.
     fn shake(&self, socket: TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
@@ -44,6 +47,9 @@ pub struct Plain;
 
 impl Handshake for Plain {
     type Stream = TcpStream;
+
+    const FULL: &'static [u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n";
 
     async fn shake(&self, socket: TcpStream) -> io::Result<TcpStream> {
         Ok(socket)
@@ -123,8 +129,11 @@ pub(super) fn serve<T: Handshake, H: Handler>(
     let watched = vitals.clone();
     let life = async move {
         let _held = held;
+        vitals.set_shaking(true);
+        let shaken = handshake.shake(socket).await;
+        vitals.set_shaking(false);
         // A failed handshake has nobody to be told.
-        let Ok(stream) = handshake.shake(socket).await else { return };
+        let Ok(stream) = shaken else { return counts.count_failed_handshake() };
         let wire = TokioIo::new(Wire::new(stream, vitals.clone()));
         let written = written(address.ip().to_canonical());
         let service = service_fn(|request: Request<Incoming>| {

@@ -107,9 +107,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Wire<S> {
-    /// A connection that the ticker ends is dropped where it stands; this is its last word.
+    /// A connection that the ticker ends is dropped where it stands; this is its last word. One at rest ends cleanly, also in the
+    /// eyes of TLS; one in the middle must not, or a part could pass for the whole.
     fn drop(&mut self) {
-        if self.say_farewell() {
+        if self.say_farewell() || self.vitals.is_at_rest() {
             let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }

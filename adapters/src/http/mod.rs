@@ -6,6 +6,7 @@
 mod address;
 mod body;
 mod connection;
+mod door;
 mod forward;
 pub mod framing;
 pub mod headers;

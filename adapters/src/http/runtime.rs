@@ -6,9 +6,10 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::connection::{self, Handler, Handshake};
+use super::door::{Door, Refused, Seldom};
+use super::peer::TrustedProxies;
 use super::ticker::Ticker;
 
 /// What an operator may set about a listener.
@@ -26,6 +29,10 @@ use super::ticker::Ticker;
 pub struct Settings {
     /// Open connections, over all cores; one more is told 503 and closed.
     pub connections_max: usize,
+    /// Of these, from one address (IPv6: one /64).
+    pub connections_per_address: usize,
+    /// Whose connections are everybody's.
+    pub proxies: TrustedProxies,
     /// From the first byte of a head to its last, and for a TLS handshake.
     pub head: Duration,
     /// A kept connection between two requests.
@@ -44,6 +51,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connections_max: limits::CONNECTIONS_MAX,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
+            proxies: TrustedProxies::default(),
             head: limits::HEAD_DEADLINE,
             idle: limits::IDLE_DEADLINE,
             write_stall: limits::WRITE_STALL,
@@ -57,18 +66,22 @@ impl Default for Settings {
 /// What a listener counts, over all its cores.
 #[derive(Debug, Default)]
 pub struct Counts {
-    open: AtomicUsize,
+    door: Arc<Door>,
     accepted: AtomicU64,
     refused: AtomicU64,
+    refused_of_address: AtomicU64,
     timed_out: AtomicU64,
+    failed_handshakes: AtomicU64,
     accept_errors: AtomicU64,
     draining: AtomicBool,
+    said_refused: Seldom,
+    said_accept_error: Seldom,
 }
 
 impl Counts {
     /// Connections open now.
     pub fn open(&self) -> usize {
-        self.open.load(Relaxed)
+        self.door.open()
     }
 
     /// Connections taken so far.
@@ -76,9 +89,19 @@ impl Counts {
         self.accepted.load(Relaxed)
     }
 
-    /// Connections told to come back later, because too many were open.
+    /// Connections that were not kept, because too many were open.
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    /// Connections that were not kept, because too many were open from their address.
+    pub fn refused_of_address(&self) -> u64 {
+        self.refused_of_address.load(Relaxed)
+    }
+
+    /// Connections on which no TLS was agreed on.
+    pub fn failed_handshakes(&self) -> u64 {
+        self.failed_handshakes.load(Relaxed)
     }
 
     /// Connections that a deadline ended.
@@ -99,6 +122,28 @@ impl Counts {
     pub(super) fn count_timed_out(&self) {
         self.timed_out.fetch_add(1, Relaxed);
     }
+
+    pub(super) fn count_failed_handshake(&self) {
+        self.failed_handshakes.fetch_add(1, Relaxed);
+    }
+
+    fn count_refused(&self, refused: Refused, address: SocketAddr) {
+        let (count, why) = match refused {
+            Refused::Total => (&self.refused, "too many connections are open"),
+            Refused::Address => (&self.refused_of_address, "too many connections are open from one address"),
+        };
+        count.fetch_add(1, Relaxed);
+        if self.said_refused.may() {
+            tracing::warn!(address = %address.ip(), why, "a connection was refused; there may be more that are not told of");
+        }
+    }
+
+    fn count_accept_error(&self, error: &io::Error) {
+        self.accept_errors.fetch_add(1, Relaxed);
+        if self.said_accept_error.may() {
+            tracing::error!(%error, "connections cannot be accepted; this is tried again, and those that are open go on");
+        }
+    }
 }
 
 /// An address that is bound, once per core, and not yet listened on.
@@ -118,6 +163,24 @@ impl Bound {
         drop(probe);
         let sockets = (0..cores.max(1)).map(|_| socket(address, true)).collect::<io::Result<_>>()?;
         Ok(Self { address, sockets })
+    }
+
+    /// The listener at standard input, where whoever started this process may have put one that listens already: systemd does
+    /// with `StandardInput=socket`. Nothing if standard input is something else.
+    pub fn inherited(cores: usize) -> io::Result<Option<Self>> {
+        // Standard input is the one descriptor that can be taken over without unsafe code.
+        let Ok(handed) = io::stdin().as_fd().try_clone_to_owned() else { return Ok(None) };
+        let handed = std::net::TcpStream::from(handed);
+        let Ok(address) = handed.local_addr() else { return Ok(None) };
+        // A connection, as inetd hands over, is no listener.
+        if handed.peer_addr().is_ok() {
+            return Ok(None);
+        }
+        handed.set_nonblocking(true)?;
+        // All cores accept from one queue. Listening on what listens already changes nothing but the queue's length.
+        let core = |_| Ok(TcpSocket::from_std_stream(handed.try_clone()?));
+        let sockets = (0..cores.max(1)).map(core).collect::<io::Result<_>>()?;
+        Ok(Some(Self { address, sockets }))
     }
 
     /// The address, with its real port.
@@ -228,12 +291,14 @@ impl<T: Handshake> Core<T> {
                 }
                 Event::Accepted(Ok((stream, address))) => self.take(stream, address, &handler, &mut ticker),
                 Event::Accepted(Err(error)) => {
-                    self.counts.accept_errors.fetch_add(1, Relaxed);
                     // The client went away before it was taken: nothing is wrong here. Anything else (no file
                     // descriptor left, no memory) would fail again at once, so that accepting waits for the next tick.
                     let of_client =
                         matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
-                    paused = !of_client;
+                    if !of_client {
+                        self.counts.count_accept_error(&error);
+                        paused = true;
+                    }
                 }
             }
         }
@@ -267,12 +332,15 @@ impl<T: Handshake> Core<T> {
     }
 
     fn take<H: Handler>(&self, stream: TcpStream, address: SocketAddr, handler: &H, ticker: &mut Ticker) {
-        let Some(place) = Place::take(&self.counts, self.settings.connections_max) else {
-            self.counts.refused.fetch_add(1, Relaxed);
-            // Over TLS these bytes mean nothing, and the client sees a closed connection either way.
-            let _ = stream.try_write(FULL);
-            return;
+        let place = match self.counts.door.enter(address.ip(), &self.settings) {
+            Ok(place) => place,
+            Err(refused) => {
+                self.counts.count_refused(refused, address);
+                let _ = stream.try_write(T::FULL);
+                return;
+            }
         };
+        self.counts.accepted.fetch_add(1, Relaxed);
         // Without it small answers would wait for the client's delayed acknowledgement. Its failure costs only time.
         let _ = stream.set_nodelay(true);
         let (vitals, connection) =
@@ -299,27 +367,4 @@ async fn next(
         }
     })
     .await
-}
-
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n";
-
-/// One of the connections that may be open; given back when dropped.
-struct Place(Arc<Counts>);
-
-impl Place {
-    fn take(counts: &Arc<Counts>, most: usize) -> Option<Self> {
-        if counts.open.fetch_add(1, Relaxed) >= most {
-            counts.open.fetch_sub(1, Relaxed);
-            return None;
-        }
-        counts.accepted.fetch_add(1, Relaxed);
-        Some(Self(counts.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
-    }
 }

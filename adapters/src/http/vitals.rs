@@ -31,6 +31,8 @@ pub(super) struct Vitals {
     /// The response is an event stream, which may be silent for as long as it likes.
     event_stream: AtomicBool,
     severed: AtomicBool,
+    /// The client has not yet agreed on how bytes are sent.
+    shaking: AtomicBool,
     farewell: AtomicU8,
     overdue: AtomicBool,
     /// Who waits for the upstream's response head.
@@ -70,6 +72,11 @@ impl Vitals {
             self.awaiting_body.store(false, Relaxed);
             self.event_stream.store(false, Relaxed);
         }
+    }
+
+    /// A handshake begins or has ended.
+    pub(super) fn set_shaking(&self, shaking: bool) {
+        self.shaking.store(shaking, Relaxed);
     }
 
     /// Bytes came in; `place` is where they ended.
@@ -222,6 +229,15 @@ impl Vitals {
 
     pub(super) fn event_stream(&self) -> bool {
         self.event_stream.load(Relaxed)
+    }
+
+    pub(super) fn shaking(&self) -> bool {
+        self.shaking.load(Relaxed)
+    }
+
+    /// Between two requests, with nothing under way in either direction.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.place() == Place::Between && !self.serving() && !self.writing()
     }
 
     pub(super) fn severed(&self) -> bool {

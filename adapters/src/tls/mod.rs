@@ -1,11 +1,17 @@
-//! TLS as the gateway speaks it to servers: 1.2 and 1.3, HTTP/1.1 only, ring underneath.
+//! TLS as the gateway speaks it, to servers and in `server` to clients: 1.2 and 1.3, HTTP/1.1 only, ring underneath.
 
+mod renewal;
+mod server;
+
+pub use renewal::{Renewal, warn_unless_for};
 pub use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+pub use server::{Acceptor, is_for};
 use std::sync::Arc;
 
 /// A file that TLS cannot use.
@@ -23,6 +29,21 @@ pub enum BadTls {
     Mismatch,
     /// The library refuses the protocol versions.
     Versions,
+}
+
+impl BadTls {
+    /// In words that follow "the files".
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::RootsUnreadable => "hold an authority that is not PEM",
+            Self::RootRefused => "hold a certificate that cannot be an authority",
+            Self::CertificateUnreadable => "hold no certificate in PEM, or one that is cut off",
+            Self::KeyUnreadable => "hold no private key in PEM without a passphrase, or one that is cut off",
+            Self::Mismatch => "hold a key that is not the certificate's, or one of a kind that is not spoken",
+            Self::Versions => "cannot be used by this build",
+        }
+    }
 }
 
 /// A client's own certificate: PEM of the chain, PEM of the key.
@@ -50,7 +71,7 @@ pub fn client<'a>(
             roots.add(certificate).map_err(|_| BadTls::RootRefused)?;
         }
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|_| BadTls::Versions)?
         .with_root_certificates(roots);
@@ -64,6 +85,10 @@ pub fn client<'a>(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(default_provider())
 }
 
 fn pair(own: OwnCertificate<'_>) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), BadTls> {

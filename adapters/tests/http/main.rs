@@ -16,3 +16,4 @@ mod pool;
 mod runtime;
 mod streams;
 mod support;
+mod tls;

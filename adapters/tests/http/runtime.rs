@@ -174,6 +174,8 @@ struct Silence;
 impl Handshake for Silence {
     type Stream = TcpStream;
 
+    const FULL: &'static [u8] = b"";
+
     async fn shake(&self, mut socket: TcpStream) -> std::io::Result<TcpStream> {
         socket.read_u8().await?;
         Ok(socket)

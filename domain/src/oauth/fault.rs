@@ -29,6 +29,8 @@ pub enum Fault {
     NotFound,
     /// The `Host` is not the gateway's.
     Host,
+    /// A trusted proxy says that the client came by another scheme than that of the base URL.
+    Scheme,
     /// The `Origin` may not do this.
     Origin,
     /// Too many requests, by whoever is counted here; how many seconds to wait.
@@ -230,6 +232,7 @@ impl Fault {
             F::Method                    => plain(405, "invalid_request", "This endpoint does not answer this method."),
             F::NotFound                  => plain(404, "not_found", "There is nothing here."),
             F::Host                      => plain(421, "invalid_request", "This host is not served here."),
+            F::Scheme                    => plain(421, "invalid_request", "This scheme is not served here."),
             F::Origin                    => plain(403, "access_denied", "This origin may not use the resource."),
             F::RateLimited(seconds)      => later(429, "rate_limit_exceeded", "Too many requests. Try again later.", seconds),
 

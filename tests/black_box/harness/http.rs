@@ -1,9 +1,12 @@
 //! A strict HTTP/1.1 client on a bare socket: it sends exactly what it is told, and takes nothing that RFC 9112 does not allow.
 
 use super::{HOST, PATIENCE};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 /// A request that is still being put together. `Host` is the gate's unless another is given.
 #[derive(Clone, Debug)]
@@ -198,6 +201,8 @@ pub enum Broken {
 /// A connection that is kept as long as the test wants.
 pub struct Connection {
     pub stream: TcpStream,
+    /// Between the stream and what is said here, if TLS is spoken.
+    pub tls: Option<Box<ClientConnection>>,
     ahead: Vec<u8>,
 }
 
@@ -227,12 +232,39 @@ impl Connection {
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, ahead: Vec::new() }
+        Self { stream, tls: None, ahead: Vec::new() }
+    }
+
+    /// The same over TLS, with a server of this name.
+    pub fn secured(mut self, config: &Arc<ClientConfig>, name: &'static str) -> Self {
+        let name = ServerName::try_from(name).unwrap();
+        self.tls = Some(Box::new(ClientConnection::new(Arc::clone(config), name).unwrap()));
+        self
+    }
+
+    /// What the TLS handshake leads to.
+    pub fn shake(&mut self) -> std::io::Result<()> {
+        let tls = self.tls.as_mut().unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        Ok(())
+    }
+
+    /// Some bytes of what comes; none at a clean end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.read(buffer),
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).read(buffer),
+        }
     }
 
     /// Sends bytes as they are. Whether the other side still wants them is not asked.
     pub fn write(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        let _ = match &mut self.tls {
+            None => self.stream.write_all(bytes),
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).write_all(bytes),
+        };
     }
 
     pub fn send(&mut self, request: &Request) {
@@ -383,7 +415,7 @@ impl Connection {
 
     fn fill(&mut self) -> Result<bool, Broken> {
         let mut buffer = [0; 16 << 10];
-        match self.stream.read(&mut buffer) {
+        match self.read(&mut buffer) {
             Ok(0) => Ok(false),
             Ok(count) => {
                 self.ahead.extend_from_slice(&buffer[..count]);

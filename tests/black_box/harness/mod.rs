@@ -14,10 +14,11 @@ pub use upstream::{Answer, Upstream};
 
 use portcullis::Running;
 use portcullis::config::{Config, Process};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 /// The base URL of every gate. It is only a name: clients connect to the address that the gate really has, so no test needs
@@ -87,7 +88,7 @@ impl World {
     /// The same, from this address.
     #[track_caller]
     pub fn send_from(&self, source: Ipv4Addr, request: &Request) -> Response {
-        let response = Connection::from(source, self.gate.public()).last(request);
+        let response = self.gate.connect(source).last(request);
         let mut transcript = self.transcript.lock().unwrap();
         // No test needs more; a measurement of a great many logins would hold all of them.
         if transcript.len() < TRANSCRIPT_MAX {
@@ -116,7 +117,7 @@ impl World {
 
     /// A connection to the public listener.
     pub fn connect(&self) -> Connection {
-        Connection::to(self.gate.public())
+        self.gate.connect(Ipv4Addr::LOCALHOST)
     }
 
     /// A browser without any cookie.
@@ -164,19 +165,22 @@ pub struct Gate {
     running: Option<Running>,
     public: SocketAddr,
     admin: SocketAddr,
+    /// How its public listener is spoken to, if over TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Gate {
     /// Panics with all complaints if the configuration does not load.
     pub fn start(config: &Value) -> Self {
+        let tls = config.get("tls").map(|_| tls::client(rustls::ALL_VERSIONS, &["http/1.1"]));
         let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
         let running = Running::start(config).unwrap_or_else(|error| panic!("{error}"));
-        Self { public: running.public(), admin: running.admin(), running: Some(running) }
+        Self { public: running.public(), admin: running.admin(), tls, running: Some(running) }
     }
 
     /// A gate in another process.
     pub fn elsewhere(public: SocketAddr, admin: SocketAddr) -> Self {
-        Self { running: None, public, admin }
+        Self { running: None, public, admin, tls: None }
     }
 
     /// Where the public listener listens.
@@ -189,6 +193,15 @@ impl Gate {
         self.admin
     }
 
+    /// A connection to the public listener from this address of this machine, over TLS if that is what it speaks.
+    pub fn connect(&self, source: Ipv4Addr) -> Connection {
+        let connection = Connection::from(source, self.public);
+        match &self.tls {
+            None => connection,
+            Some(config) => connection.secured(config, HOST),
+        }
+    }
+
     /// Tells it to end, without waiting.
     pub fn stop(&self) {
         if let Some(running) = &self.running {
@@ -198,7 +211,7 @@ impl Gate {
 
     /// Waits until it has discovered its provider.
     pub fn until_ready(&self) {
-        until_ready(self.public());
+        ready(self.connect(Ipv4Addr::LOCALHOST));
     }
 }
 
@@ -210,7 +223,10 @@ impl Drop for Gate {
 
 /// Waits until the gate at this address has discovered its provider.
 pub fn until_ready(gate: SocketAddr) {
-    let mut connection = Connection::to(gate);
+    ready(Connection::to(gate));
+}
+
+fn ready(mut connection: Connection) {
     eventually("the gate discovers its provider", || {
         connection.exchange(&Request::get("/health")).text().contains("\"ok\"")
     });

@@ -5,7 +5,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +23,16 @@ pub fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add(certificates("authority.pem").remove(0)).unwrap();
     roots
+}
+
+/// A client that trusts the authority, and speaks this.
+pub fn client(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> Arc<ClientConfig> {
+    let provider = Arc::new(default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let mut config = builder.with_root_certificates(roots()).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.enable_early_data = true;
+    Arc::new(config)
 }
 
 /// A server for `gate.example`, `localhost` and 127.0.0.1; with `asks`, only for clients with a certificate.

@@ -1,0 +1,242 @@
+//! The gate as a process: what it inherits, what it runs out of, and how it ends.
+//!
+//! | id | where |
+//! |---|---|
+//! | T246 | `t246_…`: no file descriptor left |
+//! | T281 | `t281_…`: requests in progress, streams, connections at rest and the exit status |
+
+use super::harness::browser::call_request;
+use super::harness::{
+    Answer, Connection, Gate, PATIENCE, Provider, Request, Tokens, Upstream, World, configuration, eventually,
+    free_address, until_ready,
+};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// A gate in a process of its own, with its surroundings.
+struct Elsewhere {
+    world: World,
+    process: Process,
+}
+
+/// A process and the folder of its configuration; both go when it is dropped.
+struct Process {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Process {
+    /// Runs the gate with this configuration, behind these words of a shell.
+    fn start(config: &Value, before: &str, stdin: Stdio) -> Self {
+        static COUNT: AtomicU16 = AtomicU16::new(0);
+        let name = format!("portcullis-process-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("gate.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let child = Command::new("sh")
+            .args(["-c", &format!("{before} exec \"$0\" serve --config \"$1\"")])
+            .args([env!("CARGO_BIN_EXE_portcullis").as_ref(), file.as_os_str()])
+            .stdin(stdin)
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, folder }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    /// Tells it to end.
+    fn terminate(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+    }
+
+    /// The exit status, once it has ended.
+    #[track_caller]
+    fn ended(&mut self) -> Option<i32> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "it does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn address(config: &Value, key: &str) -> SocketAddr {
+    config[key].as_str().unwrap().parse().unwrap()
+}
+
+impl Elsewhere {
+    fn start(before: &str, change: impl FnOnce(&mut Value)) -> Self {
+        let (provider, upstream) = (Provider::start(), Upstream::start());
+        let mut config = configuration(&provider, &upstream);
+        change(&mut config);
+        let process = Process::start(&config, before, Stdio::null());
+        let (public, admin) = (address(&config, "listen"), address(&config, "adminListen"));
+        eventually("it listens", || TcpStream::connect(public).is_ok());
+        until_ready(public);
+        Self { world: World::around(Gate::elsewhere(public, admin), provider, upstream), process }
+    }
+
+    fn tokens(&self) -> Tokens {
+        self.world.tokens(&self.world.public_client("A client"))
+    }
+}
+
+#[test]
+fn t246_without_file_descriptors_those_inside_are_served_and_others_later() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = 64 + 8 * cores;
+    let gate = Elsewhere::start(&format!("ulimit -n {most};"), |_| {});
+    let world = &gate.world;
+    let access = gate.tokens().access;
+    let mut inside = world.connect();
+    let call = call_request("/mcp", &access);
+    assert_eq!(inside.exchange(&call).status, 200);
+    let mut watching = Connection::to(world.gate.admin());
+    let mut counted = |name: &str| -> u64 {
+        let text = watching.exchange(&Request::get("/metrics")).text();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap()
+    };
+    // More than it can take; what it does not take waits with the system.
+    let held: Vec<_> = (0..most + 32).map(|_| TcpStream::connect(world.gate.public()).unwrap()).collect();
+    eventually("it cannot take more", || counted("portcullis_accept_errors_total ") > 0);
+    for _ in 0..20 {
+        assert_eq!(inside.exchange(&call).status, 200, "who is inside is served, on connections that are there");
+    }
+    let errors = counted("portcullis_accept_errors_total ");
+    std::thread::sleep(Duration::from_secs(1));
+    let more = counted("portcullis_accept_errors_total ") - errors;
+    assert!(more <= u64::try_from(8 * cores).unwrap(), "it tries {more} times in a second");
+    let log = gate.process.log();
+    assert_eq!(log.matches("connections cannot be accepted").count(), 1, "{log}");
+    drop(held);
+    eventually("there is room again", || {
+        let mut connection = world.connect();
+        connection.send(&Request::get("/health"));
+        connection.response("GET").is_ok_and(|answer| answer.status == 200)
+    });
+    assert_eq!(world.call("/mcp", &access).status, 200);
+}
+
+#[test]
+fn t281_a_stop_ends_what_rests_lets_calls_finish_and_streams_run_to_the_deadline() {
+    let mut gate = Elsewhere::start("", |config| config["shutdownGrace"] = json!("3s"));
+    let world = &gate.world;
+    let access = gate.tokens().access;
+    let (answer, events) = Answer::events(&[]);
+    let mut answer = Some(answer);
+    world.upstream.answers(move |seen| match seen.method() {
+        "GET" => answer.take().unwrap(),
+        _ => {
+            std::thread::sleep(Duration::from_millis(1_500));
+            Answer::json(r#"{"late":true}"#)
+        }
+    });
+    let mut stream = world.connect();
+    stream.send(&Request::get("/mcp").header("Accept", "text/event-stream").bearer(&access));
+    assert_eq!(stream.head().unwrap().status, 200);
+    let mut resting = world.connect();
+    assert_eq!(resting.exchange(&Request::get("/health")).status, 200);
+    let mut busy = world.connect();
+    busy.send(&call_request("/mcp", &access));
+    eventually("the call is under way", || world.upstream.seen().len() == 2);
+
+    gate.process.terminate();
+    let told = Instant::now();
+    resting.expect_end();
+    assert!(told.elapsed() < Duration::from_millis(1_400), "who rests ends at once: {:?}", told.elapsed());
+    eventually("nobody new is taken", || TcpStream::connect(world.gate.public()).is_err());
+    let answer = busy.response("POST").unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"late":true}"#));
+    assert_eq!(answer.header("connection"), Some("close"));
+    events.send(":still here\n\n");
+    assert_eq!(stream.chunk().unwrap().as_deref(), Some(&b":still here\n\n"[..]), "a stream goes on meanwhile");
+    assert!(stream.chunk().is_err(), "and is broken off, which is not its end");
+    let streamed = told.elapsed();
+    assert!(streamed >= Duration::from_millis(2_500) && streamed < Duration::from_secs(5), "{streamed:?}");
+    assert_eq!(gate.process.ended(), Some(0), "{}", gate.process.log());
+}
+
+#[test]
+fn t281_without_work_a_stop_takes_no_time() {
+    let mut gate = Elsewhere::start("", |_| {});
+    let mut resting = gate.world.connect();
+    assert_eq!(resting.exchange(&Request::get("/health")).status, 200);
+    let told = Instant::now();
+    gate.process.terminate();
+    assert_eq!(gate.process.ended(), Some(0), "{}", gate.process.log());
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    resting.expect_end();
+}
+
+#[test]
+fn a_listener_that_is_handed_over_is_taken_and_nobody_is_refused_between_two_gates() {
+    let (provider, upstream) = (Provider::start(), Upstream::start());
+    let config = configuration(&provider, &upstream);
+    let public = address(&config, "listen");
+    let listener = TcpListener::bind(public).unwrap();
+    let hand = || Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+    for _ in 0..2 {
+        // Whoever comes before there is a gate waits for it.
+        let mut early: Vec<_> = (0..8).map(|_| Connection::to(public)).collect();
+        for connection in &mut early {
+            connection.send(&Request::get("/health"));
+        }
+        let mut process = Process::start(&config, "", hand());
+        for connection in &mut early {
+            assert_eq!(connection.response("GET").unwrap().status, 200, "{}", process.log());
+        }
+        drop(early);
+        for _ in 0..64 {
+            assert_eq!(Connection::to(public).last(&Request::get("/health")).status, 200);
+        }
+        process.terminate();
+        assert_eq!(process.ended(), Some(0), "{}", process.log());
+    }
+}
+
+#[test]
+fn a_listener_elsewhere_than_the_configuration_says_is_not_taken() {
+    let (provider, upstream) = (Provider::start(), Upstream::start());
+    let config = configuration(&provider, &upstream);
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let mut process = Process::start(&config, "", Stdio::from(OwnedFd::from(listener)));
+    assert_eq!(process.ended(), Some(69), "{}", process.log());
+    assert!(process.log().contains("standard input is a listener at"), "{}", process.log());
+
+    // A connection, as inetd hands over, and anything else at standard input are no listeners, and do not matter.
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepted = listener.accept().unwrap().0;
+    for stdin in [Stdio::from(OwnedFd::from(accepted)), Stdio::null()] {
+        let mut process = Process::start(&config, "", stdin);
+        eventually("it listens", || TcpStream::connect(address(&config, "listen")).is_ok());
+        until_ready(address(&config, "listen"));
+        process.terminate();
+        assert_eq!(process.ended(), Some(0), "{}", process.log());
+    }
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(client.read(&mut [0; 16]).unwrap_or(0), 0, "nobody spoke to it");
+}
