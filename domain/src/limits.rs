@@ -257,6 +257,8 @@ pub const UPSTREAM_IDLE_LIFE_MAX: Duration = Duration::from_secs(60);
 pub const UPSTREAM_CONNECTIONS_MAX: usize = 4_096;
 /// A response head of an upstream.
 pub const UPSTREAM_HEAD_MAX: usize = 64 * 1024;
+/// Interim answers before the answer.
+pub const UPSTREAM_INTERIM_MAX: usize = 100;
 /// The value of one identity header.
 pub const IDENTITY_HEADER_MAX: usize = 8 * 1024;
 

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use hyper::Uri;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_adapters::http::Upstream;
+use portcullis_adapters::http::answer::{Head, Piece, Reader};
 use portcullis_adapters::http::framing::{Framing, Misframed, Place};
 use portcullis_adapters::http::headers::{self, Identity, Injected};
 use portcullis_adapters::http::peer::{self, Cidr, TrustedProxies};
@@ -52,12 +53,7 @@ fn feed(message: &[u8], step: usize) -> Result<Place, Misframed> {
 
 /// Whatever a client sends, the upstream reads of the gate's own names exactly what the gate says.
 pub fn request_headers(data: &[u8]) {
-    let mut map = fields(data);
-    let identity = Identity { user: Identity::value("ada"), ..Identity::default() };
-    let gate = HeaderValue::from_static("gate");
-    let injected =
-        || Injected { host: &gate, client: gate.clone(), proto: &gate, public_host: &gate, identity: &identity };
-    headers::onward(&mut map, &injected());
+    let map = onward(&fields(data));
     let own = ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-user"];
     for name in own {
         let value = if name == "x-forwarded-user" { "ada" } else { "gate" };
@@ -91,15 +87,33 @@ pub fn request_headers(data: &[u8]) {
             assert!(!pair.starts_with(b"pc-") && !pair.starts_with(b"__host-pc-"), "{map:?}");
         }
     }
-    let once = map.clone();
-    headers::onward(&mut map, &injected());
-    assert_eq!(map, once, "a second time changes nothing");
+    assert_eq!(onward(&map), map, "a second time changes nothing");
+}
+
+/// What the upstream reads of these fields.
+fn onward(fields: &HeaderMap) -> HeaderMap {
+    let identity = Identity { user: Identity::value("ada"), ..Identity::default() };
+    let gate = HeaderValue::from_static("gate");
+    let injected = Injected { host: &gate, client: &gate, proto: &gate, public_host: &gate, identity: &identity };
+    let mut map = HeaderMap::new();
+    headers::onward(fields, &injected, |name, value| {
+        map.append(name, value.clone());
+    });
+    map
 }
 
 /// Whatever an upstream sends, it neither frames, challenges, allows origins nor sets the gate's cookies.
 pub fn response_headers(data: &[u8]) {
-    let mut map = fields(data);
-    headers::back(&mut map);
+    let mut answer = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in &fields(data) {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            answer.extend_from_slice(piece);
+        }
+    }
+    answer.extend_from_slice(b"\r\n");
+    let mut reader = Reader::new();
+    reader.hear(&answer);
+    let Ok(Some(Head { headers: map, .. })) = reader.head(false) else { return };
     for name in map.keys().map(HeaderName::as_str) {
         assert!(
             !matches!(name, "connection" | "transfer-encoding" | "trailer" | "upgrade" | "www-authenticate"),
@@ -112,9 +126,83 @@ pub fn response_headers(data: &[u8]) {
         let cookie = cookie.as_bytes().trim_ascii().to_ascii_lowercase();
         assert!(!cookie.starts_with(b"pc-") && !cookie.starts_with(b"__host-pc-"), "{map:?}");
     }
-    let once = map.clone();
-    headers::back(&mut map);
-    assert_eq!(map, once, "a second time changes nothing");
+}
+
+/// However the bytes of an answer arrive, it reads the same; and where a second reader finds the end of the head, its status
+/// and the length of its body, so does the first.
+pub fn answer(data: &[u8]) {
+    let Some((step, bytes)) = data.split_first() else { return };
+    let whole = heard(bytes, bytes.len().max(1));
+    assert_eq!(whole, heard(bytes, usize::from(*step).max(1)), "in steps of {step}");
+    assert_eq!(whole, heard(bytes, 1), "byte by byte");
+    let mut fields = [httparse::EMPTY_HEADER; 128];
+    let mut second = httparse::Response::new(&mut fields);
+    let Some(Answered { status, length, .. }) = whole else { return };
+    // Interim answers are left out, so that the second reader would read another one.
+    if bytes.starts_with(b"HTTP/1.1 1") || bytes.starts_with(b"HTTP/1.0 1") {
+        return;
+    }
+    let read = second.parse(bytes);
+    assert!(matches!(read, Ok(httparse::Status::Complete(_))), "{read:?}");
+    assert_eq!(second.code, Some(status));
+    let lengths: Vec<&[u8]> = second
+        .headers
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case("content-length"))
+        .map(|field| field.value)
+        .collect();
+    let coded = second.headers.iter().any(|field| field.name.eq_ignore_ascii_case("transfer-encoding"));
+    assert!(lengths.len() + usize::from(coded) <= 1, "two framings were accepted");
+    if let (Some(length), [stated]) = (length, lengths.as_slice()) {
+        let stated: Option<u64> = std::str::from_utf8(stated).ok().and_then(|stated| stated.parse().ok());
+        assert!(Some(length) == stated || matches!(status, 204 | 304), "{length} {stated:?}");
+    }
+}
+
+/// What was made of an answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Answered {
+    status: u16,
+    fields: Vec<(String, Vec<u8>)>,
+    length: Option<u64>,
+    body: Vec<u8>,
+    /// Nothing more belongs to it; or it is broken.
+    ended: Option<bool>,
+}
+
+/// Reads one answer in steps. Nothing if its head has not come, or is none.
+fn heard(bytes: &[u8], step: usize) -> Option<Answered> {
+    let mut reader = Reader::new();
+    let mut pieces = bytes.chunks(step);
+    let head = loop {
+        match reader.head(false) {
+            Err(_) => return None,
+            Ok(Some(head)) => break head,
+            Ok(None) => reader.hear(pieces.next()?),
+        }
+    };
+    let fields = head.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let length = reader.size_hint().exact();
+    let mut answered = Answered { status: head.status.as_u16(), fields, length, body: Vec::new(), ended: Some(false) };
+    loop {
+        match reader.data() {
+            Err(_) => answered.ended = None,
+            Ok(Piece::End) => answered.ended = Some(true),
+            Ok(Piece::Data(data)) => {
+                assert!(!data.is_empty());
+                answered.body.extend_from_slice(&data);
+                continue;
+            }
+            Ok(Piece::More) => match pieces.next() {
+                Some(piece) => {
+                    reader.hear(piece);
+                    continue;
+                }
+                None => answered.ended = Some(reader.close()),
+            },
+        }
+        return Some(answered);
+    }
 }
 
 /// Lines of `name: value`; where a line is no field it is left out.

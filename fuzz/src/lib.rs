@@ -25,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("engine-operations", engine::operations),
     ("fetch-address", fetch::address),
     ("fetch-answers", fetch::answers),
+    ("http-answer", http::answer),
     ("http-client", http::client),
     ("http-framing", http::framing),
     ("http-request-headers", http::request_headers),

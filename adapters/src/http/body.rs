@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
+use super::answer::Reader;
 use super::pool::Lease;
 use super::vitals::Vitals;
 
@@ -155,14 +156,14 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Passing(passing) => passing.incoming.is_end_stream(),
+            Self::Passing(passing) => passing.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Self::Passing(passing) => passing.incoming.size_hint(),
+            Self::Passing(passing) => passing.size_hint(),
         }
     }
 }
@@ -171,24 +172,27 @@ impl Body for AnswerBody {
 /// pool, and whoever drops it before ends the connection, which is how an upstream learns that the client has left.
 #[derive(Debug)]
 pub struct PassingBody {
-    incoming: Incoming,
     lease: Option<Lease>,
-    turn: u32,
+    /// The upstream broke off, which is still to be told.
+    broken: bool,
     vitals: Arc<Vitals>,
 }
 
 impl PassingBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease, turn: u32, vitals: Arc<Vitals>) -> Self {
-        Self { incoming, lease: Some(lease), turn, vitals }
+    pub(super) fn new(lease: Lease, vitals: Arc<Vitals>) -> Self {
+        Self { lease: Some(lease), broken: false, vitals }
     }
 
-    /// Hands the connection back, unless the request body is still on its way into it.
-    fn finish(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && self.vitals.has_body_ended(self.turn)
-        {
-            lease.give_back();
-        }
+    fn reader(&self) -> Option<&Reader> {
+        self.lease.as_ref().map(|lease| &lease.leg().reader)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.broken && self.reader().is_none_or(Reader::is_at_end)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reader().map_or_else(SizeHint::default, Reader::size_hint)
     }
 }
 
@@ -197,23 +201,24 @@ impl Body for PassingBody {
     type Error = BrokenOff;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let this = &mut *self;
-        loop {
-            match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
-                None => {
-                    this.finish();
-                    return Poll::Ready(None);
+        let Some(lease) = &mut self.lease else { return Poll::Ready(self.broken.then_some(Err(BrokenOff))) };
+        match ready!(lease.leg_mut().poll_data(cx)) {
+            None => {
+                if let Some(lease) = self.lease.take() {
+                    lease.give_back();
                 }
-                Some(Err(_)) => {
-                    this.lease = None;
-                    return Poll::Ready(Some(Err(BrokenOff)));
-                }
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        this.vitals.moved();
-                        return Poll::Ready(Some(Ok(Frame::data(data))));
-                    }
-                }
+                Poll::Ready(None)
+            }
+            Some(Err(BrokenOff)) => {
+                self.lease = None;
+                self.broken = true;
+                // What came before gets its chance to leave: the library gives up at once when it is told.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Ok(data)) => {
+                self.vitals.moved();
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
         }
     }
@@ -221,8 +226,8 @@ impl Body for PassingBody {
 
 impl Drop for PassingBody {
     fn drop(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.finish();
+        if let Some(lease) = self.lease.take_if(|lease| lease.leg().reader.is_at_end()) {
+            lease.give_back();
         }
     }
 }

@@ -81,10 +81,6 @@ impl Peer {
         Sever { turn: self.turn, vitals: self.vitals.clone() }
     }
 
-    pub(super) fn turn(&self) -> u32 {
-        self.turn
-    }
-
     pub(super) fn vitals(&self) -> &Arc<Vitals> {
         &self.vitals
     }

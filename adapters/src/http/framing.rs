@@ -267,14 +267,20 @@ fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     if !found.eq_ignore_ascii_case(name) {
         return None;
     }
+    Some(trim(value))
+}
+
+/// Without the optional white space around it (RFC 9110 section 5.6.3), which is less than what else counts as white space.
+pub(super) fn trim(value: &[u8]) -> &[u8] {
     let is_content = |byte: &u8| !matches!(byte, b' ' | b'\t');
     match (value.iter().position(is_content), value.iter().rposition(is_content)) {
-        (Some(from), Some(to)) => value.get(from..=to),
-        _ => Some(b""),
+        (Some(from), Some(to)) => value.get(from..=to).unwrap_or_default(),
+        _ => b"",
     }
 }
 
-fn content_length(value: &[u8]) -> Result<u64, Misframed> {
+/// A length in plain digits.
+pub(super) fn content_length(value: &[u8]) -> Result<u64, Misframed> {
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return Err(Misframed::ContentLength);
     }
@@ -282,7 +288,8 @@ fn content_length(value: &[u8]) -> Result<u64, Misframed> {
     text.parse().map_err(|_| Misframed::ContentLength)
 }
 
-fn chunk_size(line: &[u8]) -> Result<u64, Misframed> {
+/// The size that a chunk's line states.
+pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Misframed> {
     let digits = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
     let (size, extension) = line.split_at_checked(digits).ok_or(Misframed::Chunk)?;
     if size.is_empty()

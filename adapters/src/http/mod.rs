@@ -4,6 +4,7 @@
 //! answers, and `forward` is what it calls for a request that may pass.
 
 mod address;
+pub mod answer;
 mod body;
 mod connection;
 mod door;
@@ -11,6 +12,7 @@ mod forward;
 pub mod framing;
 pub mod headers;
 mod io;
+mod leg;
 pub mod pages;
 pub mod peer;
 mod pool;

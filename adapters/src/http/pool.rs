@@ -3,18 +3,13 @@
 //! A connection is leased for one request and comes back when the response body is at its end; a lease that is dropped
 //! before ends the connection. How many are open is counted over all cores.
 
-use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use portcullis_domain::limits;
-use tokio::task::AbortHandle;
 
-use super::address::Stream;
-use super::body::RequestBody;
+use super::leg::Leg;
 use super::upstream::Upstream;
 
 /// One core's connections to an upstream. Clones share them; a pool must stay on the core that made it.
@@ -85,9 +80,10 @@ impl Pool {
             // One that stays silent leaves the others their share of the time.
             let left = upstream.connect_deadline.saturating_sub(begin.elapsed());
             let share = u32::try_from(count.saturating_sub(tried)).ok().and_then(|others| left.checked_div(others));
-            match tokio::time::timeout(share.unwrap_or(left), self.dial(place)).await {
-                Ok(Ok((sender, connection))) => {
-                    return Ok(self.lease(Link::start(sender, connection, place, open), true));
+            match tokio::time::timeout(share.unwrap_or(left), upstream.connect(place)).await {
+                Ok(Ok(stream)) => {
+                    let link = Link { leg: Box::new(Leg::new(stream)), place, _open: open };
+                    return Ok(self.lease(link, true));
                 }
                 Ok(Err(_)) => failure = Unreachable::Down,
                 Err(_) => failure = Unreachable::Late,
@@ -101,21 +97,7 @@ impl Pool {
     fn lease(&self, link: Link, fresh: bool) -> Lease {
         Lease { link, fresh, shelf: self.0.clone(), life: limits::UPSTREAM_IDLE_LIFE }
     }
-
-    async fn dial(&self, place: usize) -> io::Result<(SendRequest<RequestBody>, Conversation)> {
-        let stream = self.0.upstream.connect(place).await?;
-        http1::Builder::new()
-            .writev(false)
-            .max_headers(limits::HEADER_FIELDS_MAX)
-            .max_header_size(limits::UPSTREAM_HEAD_MAX)
-            .max_buf_size(limits::UPSTREAM_HEAD_MAX)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)
-    }
 }
-
-type Conversation = http1::Connection<TokioIo<Stream>, RequestBody>;
 
 impl Shelf {
     fn take(&self, place: usize, now: Instant) -> Option<Link> {
@@ -123,18 +105,20 @@ impl Shelf {
         let mut end = idle.len();
         while let Some(last) = end.checked_sub(1) {
             end = last;
-            let entry = idle.get(last)?;
-            if entry.until <= now || entry.link.sender.is_closed() {
-                idle.remove(last);
-            } else if entry.link.place == place && entry.link.sender.is_ready() {
-                return Some(idle.remove(last).link);
+            let entry = idle.get_mut(last)?;
+            if entry.link.place != place {
+                continue;
+            }
+            let Idle { mut link, until } = idle.remove(last);
+            if until > now && link.leg.is_quiet() {
+                return Some(link);
             }
         }
         None
     }
 
     fn put(&self, link: Link, life: Duration) {
-        if life.is_zero() || link.sender.is_closed() || self.upstream.waiting.load(Relaxed) > 0 {
+        if life.is_zero() || !link.leg.keeps() || self.upstream.waiting.load(Relaxed) > 0 {
             return;
         }
         if let Some(until) = Instant::now().checked_add(life) {
@@ -144,7 +128,7 @@ impl Shelf {
 
     fn sweep(&self, now: Instant) {
         let is_short = self.upstream.waiting.load(Relaxed) > 0;
-        self.lock().retain(|entry| !is_short && entry.until > now && !entry.link.sender.is_closed());
+        self.lock().retain_mut(|entry| !is_short && entry.until > now && entry.link.leg.is_quiet());
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -158,29 +142,12 @@ struct Idle {
     until: Instant,
 }
 
-/// A connection and the task that runs it; dropping the one ends the other.
+/// A connection, where it leads, and its place among those that may be open.
 #[derive(Debug)]
 struct Link {
-    sender: SendRequest<RequestBody>,
-    task: AbortHandle,
+    leg: Box<Leg>,
     place: usize,
-}
-
-impl Link {
-    fn start(sender: SendRequest<RequestBody>, conversation: Conversation, place: usize, open: Open) -> Self {
-        let task = tokio::spawn(async move {
-            let _open = open;
-            // Whatever went wrong is told to the request that was on the connection.
-            let _ = conversation.await;
-        });
-        Self { sender, task: task.abort_handle(), place }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _open: Open,
 }
 
 /// A connection in use by one request.
@@ -194,8 +161,12 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
-        &mut self.link.sender
+    pub(super) fn leg(&self) -> &Leg {
+        &self.link.leg
+    }
+
+    pub(super) fn leg_mut(&mut self) -> &mut Leg {
+        &mut self.link.leg
     }
 
     /// Which of the upstream's addresses it leads to.
@@ -220,7 +191,7 @@ impl Lease {
         self.life = Duration::from_secs(seconds.saturating_sub(1)).min(limits::UPSTREAM_IDLE_LIFE_MAX);
     }
 
-    /// The request and its response are both at their end.
+    /// The response is at its end. Unless the request is too, the connection ends.
     pub(super) fn give_back(self) {
         let Self { link, shelf, life, .. } = self;
         shelf.put(link, life);
@@ -228,6 +199,7 @@ impl Lease {
 }
 
 /// One of the upstream's connections that may be open.
+#[derive(Debug)]
 struct Open(Arc<Upstream>);
 
 impl Open {

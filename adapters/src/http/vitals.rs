@@ -27,7 +27,6 @@ pub(super) struct Vitals {
     /// The handler waits for bytes of the request body.
     awaiting_body: AtomicBool,
     body_bytes: AtomicU32,
-    body_ended: AtomicBool,
     /// The response is an event stream, which may be silent for as long as it likes.
     event_stream: AtomicBool,
     severed: AtomicBool,
@@ -57,7 +56,6 @@ impl Vitals {
         self.turn.store(turn, Relaxed);
         self.answered.store(false, Relaxed);
         self.awaiting_body.store(false, Relaxed);
-        self.body_ended.store(false, Relaxed);
         self.event_stream.store(false, Relaxed);
         self.overdue.store(false, Relaxed);
         self.severed.store(false, Relaxed);
@@ -120,13 +118,7 @@ impl Vitals {
     pub(super) fn body_ended(&self, turn: u32) {
         if self.is_turn(turn) {
             self.awaiting_body.store(false, Relaxed);
-            self.body_ended.store(true, Relaxed);
         }
-    }
-
-    /// Whether the request body of this request was read to its end.
-    pub(super) fn has_body_ended(&self, turn: u32) -> bool {
-        self.is_turn(turn) && self.body_ended.load(Relaxed)
     }
 
     /// The response is an event stream.
