@@ -74,14 +74,15 @@ impl Running {
             let gate = Arc::clone(&gate);
             move |_| gate.on_core()
         };
+        let for_admin = Settings { drain: settings.drain, ..Settings::default() };
         let (serving, renewal) = match tls {
             None => (serve(public, settings, Plain, on_core, stopped.clone()), None),
             Some((acceptor, renewal)) => (serve(public, settings, acceptor, on_core, stopped.clone()), Some(renewal)),
         };
         let serving = serving.map_err(NotStarted::System)?;
         let answers = Admin::new(Arc::clone(&parts), metrics, journal, Arc::clone(serving.counts()));
-        let administering = serve(admin, Settings::default(), Plain, move |_| answers.clone(), stopped.clone())
-            .map_err(NotStarted::System)?;
+        let administering =
+            serve(admin, for_admin, Plain, move |_| answers.clone(), stopped.clone()).map_err(NotStarted::System)?;
 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
         let background = std::thread::Builder::new()

@@ -225,6 +225,8 @@ pub const RESOURCE_BODY_MAX: u64 = 4 * 1024 * 1024;
 pub const TICK: Duration = Duration::from_millis(250);
 /// From the first byte of a request head, or from the connection's begin, to the head's end.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// What a TLS handshake takes at the most among well-meaning people: a stopping gateway waits no longer for one.
+pub const HANDSHAKE_USUAL: Duration = Duration::from_secs(2);
 /// A kept connection between two requests.
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
 /// A client that takes none of the answer's bytes.
@@ -265,6 +267,7 @@ pub const IDENTITY_HEADER_MAX: usize = 8 * 1024;
 const _: () = assert!(TARGET_MAX + COOKIE_HEADER_MAX + AUTHORIZATION_MAX < HEAD_MAX);
 const _: () = assert!(HEAD_DEADLINE.as_secs() < IDLE_DEADLINE.as_secs());
 const _: () = assert!(CONNECTIONS_PER_ADDRESS < CONNECTIONS_MAX);
+const _: () = assert!(HANDSHAKE_USUAL.as_secs() < HEAD_DEADLINE.as_secs());
 const _: () = assert!(DRAIN_DEADLINE.as_secs() <= DRAIN_DEADLINE_MAX.as_secs());
 const _: () = assert!(UPSTREAM_IDLE_LIFE.as_secs() < UPSTREAM_IDLE_LIFE_MAX.as_secs());
 const _: () = assert!(UPSTREAM_CONNECT_DEADLINE.as_secs() < QUIET_DEADLINE.as_secs());

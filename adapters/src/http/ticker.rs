@@ -155,7 +155,8 @@ impl Seen {
             Place::Between if turn == 0 && staged >= settings.head => Verdict::Overdue(None),
             Place::Between if staged >= settings.idle => Verdict::Overdue(None),
             // A request may be in the socket already: nobody is idle who came or was answered a moment ago.
-            Place::Between if vitals.shaking() || vitals.writing() || staged < limits::TICK => Verdict::Fine,
+            Place::Between if vitals.shaking() && staged < limits::HANDSHAKE_USUAL => Verdict::Fine,
+            Place::Between if vitals.writing() || staged < limits::TICK => Verdict::Fine,
             Place::Between => Verdict::Idle,
             Place::Head if staged >= settings.head => Verdict::Overdue(Some(Farewell::Timeout)),
             Place::Body if staged >= settings.body_window => Verdict::Overdue(None),

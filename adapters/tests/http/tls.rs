@@ -10,17 +10,20 @@ use hyper::{Request, Response};
 use portcullis_adapters::http::{AnswerBody, Bound, Handler, Peer, RequestBody, Serving, Settings, serve};
 use portcullis_adapters::tls::{Acceptor, OwnCertificate, client};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio::sync::watch;
 
 use crate::support::{PATIENCE, until};
 
-#[derive(Clone)]
-struct Nothing;
+/// More than any socket holds.
+const MUCH: usize = 32 << 20;
 
-impl Handler for Nothing {
+#[derive(Clone)]
+struct Much;
+
+impl Handler for Much {
     async fn handle(&self, _request: Request<RequestBody>, _peer: Peer) -> Response<AnswerBody> {
-        Response::new(AnswerBody::empty())
+        Response::new(vec![b'x'; MUCH].into())
     }
 }
 
@@ -34,7 +37,7 @@ fn listener(settings: Settings) -> (SocketAddr, Serving, watch::Sender<bool>) {
     let address = bound.address();
     let own = OwnCertificate { chain: &file("server.pem"), key: &file("server-key.pem") };
     let (stop, stopped) = watch::channel(false);
-    let serving = serve(bound, settings, Acceptor::new(own).unwrap(), |_core| Nothing, stopped).unwrap();
+    let serving = serve(bound, settings, Acceptor::new(own).unwrap(), |_core| Much, stopped).unwrap();
     (address, serving, stop)
 }
 
@@ -46,6 +49,14 @@ fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// A client that has asked for much.
+fn asking(address: SocketAddr) -> StreamOwned<ClientConnection, TcpStream> {
+    let name = ServerName::try_from("gate.example").unwrap();
+    let mut asking = StreamOwned::new(ClientConnection::new(trusting(), name).unwrap(), connect(address));
+    asking.write_all(b"GET / HTTP/1.1\r\nHost: gate.example\r\n\r\n").unwrap();
+    asking
 }
 
 /// What a client sends first.
@@ -82,33 +93,51 @@ fn t246_a_handshake_that_dribbles_is_closed_in_time_and_takes_a_place_meanwhile(
 }
 
 #[test]
+fn t246_who_reads_nothing_is_closed_and_who_reads_slowly_is_not() {
+    let (address, serving, _stop) =
+        listener(Settings { write_stall: Duration::from_millis(700), ..Settings::default() });
+    let _stalled = asking(address);
+    let mut slow = asking(address);
+    let (mut total, mut piece) = (0, vec![0; 1 << 20]);
+    while total < MUCH {
+        total += slow.read(&mut piece).unwrap();
+        std::thread::sleep(Duration::from_micros(800));
+    }
+    until("the other is closed", || serving.counts().timed_out() == 1 && serving.counts().open() == 1);
+}
+
+#[test]
+fn a_stop_does_not_wait_long_for_a_handshake_that_does_not_go_on() {
+    let (address, serving, stop) = listener(Settings::default());
+    let _silent = connect(address);
+    until("it is taken", || serving.counts().open() == 1);
+    let begin = Instant::now();
+    stop.send(true).unwrap();
+    serving.join();
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn a_stop_waits_for_a_handshake_and_closes_what_is_at_rest_in_the_words_of_tls() {
     let (address, serving, stop) = listener(Settings::default());
-    let shake = |mut socket: TcpStream| {
-        let name = ServerName::try_from("gate.example").unwrap();
-        let mut tls = ClientConnection::new(trusting(), name).unwrap();
-        while tls.is_handshaking() {
-            tls.complete_io(&mut socket).unwrap();
-        }
-        (tls, socket)
-    };
-    let (mut resting, mut resting_socket) = shake(connect(address));
-    let mut resting = rustls::Stream::new(&mut resting, &mut resting_socket);
-    resting.write_all(b"GET / HTTP/1.1\r\nHost: gate.example\r\n\r\n").unwrap();
+    let mut resting = asking(address);
     let mut answer = [0; 1_024];
-    assert!(resting.read(&mut answer).unwrap() > 0);
+    resting.read_exact(&mut answer).unwrap();
+    let mut left = vec![0; MUCH + answer.iter().position(|byte| *byte == b'x').unwrap() - answer.len()];
+    resting.read_exact(&mut left).unwrap();
     let mut begun = connect(address);
     let hello = hello();
     begun.write_all(&hello[..10]).unwrap();
     until("both are open", || serving.counts().open() == 2);
     stop.send(true).unwrap();
     assert_eq!(resting.read(&mut answer).unwrap(), 0, "an end that nobody on the way could have made");
-    // The other has had a second since the stop, and is still waited for.
-    std::thread::sleep(Duration::from_secs(1));
+    // The other is still waited for.
+    std::thread::sleep(Duration::from_millis(600));
     begun.write_all(&hello[10..]).unwrap();
     assert!(begun.read(&mut answer).unwrap() > 0, "the handshake goes on");
     drop(begun);
     serving.join();
+    assert!(TcpStream::connect(address).is_err());
 }
 
 #[test]
