@@ -119,6 +119,7 @@ fn t246_without_file_descriptors_those_inside_are_served_and_others_later() {
         let text = watching.exchange(&Request::get("/metrics")).text();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap()
     };
+    assert_eq!(counted("portcullis_accept_errors_total "), 0, "and the watching connection is taken");
     // More than it can take; what it does not take waits with the system.
     let held: Vec<_> = (0..most + 32).map(|_| TcpStream::connect(world.gate.public()).unwrap()).collect();
     eventually("it cannot take more", || counted("portcullis_accept_errors_total ") > 0);
