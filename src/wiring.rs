@@ -2,17 +2,17 @@
 
 use crate::config::{
     CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config,
-    KeyFile, MasterKeys, Oidc as ConfiguredOidc, Origin, PerAddress, Provider, RateLimits,
+    KeyFile, MasterKeys, Oidc as ConfiguredOidc, Origin, PerAddress, PerPerson, Provider, RateLimits,
     Resource as ConfiguredResource, Storage, StorageType, Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
-use portcullis_adapters::gate::{AllowedOrigins, Gate, Metrics, Protection};
+use portcullis_adapters::gate::{Allowance, AllowedOrigins, Gate, Metrics, Protection};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::memory::Memory;
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_adapters::system::{
-    AddressLimiter, CountedJournal, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
+    AddressLimiter, CountedJournal, PersonLimiter, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
 use portcullis_adapters::tls::{self, Acceptor, BadTls, ClientConfig, OwnCertificate, Renewal};
 use portcullis_domain::bucket::Rate;
@@ -150,7 +150,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         refresh_grace,
         stream_overrun,
         storage: Storage { kind: StorageType::Memory },
-        rate_limits: RateLimits { per_address },
+        rate_limits: RateLimits { per_address, per_person },
         ca_files,
         log_format: _for_telemetry,
         log_level: _for_telemetry_too,
@@ -177,10 +177,11 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let mut protected = Vec::with_capacity(resources.len());
     for (place, configured) in resources.into_iter().enumerate() {
         let urls = configured.upstreams.iter().map(|url| url.as_str().to_owned()).collect();
+        let allowance = allowance(&configured, &per_person);
         let (resource, upstream, origins) =
             resource(place, configured, base_url, allowed_origins.as_deref(), &ca_files)?;
         upstreams.push((urls, Arc::clone(&upstream)));
-        protection = protection.with(&resource, upstream, origins);
+        protection = protection.with(&resource, upstream, origins, allowance);
         protected.push(resource);
     }
     let policy = Arc::new(Policy {
@@ -334,6 +335,8 @@ fn resource(
         upstream_cert_file,
         upstream_key_file,
         upstream_connections,
+        per_person: _,
+        request_bytes: _,
         scopes,
         allowed_origins,
     } = configured;
@@ -375,6 +378,13 @@ fn resource(
         .or(common)
         .map(|origins| origins.iter().map(|origin| origin.as_str().to_owned()).collect());
     Ok((resource, Arc::new(upstream), AllowedOrigins::of(base_url, origins.as_deref())))
+}
+
+/// What may be asked of a resource: what it says itself, or what is said of all.
+fn allowance(configured: &ConfiguredResource, common: &PerPerson) -> Allowance {
+    let PerPerson { requests_per_second, request_burst } = configured.per_person.as_ref().unwrap_or(common);
+    let rate = Rate::new(*requests_per_second, Duration::from_secs(1), *request_burst);
+    Allowance { people: PersonLimiter::new(rate), body_max: configured.request_bytes.into() }
 }
 
 /// What the public listener shows, and what keeps it up to date.

@@ -6,5 +6,6 @@ pub mod gate;
 pub mod http;
 pub mod memory;
 pub mod oidc;
+mod seeded;
 pub mod system;
 pub mod tls;

@@ -220,7 +220,9 @@ pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
 /// Between two log lines about connections that cannot be taken.
 pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 /// The body of a request to a protected resource, out of the box.
-pub const RESOURCE_BODY_MAX: u64 = 4 * 1024 * 1024;
+pub const RESOURCE_BODY_MAX: u32 = 4 * 1024 * 1024;
+/// The longest one that may be configured.
+pub const RESOURCE_BODY_MOST: u32 = 1024 * 1024 * 1024;
 /// How often a core looks over its connections: no deadline of the listener is kept more exactly than this.
 pub const TICK: Duration = Duration::from_millis(250);
 /// From the first byte of a request head, or from the connection's begin, to the head's end.
@@ -297,6 +299,12 @@ const _: () = assert!(PROVIDER_AGAIN.as_secs() < KEYS_KEPT.as_secs());
 
 /// Addresses that are counted apart from each other, for each kind of request.
 pub const LIMITER_ADDRESSES_MAX: usize = 64 * 1024;
+/// People who are counted apart from each other, for each resource.
+pub const LIMITER_PEOPLE_MAX: usize = 64 * 1024;
+/// Requests of one person to a resource in a second, out of the box.
+pub const PERSON_REQUESTS_PER_SECOND: u32 = 100;
+/// Requests of one person to a resource at once, out of the box.
+pub const PERSON_REQUESTS_BURST: u32 = 200;
 /// Registrations of one address in an hour, all of which may come at once, out of the box.
 pub const REGISTRATIONS_PER_HOUR: u32 = 10;
 /// Token requests, and apart from them authorization requests, of one address in a second, out of the box.

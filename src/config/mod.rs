@@ -138,6 +138,8 @@ keys! {
         upstream_cert_file: Option<CertificateFile> = optional("upstreamCertFile") "The gate's own certificate for an https upstream that asks for one, as PEM with its chain.",
         upstream_key_file: Option<KeyFile> = optional("upstreamKeyFile") "The private key of `upstreamCertFile`, as PEM.",
         upstream_connections: u32 = number("upstreamConnections", 4_096, 1..=65_536) "Connections to the MCP server at a time; each request in progress and each open stream takes one.",
+        per_person: Option<PerPerson> = optional("perPerson") "What one person may ask of it how often, instead of `rateLimits.perPerson`.",
+        request_bytes: u32 = number("requestBytes", limits::RESOURCE_BODY_MAX, 1..=limits::RESOURCE_BODY_MOST) "The longest body of a request to it.",
         scopes: Vec<Scope> = list("scopes") "What a client needs to be granted, as names or as objects that say it in words.",
         allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call this one, instead of the common `allowedOrigins`.",
     }
@@ -173,6 +175,15 @@ keys! {
     /// What one client may do how often.
     pub struct RateLimits {
         per_address: PerAddress = or("perAddress", json!({})) "For one client address (IPv6: one /64).",
+        per_person: PerPerson = or("perPerson", json!({})) "For one person, at each resource.",
+    }
+}
+
+keys! {
+    /// What one person may ask of a resource how often.
+    pub struct PerPerson {
+        requests_per_second: u32 = number("requestsPerSecond", limits::PERSON_REQUESTS_PER_SECOND, 1..=1_000_000) "Requests a second.",
+        request_burst: u32 = number("requestBurst", limits::PERSON_REQUESTS_BURST, 1..=1_000_000) "Requests at once.",
     }
 }
 
@@ -185,7 +196,7 @@ keys! {
     }
 }
 
-objects!(Tls, Oidc, Resource, Client, Storage, RateLimits, PerAddress);
+objects!(Tls, Oidc, Resource, Client, Storage, RateLimits, PerAddress, PerPerson);
 
 impl Value for Scope {
     fn schema() -> Json {

@@ -80,7 +80,8 @@ fn rich() -> Json {
                     "redirectUris": ["https://app.example.com/cb"],
                 }]),
             ),
-            ("/rateLimits", json!({ "perAddress": {} })),
+            ("/rateLimits", json!({ "perAddress": {}, "perPerson": {} })),
+            ("/resources/0/perPerson", json!({})),
             ("/storage", json!({ "type": "memory" })),
         ],
     )
@@ -356,6 +357,24 @@ fn arrivals() -> Vec<Arrival> {
             "7",
         ),
         (
+            "resources[].perPerson.requestsPerSecond",
+            vec![("/resources/0/perPerson", json!({ "requestsPerSecond": 3 }))],
+            |c| c.resources[0].per_person.as_ref().map_or(0, |rate| rate.requests_per_second).to_string(),
+            "3",
+        ),
+        (
+            "resources[].perPerson.requestBurst",
+            vec![("/resources/0/perPerson", json!({ "requestBurst": 4 }))],
+            |c| c.resources[0].per_person.as_ref().map_or(0, |rate| rate.request_burst).to_string(),
+            "4",
+        ),
+        (
+            "resources[].requestBytes",
+            vec![("/resources/0/requestBytes", json!(5))],
+            |c| c.resources[0].request_bytes.to_string(),
+            "5",
+        ),
+        (
             "resources[].scopes",
             vec![("/resources/0/scopes", json!(["read"]))],
             |c| c.resources[0].scopes[0].name.as_str().into(),
@@ -491,6 +510,18 @@ fn arrivals() -> Vec<Arrival> {
             vec![("/rateLimits/perAddress/tokenBurst", json!(9))],
             |c| c.rate_limits.per_address.token_burst.to_string(),
             "9",
+        ),
+        (
+            "rateLimits.perPerson.requestsPerSecond",
+            vec![("/rateLimits/perPerson", json!({ "requestsPerSecond": 3 }))],
+            |c| c.rate_limits.per_person.requests_per_second.to_string(),
+            "3",
+        ),
+        (
+            "rateLimits.perPerson.requestBurst",
+            vec![("/rateLimits/perPerson", json!({ "requestBurst": 4 }))],
+            |c| c.rate_limits.per_person.request_burst.to_string(),
+            "4",
         ),
         (
             "caFiles",

@@ -47,7 +47,7 @@ impl Handler for Tools {
         if !kind.trim().eq_ignore_ascii_case("application/json") {
             return answer::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
-        match body.gather(limits::RESOURCE_BODY_MAX).await {
+        match body.gather(limits::RESOURCE_BODY_MAX.into()).await {
             Ok(body) => answer_to(&head.headers, &body),
             Err(BodyFault::TooLarge) => answer::empty(StatusCode::PAYLOAD_TOO_LARGE),
             Err(BodyFault::Broken) => answer::empty(StatusCode::BAD_REQUEST),

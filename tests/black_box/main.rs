@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod allowance;
 mod authorize;
 mod codes;
 mod consent;

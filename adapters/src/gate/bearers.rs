@@ -6,10 +6,11 @@
 //! Only what was admitted gets in, so nobody outside chooses what is in here, and how much there is has an end: sets of four,
 //! each behind a lock of its own that is held for a comparison.
 
+use crate::seeded::Seeded;
 use hyper::header::HeaderValue;
 use portcullis_domain::limits::BEARERS_MAX;
 use portcullis_domain::secret;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
@@ -21,7 +22,7 @@ const TAIL: usize = 24;
 /// What is known, by value of `Authorization`.
 pub(crate) struct Bearers<K> {
     sets: Box<[Mutex<Set<K>>]>,
-    hasher: RandomState,
+    seeded: Seeded,
 }
 
 struct Set<K> {
@@ -40,7 +41,7 @@ impl<K: Clone> Bearers<K> {
     /// None yet.
     pub(crate) fn new() -> Self {
         let set = || Mutex::new(Set { ways: [const { None }; WAYS], next: 0 });
-        Self { sets: std::iter::repeat_with(set).take(SETS).collect(), hasher: RandomState::new() }
+        Self { sets: std::iter::repeat_with(set).take(SETS).collect(), seeded: Seeded::new() }
     }
 
     /// What is known of this bearer.
@@ -70,7 +71,7 @@ impl<K: Clone> Bearers<K> {
 
     fn hash(&self, value: &[u8]) -> u64 {
         let tail = value.len().saturating_sub(TAIL);
-        self.hasher.hash_one(value.get(tail..).unwrap_or_default())
+        self.seeded.hash_one(value.get(tail..).unwrap_or_default())
     }
 
     /// A set is whole after every step of its change, so a panic elsewhere leaves nothing half done in it.

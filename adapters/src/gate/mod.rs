@@ -18,7 +18,7 @@ mod standing;
 pub use admin::Admin;
 pub use cors::AllowedOrigins;
 pub use metrics::Metrics;
-pub use protected::{BadUpstreams, Protection};
+pub use protected::{Allowance, BadUpstreams, Protection};
 pub use route::{Route, Routes};
 
 use crate::http::pages;

@@ -7,10 +7,10 @@ use super::read::{self, Authorization};
 use super::{Core, Gate};
 use crate::http::peer::client;
 use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
+use crate::system::PersonLimiter;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
-use portcullis_domain::limits::RESOURCE_BODY_MAX;
 use portcullis_domain::oauth::admit::Admitted;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
@@ -32,6 +32,16 @@ struct Protected {
     resource: ResourceHash,
     upstream: Arc<Upstream>,
     origins: AllowedOrigins,
+    allowance: Allowance,
+}
+
+/// What may be asked of a resource.
+#[derive(Debug)]
+pub struct Allowance {
+    /// How often, by one person.
+    pub people: PersonLimiter,
+    /// The longest request body.
+    pub body_max: u64,
 }
 
 /// The upstream of this resource cannot be one.
@@ -41,8 +51,14 @@ pub struct BadUpstreams(pub ResourceHash, pub BadUpstream);
 impl Protection {
     /// This resource too.
     #[must_use]
-    pub fn with(mut self, resource: &Resource, upstream: Arc<Upstream>, origins: AllowedOrigins) -> Self {
-        self.resources.push(Protected { resource: resource.hash(), upstream, origins });
+    pub fn with(
+        mut self,
+        resource: &Resource,
+        upstream: Arc<Upstream>,
+        origins: AllowedOrigins,
+        allowance: Allowance,
+    ) -> Self {
+        self.resources.push(Protected { resource: resource.hash(), upstream, origins, allowance });
         self
     }
 
@@ -91,6 +107,10 @@ pub(crate) async fn answer<W: World>(
         Ok(admitted) => admitted,
         Err(fault) => return refuse(fault, resource, request.uri().path()).open().into_response(&gate.site),
     };
+    let person = admitted.token.id.person;
+    if let Err(wait) = protected.allowance.people.count(person) {
+        return Answer::fault(Fault::rate_limited(wait)).open().into_response(&gate.site);
+    }
     let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
     core.standing.begin(Arc::clone(&admitted.token), overrun, peer.sever());
     let onward = Onward {
@@ -98,10 +118,10 @@ pub(crate) async fn answer<W: World>(
         proto: &gate.site.proto,
         public_host: &gate.site.public_host,
         identity: &identity,
-        body_max: RESOURCE_BODY_MAX,
+        body_max: protected.allowance.body_max,
     };
     let for_a_page = request.headers().contains_key(ORIGIN);
-    let session = Session { gateway: &gate.gateway, person: admitted.token.id.person, resource: resource.hash() };
+    let session = Session { gateway: &gate.gateway, person, resource: resource.hash() };
     match pass(pool, request, onward, &peer, &session).await {
         Ok(mut response) => {
             if for_a_page {

@@ -3,6 +3,7 @@
 //! A partition lives in one of 64 shards, so a commit takes one lock, holds it for a few map operations, and never waits for
 //! anything while it holds it. Readings of different people do not meet.
 
+use crate::seeded::Seeded;
 use portcullis_domain::key::{Key, Partition};
 use portcullis_domain::limits::{BROOM_DELAY, MEMORY_BYTES_MAX};
 use portcullis_domain::operation::{Epoch, Fact, Facts, Keys, Landed, Stored, Write};
@@ -27,14 +28,19 @@ pub struct Memory {
 }
 
 /// Cuts are rare, and every admission asks for three of them: apart from the rest, what is not there costs nothing to look for.
-#[derive(Default)]
 struct Shard {
-    records: HashMap<Key, Stored>,
-    cuts: HashMap<Key, Stored>,
+    records: Map,
+    cuts: Map,
 }
 
+type Map = HashMap<Key, Stored, Seeded>;
+
 impl Shard {
-    const fn of(&self, key: &Key) -> &HashMap<Key, Stored> {
+    fn new(seeded: Seeded) -> Self {
+        Self { records: Map::with_hasher(seeded), cuts: Map::with_hasher(seeded) }
+    }
+
+    const fn of(&self, key: &Key) -> &Map {
         match key {
             Key::Cut(_) => &self.cuts,
             Key::Grant(_) | Key::Identity(_) | Key::FlowMark(_) | Key::RingCheck => &self.records,
@@ -73,7 +79,9 @@ impl Memory {
     /// An empty store that holds at most about this many bytes.
     #[must_use]
     pub fn bounded(epoch: Epoch, bytes_max: usize) -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()), epoch, bytes: AtomicUsize::new(0), bytes_max }
+        let seeded = Seeded::new();
+        let shards = std::array::from_fn(|_| RwLock::new(Shard::new(seeded)));
+        Self { shards, epoch, bytes: AtomicUsize::new(0), bytes_max }
     }
 
     /// Forgets what has not counted for longer than the broom waits. One shard at a time, so that nobody waits long.

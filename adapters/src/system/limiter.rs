@@ -1,20 +1,17 @@
-//! Rate limits per address, in a memory whose size nobody outside can choose.
+//! Rate limits per address and per person.
 //!
-//! Every kind of request has its own table of buckets, so that a flood of one kind takes no room from another. A table is
-//! cut into shards with a lock each, and keyed by a hasher with a random seed (T249). A shard that is full first forgets the
-//! buckets that are full again, which loses nothing; if there are none, whoever is new shares one overflow bucket with
-//! everybody else who is new, so that a flood of addresses neither grows the table nor pushes anybody out of it into a fresh
-//! start (T250, T251).
+//! Every kind of request has its own table of buckets, so that a flood of one kind takes no room from another.
 
+use super::buckets::Buckets;
 use crate::http::peer::rate_key;
-use portcullis_domain::bucket::{Bucket, Rate};
-use portcullis_domain::limits::{LIMITER_ADDRESSES_MAX, REGISTRATIONS_PER_HOUR, REQUESTS_BURST, REQUESTS_PER_SECOND};
+use portcullis_domain::bucket::Rate;
+use portcullis_domain::key::Person;
+use portcullis_domain::limits::{
+    LIMITER_ADDRESSES_MAX, LIMITER_PEOPLE_MAX, REGISTRATIONS_PER_HOUR, REQUESTS_BURST, REQUESTS_PER_SECOND,
+};
 use portcullis_ports::{Counted, Limiter};
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The rates of one address.
@@ -39,9 +36,9 @@ impl Default for Rates {
 /// Counts by address; of an IPv6 address, by its /64.
 pub struct AddressLimiter {
     started: Instant,
-    registration: Table,
-    token: Table,
-    authorization: Table,
+    registration: Buckets<IpAddr>,
+    token: Buckets<IpAddr>,
+    authorization: Buckets<IpAddr>,
 }
 
 impl AddressLimiter {
@@ -54,7 +51,7 @@ impl AddressLimiter {
     /// A limiter that tells about this many addresses apart.
     #[must_use]
     pub fn bounded(rates: Rates, addresses_max: usize) -> Self {
-        let table = |rate| Table::new(rate, addresses_max.div_ceil(SHARDS));
+        let table = |rate| Buckets::new(rate, addresses_max);
         Self {
             started: Instant::now(),
             registration: table(rates.registration),
@@ -66,10 +63,10 @@ impl AddressLimiter {
     /// Addresses that are remembered for this kind of request.
     #[must_use]
     pub fn addresses(&self, what: Counted) -> usize {
-        self.table(what).shards.iter().map(|shard| lock(shard).len()).sum()
+        self.table(what).len()
     }
 
-    const fn table(&self, what: Counted) -> &Table {
+    const fn table(&self, what: Counted) -> &Buckets<IpAddr> {
         match what {
             Counted::Registration => &self.registration,
             Counted::Token => &self.token,
@@ -91,60 +88,32 @@ impl fmt::Debug for AddressLimiter {
     }
 }
 
-const SHARDS: usize = 64;
-
-type Shard = Mutex<HashMap<IpAddr, Bucket>>;
-
-struct Table {
-    rate: Rate,
-    shards: [Shard; SHARDS],
-    shard_max: usize,
-    overflow: Mutex<Bucket>,
-    hasher: RandomState,
+/// Counts what people ask of one resource.
+pub struct PersonLimiter {
+    started: Instant,
+    buckets: Buckets<Person>,
 }
 
-impl Table {
-    fn new(rate: Rate, shard_max: usize) -> Self {
-        Self {
-            rate,
-            shards: std::array::from_fn(|_| Shard::default()),
-            shard_max,
-            overflow: Mutex::default(),
-            hasher: RandomState::new(),
-        }
+impl PersonLimiter {
+    /// A limiter that has seen nobody yet.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self { started: Instant::now(), buckets: Buckets::new(rate, LIMITER_PEOPLE_MAX) }
     }
 
-    fn count(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
-        let mut shard = lock(self.shard(address));
-        if let Some(bucket) = shard.get_mut(&address) {
-            return take(bucket, now, self.rate);
-        }
-        if shard.len() >= self.shard_max {
-            shard.retain(|_, bucket| !bucket.is_full(now));
-        }
-        if shard.len() >= self.shard_max {
-            drop(shard);
-            return take(&mut lock(&self.overflow), now, self.rate);
-        }
-        take(shard.entry(address).or_default(), now, self.rate)
-    }
-
-    fn shard(&self, address: IpAddr) -> &Shard {
-        let [first, ..] = &self.shards;
-        let shards = u64::try_from(SHARDS).unwrap_or(1);
-        let place = self.hasher.hash_one(address).checked_rem(shards).unwrap_or(0);
-        usize::try_from(place).ok().and_then(|place| self.shards.get(place)).unwrap_or(first)
+    /// Counts one request of this person.
+    ///
+    /// # Errors
+    /// How long to wait when the share is used up.
+    pub fn count(&self, person: Person) -> Result<(), Duration> {
+        self.buckets.count(person, self.started.elapsed())
     }
 }
 
-fn take(bucket: &mut Bucket, now: Duration, rate: Rate) -> Result<(), Duration> {
-    *bucket = bucket.take(now, rate)?;
-    Ok(())
-}
-
-/// A bucket is whole after every step of its change, so a panic elsewhere leaves nothing half done in it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl fmt::Debug for PersonLimiter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("PersonLimiter(..)")
+    }
 }
 
 #[cfg(test)]
@@ -162,11 +131,6 @@ mod tests {
 
     fn at(secs: u64) -> Duration {
         Duration::from_secs(secs)
-    }
-
-    /// What an address gets when it asks three times.
-    fn thrice(table: &Table, address: IpAddr, now: Duration) -> [bool; 3] {
-        std::array::from_fn(|_| table.count(address, now).is_ok())
     }
 
     #[test]
@@ -205,7 +169,7 @@ mod tests {
 
     #[test]
     fn t250_one_more_than_fits_is_counted_but_not_kept() {
-        let limiter = AddressLimiter::bounded(RATES, SHARDS);
+        let limiter = AddressLimiter::bounded(RATES, 64);
         for number in 0..100_000 {
             let _ = limiter.count(Counted::Token, address(number));
         }
@@ -213,45 +177,7 @@ mod tests {
             let network = Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number << 64));
             let _ = limiter.count(Counted::Token, IpAddr::V6(network));
         }
-        assert_eq!(limiter.addresses(Counted::Token), SHARDS);
+        assert_eq!(limiter.addresses(Counted::Token), 64);
         assert_eq!(limiter.addresses(Counted::Registration), 0, "a flood of one kind takes no room from another");
-    }
-
-    #[test]
-    fn t251_who_is_in_stays_in_and_who_is_new_shares_one_bucket() {
-        let table = Table::new(RATE, 1);
-        // One address per shard, and then one more that finds its shard full.
-        let mut known = Vec::new();
-        let mut more = Vec::new();
-        for number in 0..10_000 {
-            let shard = lock(table.shard(address(number))).len();
-            if shard == 0 {
-                assert_eq!(thrice(&table, address(number), at(0)), [true, true, false]);
-                known.push(address(number));
-            } else {
-                more.push(address(number));
-            }
-        }
-        assert_eq!(known.len(), SHARDS);
-        let passed = more.iter().filter(|address| table.count(**address, at(0)).is_ok()).count();
-        assert_eq!(passed, 2, "all who are new together get what one gets");
-        assert!(known.iter().all(|address| table.count(*address, at(0)).is_err()), "and nobody got a fresh start");
-    }
-
-    #[test]
-    fn buckets_that_are_full_again_make_room() {
-        let table = Table::new(RATE, 1);
-        let first = address(0);
-        let second = (1..).map(address).find(|other| std::ptr::eq(table.shard(*other), table.shard(first))).unwrap();
-        assert_eq!(table.count(first, at(0)), Ok(()));
-        assert_eq!(thrice(&table, second, at(0)), [true, true, false], "through the overflow");
-        assert_eq!(thrice(&table, second, at(3)), [true, true, false]);
-        assert!(lock(table.shard(second)).contains_key(&second) && !lock(table.shard(first)).contains_key(&first));
-    }
-
-    #[test]
-    fn t249_two_limiters_do_not_share_a_seed() {
-        let places = |table: &Table| -> Vec<u64> { (0..8).map(|n| table.hasher.hash_one(address(n))).collect() };
-        assert_ne!(places(&Table::new(RATE, 1)), places(&Table::new(RATE, 1)));
     }
 }

@@ -1,5 +1,6 @@
 //! What the operating system and the runtime give: time, chance, tasks, queues, the journal's lines, and counting.
 
+mod buckets;
 mod clock;
 mod entropy;
 mod journal;
@@ -10,6 +11,6 @@ mod turnstiles;
 pub use clock::SystemClock;
 pub use entropy::SystemEntropy;
 pub use journal::{CountedJournal, LogJournal};
-pub use limiter::{AddressLimiter, Rates};
+pub use limiter::{AddressLimiter, PersonLimiter, Rates};
 pub use tasks::RuntimeTasks;
 pub use turnstiles::ProcessTurnstiles;

@@ -145,9 +145,10 @@ pub fn configuration(provider: &Provider, upstream: &Upstream) -> Value {
             "scopes": [{ "name": SCOPE, "description": "Use the tools" }],
         }],
         "allowPublicClientRegistration": true,
-        "rateLimits": { "perAddress": {
-            "registrationsPerHour": 1_000_000, "tokenPerSecond": 1_000_000, "tokenBurst": 1_000_000,
-        } },
+        "rateLimits": {
+            "perAddress": { "registrationsPerHour": 1_000_000, "tokenPerSecond": 1_000_000, "tokenBurst": 1_000_000 },
+            "perPerson": { "requestsPerSecond": 1_000_000, "requestBurst": 1_000_000 },
+        },
     })
 }
 
