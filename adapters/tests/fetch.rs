@@ -712,7 +712,7 @@ fn tls_accepts_the_configured_authority_for_the_name_in_the_url() {
 }
 
 #[test]
-fn tls_refuses_other_authorities_other_names_and_old_certificates() {
+fn r79_tls_refuses_other_authorities_other_names_and_old_certificates() {
     for (certificate, roots, host) in [
         (SERVER, &[][..], "idp.test"),
         (SERVER, &[OTHER_AUTHORITY], "idp.test"),

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p11_a_secret_cannot_be_printed() {
+    fn p11_t291_a_secret_cannot_be_printed() {
         assert_eq!(format!("{:?}", Secret::new(*b"hush")), "Secret(..)");
         assert_eq!(format!("{:?}", SecretText::new("hush".into())), "SecretText(..)");
     }

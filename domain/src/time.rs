@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arithmetic_saturates_and_keeps_order() {
+    fn t280_arithmetic_saturates_and_keeps_order() {
         let t = Timestamp::from_secs(10);
         assert_eq!(t.plus(Duration::MAX), Timestamp::FAR);
         assert_eq!(t.minus(Duration::MAX), Timestamp::EPOCH);

@@ -342,7 +342,7 @@ fn t014_what_answers_a_post_is_never_posted_again() {
 }
 
 #[test]
-fn t015_without_a_page_there_is_no_consent() {
+fn t015_r36_without_a_page_there_is_no_consent() {
     let (gate, client) = known();
     let asking = |prompt: &str| ask(&client).set("prompt", prompt).get(gate);
     refused(&asking("none"), REDIRECT, "consent_required", "none");

@@ -143,7 +143,7 @@ fn p02_t050_a_code_is_good_once_and_its_replay_ends_the_session() {
 }
 
 #[test]
-fn t051_a_code_of_another_client() {
+fn t051_r47_a_code_of_another_client() {
     let world = World::start();
     let (client, pkce) = (world.public_client("A client"), Pkce::new());
     let (public, confidential) = (world.public_client("Another"), world.confidential_client("A third"));
@@ -170,7 +170,7 @@ fn t051_a_code_of_a_confidential_client_needs_its_secret() {
 }
 
 #[test]
-fn t051_a_code_goes_with_the_redirect_that_it_was_sent_to() {
+fn t039_t051_a_code_goes_with_the_redirect_that_it_was_sent_to() {
     let world = World::start();
     let (client, pkce) = (world.public_client("A client"), Pkce::new());
     let code = world.code(&client, &pkce);
@@ -214,7 +214,7 @@ fn t053_codes_have_nothing_in_common_but_the_person() {
 }
 
 #[test]
-fn t054_nothing_else_is_a_code_and_a_code_is_nothing_else() {
+fn t054_r31_nothing_else_is_a_code_and_a_code_is_nothing_else() {
     let world = World::start();
     let (client, pkce) = (world.confidential_client("A client"), Pkce::new());
     let mut browser = world.browser();

@@ -242,7 +242,7 @@ fn t213_the_page_names_the_provider_and_the_last_page_the_account() {
 
 /// Whoever approves must hold the cookie of the browser that loaded the page.
 #[test]
-fn t217_cve_2026_45337_a_page_is_approved_by_the_browser_that_loaded_it() {
+fn t217_r27_cve_2026_45337_a_page_is_approved_by_the_browser_that_loaded_it() {
     let (world, client) = start();
     let mut one = world.browser();
     let page = one.consent_page(&ask(&client));

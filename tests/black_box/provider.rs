@@ -668,7 +668,7 @@ fn t203_a_maximal_age_that_was_asked_for_is_judged() {
 }
 
 #[test]
-fn r26_a_person_is_issuer_and_subject_and_never_an_address() {
+fn r26_t196_a_person_is_issuer_and_subject_and_never_an_address() {
     let world = World::start();
     let client = world.public_client("A client");
     let mut users = Vec::new();
@@ -686,7 +686,7 @@ fn r26_a_person_is_issuer_and_subject_and_never_an_address() {
 }
 
 #[test]
-fn r64_the_state_at_the_provider_has_nothing_to_do_with_the_session() {
+fn t284_r64_the_state_at_the_provider_has_nothing_to_do_with_the_session() {
     let world = World::start();
     let client = world.public_client("A client");
     let pkce = Pkce::new();

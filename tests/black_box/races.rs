@@ -8,7 +8,7 @@ use crate::harness::http::Request;
 use crate::harness::{Ask, Pkce, Returned, Script, Tokens, World, at_once};
 
 #[test]
-fn p02_t255_a_code_that_many_redeem_at_once_is_redeemed_once() {
+fn p02_t255_r51_a_code_that_many_redeem_at_once_is_redeemed_once() {
     let world = World::start();
     let client = world.public_client("A client");
     for round in 0..20 {

@@ -127,7 +127,7 @@ fn t023_a_fragment_is_never_part_of_it() {
 }
 
 #[test]
-fn t025_letters_are_compared_as_they_are() {
+fn t025_r44_letters_are_compared_as_they_are() {
     for uri in [
         "HTTPS://APP.EXAMPLE.COM/cb",
         "https://APP.example.com/cb",
@@ -302,7 +302,7 @@ fn t033_r66_cve_2026_83589_cve_2022_23527_nothing_is_repaired() {
 }
 
 #[test]
-fn t034_only_ascii_is_a_redirect_uri() {
+fn t034_r76_only_ascii_is_a_redirect_uri() {
     for uri in [
         "https://\u{430}pp.example.com/cb",
         "https://app\u{3002}example.com/cb",

@@ -75,7 +75,7 @@ fn t079_rotations_within_one_grace_are_capped() {
 }
 
 #[test]
-fn p03_t081_a_hundred_at_once_are_one_rotation() {
+fn p03_t080_t081_r21_r29_a_hundred_at_once_are_one_rotation() {
     const TIMES: usize = 100;
     let world = World::start();
     let client = world.public_client("A client");
@@ -107,7 +107,7 @@ fn t081_without_a_grace_one_of_many_wins_and_the_session_ends() {
 }
 
 #[test]
-fn t082_a_refresh_token_of_another_client() {
+fn t082_r22_a_refresh_token_of_another_client() {
     for grace in ["0s", "1m"] {
         let world = World::with(|config| config["refreshGrace"] = json!(grace));
         let (public, confidential) = (world.public_client("A client"), world.confidential_client("Another"));
@@ -137,7 +137,7 @@ fn t082_a_refresh_token_of_another_client() {
 }
 
 #[test]
-fn t082_another_resource_or_more_scope_is_refused_and_costs_nothing() {
+fn t082_t084_another_resource_or_more_scope_is_refused_and_costs_nothing() {
     let world = World::with(|config| {
         let upstream = config["resources"][0]["upstream"].clone();
         config["resources"] = json!([

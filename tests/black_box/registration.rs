@@ -70,12 +70,13 @@ fn t093_r54_cve_2026_22752_cve_2026_59354_redirect_uris_are_all_good_or_none_is(
 }
 
 #[test]
-fn t093_r54_what_is_no_registration_is_refused_and_nothing_of_it_answered() {
+fn t092_t093_r54_what_is_no_registration_is_refused_and_nothing_of_it_answered() {
     let gate = front();
     let good = metadata(&json!({})).to_string();
     let twice = good.replacen('{', r#"{"redirect_uris":["https://evil.example/cb"],"#, 1);
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
-    for body in ["", "{", "null", "[]", "\"x\"", "1", "{}x", &twice, &deep, "{\"a\":\u{1}}", "\u{feff}{}"] {
+    let many = format!(r#"{{"x":[{}1]}}"#, "1,".repeat(20_000));
+    for body in ["", "{", "null", "[]", "\"x\"", "1", "{}x", &twice, &deep, &many, "{\"a\":\u{1}}", "\u{feff}{}"] {
         let answer = raw(gate, body.as_bytes());
         assert!(matches!(answer.error().as_str(), "invalid_request" | "invalid_client_metadata"), "{body:.40}");
         assert_eq!(answer.status, 400, "{body:.40}");
@@ -91,6 +92,21 @@ fn t093_r54_what_is_no_registration_is_refused_and_nothing_of_it_answered() {
     refused(&gate.send(&Request::post(REGISTER).body(good.as_str())), 400, "invalid_request", "no content type");
     let two = Request::json(REGISTER, &metadata(&json!({}))).header("Content-Type", "application/json");
     refused(&gate.send(&two), 400, "invalid_request", "two content types");
+}
+
+#[test]
+fn t152_r17_cve_2026_27896_a_member_in_other_letters_is_another_member() {
+    let gate = front();
+    for name in ["Redirect_URIs", "REDIRECT_URIS", "redirect_uris ", "redirect\u{200b}_uris"] {
+        let answer = register(gate, &json!({ name: [REDIRECT], "token_endpoint_auth_method": "none" }));
+        refused(&answer, 400, "invalid_redirect_uri", name);
+        let answer = register(gate, &metadata(&json!({ name: ["https://evil.example/cb"] })));
+        assert_eq!(answer.status, 201, "{name:?}: {}", answer.text());
+        assert!(!answer.text().contains("evil"), "{name:?}: {}", answer.text());
+    }
+    // Written with an escape it is the same name, and stands twice.
+    let twice = r#"{"redirect_uris":["https://evil.example/cb"],"redirect\u005furis":["http://127.0.0.1/cb"]}"#;
+    refused(&raw(gate, twice.as_bytes()), 400, "invalid_client_metadata", "escaped");
 }
 
 #[test]
@@ -217,7 +233,7 @@ fn t098_metadata_that_contradict_themselves_are_refused() {
 }
 
 #[test]
-fn t099_no_address_of_a_registration_is_ever_called() {
+fn t099_r34_cve_2026_1180_no_address_of_a_registration_is_ever_called() {
     let gate = front();
     let inside = TcpListener::bind("127.0.0.1:0").unwrap();
     inside.set_nonblocking(true).unwrap();
@@ -369,7 +385,7 @@ fn t102_a_registration_is_read_by_its_own_client_only() {
 
 /// CVE-2026-107623: an update that lost what it did not name.
 #[test]
-fn t103_cve_2026_107623_there_is_no_update() {
+fn t103_r38_cve_2026_107623_there_is_no_update() {
     let gate = front();
     let client = gate.confidential_client("One");
     let path = format!("{REGISTER}/{}", client.id);

@@ -167,7 +167,7 @@ fn t145_p06_the_client_s_token_never_reaches_the_upstream() {
 }
 
 #[test]
-fn t146_rs6_a_token_with_less_scope_is_told_all_that_is_needed() {
+fn t146_r12_rs6_a_token_with_less_scope_is_told_all_that_is_needed() {
     let world = World::with(|config| config["resources"][0]["scopes"] = json!(["read", "write"]));
     let client = world.public_client("A client");
     // What a request needs is granted whole, also to who asks for some of it, and the answer says so.
@@ -193,7 +193,7 @@ fn t146_rs6_a_token_with_less_scope_is_told_all_that_is_needed() {
 }
 
 #[test]
-fn t147_t155_r11_r69_nothing_but_an_access_token_of_this_gate_is_one() {
+fn t144_t147_t155_r11_r69_nothing_but_an_access_token_of_this_gate_is_one() {
     let (world, tokens) = with_session();
     let stranger = World::with(|config| config["masterKeys"] = json!([MASTER_KEY.replace('8', "3")]));
     let elsewhere = stranger.tokens(&stranger.public_client("A client"));

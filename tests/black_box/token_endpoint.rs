@@ -76,7 +76,7 @@ fn t062_nothing_may_stand_twice() {
 }
 
 #[test]
-fn t063_t074_only_two_grant_types_exist() {
+fn t063_t074_r39_r58_only_two_grant_types_exist() {
     let world = World::start();
     for client in [world.public_client("A client"), world.confidential_client("Another")] {
         for grant_type in [

@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(60);
 const CALLS_MAX: usize = 500;
 
 #[test]
-fn t262_i17_a_session_from_login_to_its_revocation() {
+fn t262_t180_r43_i17_a_session_from_login_to_its_revocation() {
     sweep(async |run| {
         let session = run.session().await;
         let first = session.refresh();

@@ -28,7 +28,7 @@ fn post(fields: &str, body: &str) -> String {
 }
 
 #[test]
-fn t221_ambiguous_length_is_refused() {
+fn t221_r71_ambiguous_length_is_refused() {
     let smuggled = "0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n";
     for (name, fields) in [
         ("length then coding", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
@@ -213,7 +213,7 @@ fn t223_an_upstream_that_upgrades_unasked_is_a_bad_gateway() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_order_and_judged_each() {
+fn t224_pipelined_requests_are_answered_in_order_and_judged_each() {
     let server = Server::ok();
     let gate = Gate::before(server.address);
     let mut client = gate.client();

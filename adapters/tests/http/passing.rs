@@ -290,7 +290,7 @@ fn t234_coding_and_length_together_come_out_with_one_framing() {
 }
 
 #[test]
-fn t233_a_body_beyond_the_cap_is_refused() {
+fn t233_r18_r81_a_body_beyond_the_cap_is_refused() {
     let server = Server::ok();
     let gate = Gate::planned(server.address, Plan { body_max: 1_000, ..Plan::default() });
     let long = "a".repeat(100_000);

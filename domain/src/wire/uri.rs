@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn t027_loopback_is_these_hosts_and_no_others() {
+    fn t027_t028_loopback_is_these_hosts_and_no_others() {
         for text in [
             "http://127.0.0.1/cb",
             "http://127.9.9.9:51004/cb",
