@@ -1,0 +1,18 @@
+//! Aim: however many gates stand before one Valkey, nobody can tell which of them answered, whatever happens to it.
+//!
+//! Method: real servers of all three makes, and real processes of the gate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "tests may panic and say what they have measured, and their rooms are nobody's library"
+)]
+
+#[path = "../valkey/mod.rs"]
+mod valkey;
+
+mod servers;

@@ -1,0 +1,93 @@
+//! A primary with one replica, and three Sentinels that watch over them.
+
+use super::server::{Folder, Make, Options, Server, free_address};
+use super::talk::Reply;
+use super::until;
+use std::net::SocketAddr;
+
+/// The name of the set.
+pub const SET: &str = "sessions";
+
+/// The servers, in no order that lasts, and their Sentinels.
+pub struct Sentinels {
+    pub servers: Vec<Server>,
+    pub sentinels: Vec<Server>,
+}
+
+impl Sentinels {
+    pub fn start(make: Make) -> Self {
+        Self::with(&Options::of(make))
+    }
+
+    /// A set whose servers both run like this.
+    pub fn with(options: &Options) -> Self {
+        let primary = Server::with(options.clone());
+        let replica = Server::with(options.clone().replica_of(primary.address()));
+        until("the replica has caught up", || replica.info("master_link_status").as_deref() == Some("up"));
+        let sentinels: Vec<Server> = (0..3).map(|_| sentinel(options.make, primary.address())).collect();
+        let set = Self { servers: vec![primary, replica], sentinels };
+        set.until_watched();
+        set
+    }
+
+    /// Waits until every Sentinel knows the others and a replica that could take over.
+    pub fn until_watched(&self) {
+        until("the Sentinels know each other and the replica", || {
+            self.sentinels.iter().all(|sentinel| {
+                let known = sentinel.ask(&["SENTINEL", "SENTINELS", SET]).list().len();
+                let replicas = sentinel.ask(&["SENTINEL", "REPLICAS", SET]).list();
+                let sound = |replica: &Reply| {
+                    let fields = replica.clone().list();
+                    let field = |name: &str| {
+                        fields.iter().position(|field| field.text() == name).map(|at| fields[at + 1].text())
+                    };
+                    field("flags").as_deref() == Some("slave") && field("master-link-status").as_deref() == Some("ok")
+                };
+                known == 2 && replicas.iter().any(sound)
+            })
+        });
+    }
+
+    /// Where the Sentinels listen.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(Server::address).collect()
+    }
+
+    /// The place in `servers` of the primary, by the first Sentinel's word.
+    pub fn primary(&self) -> usize {
+        let address = self.sentinels[0].ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SET]).list();
+        let address: SocketAddr = format!("{}:{}", address[0].text(), address[1].text()).parse().unwrap();
+        self.servers.iter().position(|server| server.address() == address).unwrap()
+    }
+
+    /// Waits until another server than this has become the primary, and says so of itself.
+    pub fn until_other_than(&self, last: usize) -> usize {
+        until("another server is the primary", || {
+            let primary = self.primary();
+            primary != last && self.servers[primary].info("role").as_deref() == Some("master")
+        });
+        self.primary()
+    }
+
+    /// Kills the primary, waits until the replica has taken over, and starts the killed one again, as a replica.
+    pub fn fail_over(&mut self) {
+        let last = self.primary();
+        self.servers[last].kill();
+        let primary = self.servers[self.until_other_than(last)].address();
+        self.servers[last].again_below(primary);
+        self.until_watched();
+    }
+}
+
+fn sentinel(make: Make, primary: SocketAddr) -> Server {
+    let address = free_address(false);
+    let (ip, port) = (primary.ip(), primary.port());
+    let text = format!(
+        "bind {own}\nport {own_port}\nprotected-mode no\nsentinel announce-ip {own}\nsentinel announce-port {own_port}\n\
+         sentinel monitor {SET} {ip} {port} 2\nsentinel down-after-milliseconds {SET} 1000\n\
+         sentinel failover-timeout {SET} 3000\n",
+        own = address.ip(),
+        own_port = address.port(),
+    );
+    Server::run(Options::of(make), address, Folder::new(), &text, &["--sentinel"])
+}
