@@ -106,7 +106,7 @@ fn t152_r17_cve_2026_27896_a_member_in_other_letters_is_another_member() {
     }
     // Written with an escape it is the same name, and stands twice.
     let twice = r#"{"redirect_uris":["https://evil.example/cb"],"redirect\u005furis":["http://127.0.0.1/cb"]}"#;
-    refused(&raw(gate, twice.as_bytes()), 400, "invalid_client_metadata", "escaped");
+    refused(&raw(gate, twice.as_bytes()), 400, "invalid_request", "escaped");
 }
 
 #[test]
