@@ -17,6 +17,7 @@ use portcullis_adapters::system::{
 use portcullis_adapters::tls::{self, Acceptor, BadTls, ClientConfig, OwnCertificate, Renewal};
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
+use portcullis_domain::key::ClientHash;
 use portcullis_domain::oauth::client::{Client, Configured};
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
@@ -139,6 +140,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         allowed_origins,
         clients,
         trusted_clients,
+        introspection_resource_servers,
         allow_public_client_registration,
         registration_token,
         trusted_public_registration_schemes,
@@ -203,6 +205,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         resources: Resources::new(protected).map_err(|refused| {
             complaint("resources", &format!("{refused:?}"), "give each resource paths of its own")
         })?,
+        introspectors: introspection_resource_servers.iter().map(|id| ClientHash::of(id.as_str())).collect(),
     });
 
     let issuer = oidc.issuer_url.as_str().to_owned();

@@ -39,13 +39,15 @@ pub enum Happened {
     RefreshRolledForward,
     /// A session was revoked by its client.
     SessionRevoked,
+    /// A client asked about a token of another one.
+    IntrospectionRefused,
     /// Somebody used up their share of requests.
     RateLimited,
 }
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -62,6 +64,7 @@ impl Happened {
         Self::RefreshAhead,
         Self::RefreshRolledForward,
         Self::SessionRevoked,
+        Self::IntrospectionRefused,
         Self::RateLimited,
     ];
 
@@ -86,6 +89,7 @@ impl Happened {
             Self::RefreshAhead               => "refresh_token_ahead_of_store",
             Self::RefreshRolledForward       => "refresh_token_rolled_forward",
             Self::SessionRevoked             => "token_revoked",
+            Self::IntrospectionRefused       => "introspection_refused",
             Self::RateLimited                => "rate_limit_exceeded",
         }
     }

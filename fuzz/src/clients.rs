@@ -160,5 +160,6 @@ pub(crate) fn new_policy() -> Policy {
         registration: RegistrationPolicy { open: true, token: None, known: true },
         clients: Vec::new(),
         resources: Resources::new(resources).expect("resources"),
+        introspectors: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! The use cases, as prose.
 
 mod protected;
+mod tell;
 
 use crate::{Clock, Entropy, IdentityProvider, Journal, World, transact};
 use portcullis_domain::bucket::{Bucket, Rate};

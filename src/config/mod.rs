@@ -91,6 +91,7 @@ keys! {
         allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call the resources. Left out: the known web clients and loopback.",
         clients: Vec<Client> = list("clients") "Clients that need not register.",
         trusted_clients: Vec<ClientId> = list("trustedClients") "Identifiers of `clients` that skip the consent page: only confidential ones with https redirects.",
+        introspection_resource_servers: Vec<ClientId> = list("introspectionResourceServers") "Identifiers of `clients` that may ask about tokens of every client, because they are resource servers.",
         allow_public_client_registration: bool = or("allowPublicClientRegistration", false) "Let anybody register a client. Without it, clients whose redirects are all known still can.",
         registration_token: Option<BearerSecret> = optional_secret(&["registrationToken", "registrationTokenFile"], limits::CHOSEN_SECRET_MIN) "A bearer token that lets its holder register any client.",
         trusted_public_registration_schemes: Vec<Scheme> = list("trustedPublicRegistrationSchemes") "Private-use schemes whose redirects may register themselves.",

@@ -14,6 +14,7 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
     lifetimes(draft, at);
     resources(draft, at);
     clients(draft, at);
+    introspectors(draft, at);
     if let (Some(base), Some(Provider::Oidc(oidc))) = (&draft.base_url, &draft.provider)
         && base.as_str() == oidc.issuer_url.as_str()
     {
@@ -122,6 +123,24 @@ fn clients(draft: &ConfigDraft, at: &Place<'_>) {
                 "has a redirect that is not https, where another program could take its place",
                 "give it https redirects only, or remove it here so that the consent page asks",
             ),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Who may ask about everybody's tokens is somebody whom the operator knows, and who can prove it.
+fn introspectors(draft: &ConfigDraft, at: &Place<'_>) {
+    let Some(clients) = &draft.clients else { return };
+    for (index, listed) in draft.introspection_resource_servers.iter().flatten().enumerate() {
+        let here = at.key("introspectionResourceServers").item(index);
+        match clients.iter().find(|client| client.client_id == *listed) {
+            None => here.complain("is not the identifier of one of clients", "register it there, or remove it"),
+            Some(client) if client.client_secret.is_none() => {
+                here.complain(
+                    "is a public client, which cannot prove who it is",
+                    "give it a secret, or remove it here",
+                );
+            }
             Some(_) => {}
         }
     }

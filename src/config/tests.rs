@@ -442,6 +442,12 @@ fn arrivals() -> Vec<Arrival> {
             "app",
         ),
         (
+            "introspectionResourceServers",
+            vec![("/introspectionResourceServers", json!(["app"]))],
+            |c| c.introspection_resource_servers.iter().map(ClientId::as_str).collect(),
+            "app",
+        ),
+        (
             "allowPublicClientRegistration",
             vec![("/allowPublicClientRegistration", json!(true))],
             |c| c.allow_public_client_registration.to_string(),
@@ -704,6 +710,16 @@ fn t289_unsafe_combinations_do_not_load() {
             "no program can have",
         ),
         (&[("/trustedClients", json!(["unknown"]))], "trustedClients[0]", "not the identifier of one of clients"),
+        (
+            &[("/introspectionResourceServers", json!(["unknown"]))],
+            "introspectionResourceServers[0]",
+            "not the identifier of one of clients",
+        ),
+        (
+            &[("/clients/1", public("https://p.example/cb")), ("/introspectionResourceServers", json!(["app", "p"]))],
+            "introspectionResourceServers[1]",
+            "public client",
+        ),
         (
             &[("/clients/1", public("https://p.example/cb")), ("/trustedClients", json!(["app", "p"]))],
             "trustedClients[1]",

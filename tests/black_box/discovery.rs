@@ -155,8 +155,15 @@ fn t133_i10_i11_the_issuer_is_the_same_bytes_under_every_name() {
 fn t133_below_a_path_the_endpoints_answer_where_the_metadata_says() {
     let world = below_a_path();
     let server = get(&world, SERVER[0]).json();
-    for name in ["authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint", "jwks_uri"]
-    {
+    for name in [
+        "authorization_endpoint",
+        "token_endpoint",
+        "registration_endpoint",
+        "revocation_endpoint",
+        "introspection_endpoint",
+        "userinfo_endpoint",
+        "jwks_uri",
+    ] {
         let path = server[name].as_str().unwrap().strip_prefix(BASE).unwrap().to_owned();
         assert_ne!(get(&world, &path).status, 404, "{name}");
         assert_eq!(get(&world, path.strip_prefix("/base").unwrap()).status, 404, "{name} at the root");
@@ -255,6 +262,7 @@ fn t135_the_metadata_is_true() {
         ("grant_types_supported", json!(["authorization_code", "refresh_token"])),
         ("token_endpoint_auth_methods_supported", json!(["none", "client_secret_basic", "client_secret_post"])),
         ("revocation_endpoint_auth_methods_supported", json!(["none", "client_secret_basic", "client_secret_post"])),
+        ("introspection_endpoint_auth_methods_supported", json!(["client_secret_basic", "client_secret_post"])),
         ("scopes_supported", json!(["mcp", "other", "offline_access"])),
         ("protected_resources", json!([format!("{BASE}/mcp"), format!("{BASE}/other")])),
     ] {

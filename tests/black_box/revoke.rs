@@ -1,6 +1,6 @@
 //! Revocation: what ends, on whose word, and what a stranger learns from it (security group N, promise P5).
 //!
-//! Not here: T181 and T182, because introspection is not offered yet, and T185 (`token_endpoint` shows that none is there).
+//! T181 to T183, introspection, are in `introspect`. Not here: T185 (`token_endpoint` shows that none is there).
 
 use crate::harness::http::Request;
 use crate::harness::{Client, Tokens, World};

@@ -64,6 +64,7 @@ pub(crate) fn policy(grace: Duration) -> Arc<Policy> {
         registration: RegistrationPolicy::default(),
         clients: Vec::new(),
         resources: Resources::new(vec![resource]).expect("one resource"),
+        introspectors: Vec::new(),
     })
 }
 

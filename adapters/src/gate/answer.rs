@@ -13,6 +13,7 @@ use hyper::{Method, Response, StatusCode};
 use portcullis_domain::limits::FLOW_LIFE;
 use portcullis_domain::oauth::consent::CookieNames;
 use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::wire::header::Challenge;
 use portcullis_domain::wire::json::ObjectWriter;
 use portcullis_ports::gateway::SetCookie;
 
@@ -120,6 +121,23 @@ impl Answer {
             return answer.with(WWW_AUTHENTICATE, "Bearer realm=\"portcullis\", error=\"invalid_token\"");
         }
         answer
+    }
+
+    /// A refusal of an access token, with this challenge and why: RFC 6750 section 3.
+    pub(crate) fn fault_to_token(fault: Fault, mut challenge: Challenge) -> Self {
+        let wire = fault.wire();
+        let answer = Self::fault(fault);
+        if !matches!(wire.status, 400 | 401 | 403) {
+            return answer;
+        }
+        // "If the request lacks any authentication information, the resource server SHOULD NOT include an error code."
+        if fault != Fault::TokenMissing {
+            challenge = challenge.param("error", wire.error).param("error_description", wire.description);
+        }
+        match HeaderValue::from_str(&challenge.into_string()) {
+            Ok(value) => answer.with_value(WWW_AUTHENTICATE, value),
+            Err(_) => answer,
+        }
     }
 
     /// A page.

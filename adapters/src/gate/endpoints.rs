@@ -14,9 +14,11 @@ use portcullis_domain::oauth::exchange::Tokens;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::redirect::Kind;
 use portcullis_domain::oauth::register;
+use portcullis_domain::oauth::userinfo;
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::wire::basic::Credentials;
 use portcullis_domain::wire::form::Form;
+use portcullis_domain::wire::header::Challenge;
 use portcullis_domain::wire::json::ObjectWriter;
 use portcullis_ports::gateway::{Authorized, Caller, Consented, Onward};
 use portcullis_ports::{Counted, IdentityProvider, Limiter, World};
@@ -60,6 +62,8 @@ pub(crate) async fn answer<W: World>(
         Route::Callback => call.callback().await.unwrap_or_else(on_page),
         Route::Token => call.token().await,
         Route::Revoke => call.revoke().await,
+        Route::Introspect => call.introspect().await,
+        Route::Userinfo => call.userinfo().await,
         Route::Register => call.register().unwrap_or_else(Answer::fault_to_bearer),
         Route::Registration => call.registration().unwrap_or_else(Answer::fault_to_bearer),
         Route::Metadata => call.metadata(),
@@ -84,7 +88,7 @@ fn refused<W: World>(gate: &Gate<W>, route: Route, fault: Fault) -> Answer {
 fn count<W: World>(gate: &Gate<W>, route: Route, address: IpAddr) -> Result<(), Fault> {
     let what = match route {
         Route::Register => Counted::Registration,
-        Route::Token | Route::Revoke | Route::Registration => Counted::Token,
+        Route::Token | Route::Revoke | Route::Introspect | Route::Userinfo | Route::Registration => Counted::Token,
         Route::Authorize | Route::Consent | Route::Callback => Counted::Authorization,
         _ => return Ok(()),
     };
@@ -180,6 +184,30 @@ impl<W: World> Call<'_, W> {
             Ok(Answer::empty(StatusCode::OK))
         };
         judged.await.unwrap_or_else(|fault| self.refuse_client(fault))
+    }
+
+    async fn introspect(&self) -> Answer {
+        let judged = async {
+            let credentials = self.credentials()?;
+            let form = self.received.form()?;
+            let presented = presented(&form, credentials.as_ref())?;
+            let answer = self.gate.gateway.introspect(&form, presented, self.address).await?;
+            Ok(Answer::json(StatusCode::OK, answer))
+        };
+        judged.await.unwrap_or_else(|fault| self.refuse_client(fault))
+    }
+
+    async fn userinfo(&self) -> Answer {
+        let judged = async {
+            match self.received.authorization()? {
+                Authorization::Bearer(token) => self.gate.gateway.userinfo(token).await,
+                Authorization::None | Authorization::Basic(_) | Authorization::Other => Err(Fault::TokenMissing),
+            }
+        };
+        match judged.await {
+            Ok(answer) => Answer::json(StatusCode::OK, answer),
+            Err(fault) => Answer::fault_to_token(fault, Challenge::new("Bearer").param("scope", userinfo::OPENID)),
+        }
     }
 
     fn refuse_client(&self, fault: Fault) -> Answer {

@@ -8,7 +8,7 @@ use super::{Core, Gate};
 use crate::http::peer::client;
 use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
 use crate::system::PersonLimiter;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::oauth::admit::Admitted;
@@ -195,25 +195,13 @@ pub(crate) struct Known {
 /// What stands behind must not take a person for nobody.
 const UNTOLD: Fault = Fault::Internal("an identity is no header value");
 
-/// A refusal with its challenge: RFC 6750 section 3, RFC 9728 section 5.1.
+/// A refusal with its challenge: RFC 9728 section 5.1.
 fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
-    let wire = fault.wire();
-    let answer = Answer::fault(fault);
-    if !matches!(wire.status, 400 | 401 | 403) {
-        return answer;
-    }
     let mut challenge = Challenge::new("Bearer").param("resource_metadata", &resource.metadata_url(path));
     if !resource.scope_set().is_empty() {
         challenge = challenge.param("scope", resource.scope_set().line());
     }
-    // "If the request lacks any authentication information, the resource server SHOULD NOT include an error code."
-    if fault != Fault::TokenMissing {
-        challenge = challenge.param("error", wire.error).param("error_description", wire.description);
-    }
-    match HeaderValue::from_str(&challenge.into_string()) {
-        Ok(value) => answer.with_value(WWW_AUTHENTICATE, value),
-        Err(_) => answer,
-    }
+    Answer::fault_to_token(fault, challenge)
 }
 
 /// Who the upstream is told that it is. An address that the provider has not verified is nobody's, so it is not passed on.

@@ -23,6 +23,10 @@ pub enum Route {
     Registration,
     /// The revocation endpoint.
     Revoke,
+    /// The introspection endpoint.
+    Introspect,
+    /// The userinfo endpoint.
+    Userinfo,
     /// A metadata document.
     Metadata,
     /// Our public keys.
@@ -37,7 +41,7 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Authorize,
         Self::Consent,
         Self::Callback,
@@ -45,6 +49,8 @@ impl Route {
         Self::Register,
         Self::Registration,
         Self::Revoke,
+        Self::Introspect,
+        Self::Userinfo,
         Self::Metadata,
         Self::Jwks,
         Self::Health,
@@ -63,6 +69,8 @@ impl Route {
             Self::Register => "register",
             Self::Registration => "registration",
             Self::Revoke => "revoke",
+            Self::Introspect => "introspect",
+            Self::Userinfo => "userinfo",
             Self::Metadata => "metadata",
             Self::Jwks => "jwks",
             Self::Health => "health",
@@ -75,8 +83,8 @@ impl Route {
     #[must_use]
     pub const fn methods(self) -> &'static [Method] {
         match self {
-            Self::Authorize => &[Method::GET, Method::POST],
-            Self::Consent | Self::Token | Self::Register | Self::Revoke => &[Method::POST],
+            Self::Authorize | Self::Userinfo => &[Method::GET, Method::POST],
+            Self::Consent | Self::Token | Self::Register | Self::Revoke | Self::Introspect => &[Method::POST],
             Self::Callback => &[Method::GET],
             Self::Registration => &[Method::GET],
             Self::Metadata | Self::Jwks | Self::Health => &[Method::GET, Method::HEAD],
@@ -87,7 +95,16 @@ impl Route {
     /// Whether pages of any origin may read the answers, without credentials. Never where a browser is being led through.
     #[must_use]
     pub const fn is_open_to_pages(self) -> bool {
-        matches!(self, Self::Token | Self::Register | Self::Registration | Self::Revoke | Self::Metadata | Self::Jwks)
+        matches!(
+            self,
+            Self::Token
+                | Self::Register
+                | Self::Registration
+                | Self::Revoke
+                | Self::Userinfo
+                | Self::Metadata
+                | Self::Jwks
+        )
     }
 }
 
@@ -114,6 +131,8 @@ impl Routes {
             (below("/oauth/token"), Route::Token),
             (below("/oauth/register"), Route::Register),
             (below("/oauth/revoke"), Route::Revoke),
+            (below("/oauth/introspect"), Route::Introspect),
+            (below("/oauth/userinfo"), Route::Userinfo),
             (below("/.well-known/jwks.json"), Route::Jwks),
             ("/authorize".to_owned(), Route::Authorize),
             ("/token".to_owned(), Route::Token),

@@ -43,6 +43,8 @@ pub enum Wish<'a> {
         /// For how long after the token's own end.
         overrun: Duration,
     },
+    /// To have it known whether the token counts, wherever it may be used.
+    BeKnown,
 }
 
 /// The answer: who it is.
@@ -91,7 +93,7 @@ impl Question for Admit<'_> {
     fn decide(&self, facts: &Facts, now: Timestamp) -> Result<Admitted, Fault> {
         let token = &self.token;
         let expires = match self.wish {
-            Wish::Enter { .. } => token.expires,
+            Wish::Enter { .. } | Wish::BeKnown => token.expires,
             Wish::Stay { overrun } => token.expires.plus(overrun),
         };
         if now >= expires {

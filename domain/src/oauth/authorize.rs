@@ -12,7 +12,7 @@ use crate::oauth::pkce::Challenge;
 use crate::oauth::policy::Policy;
 use crate::oauth::redirect::CheckedRedirect;
 use crate::oauth::resource::Resource;
-use crate::oauth::scope::Scopes;
+use crate::oauth::scope::{ABOUT_THE_PERSON, Scopes};
 use crate::oidc::request::Wishes;
 use crate::time::Timestamp;
 use crate::wire::form::Form;
@@ -143,14 +143,16 @@ fn judge_rest<'a>(
 
 /// What is granted: all that the resource asks of a request. A part of it would open nothing, and clients that are refused for want
 /// of scope give up; so who asks for some of it is granted all, which the page says and the answer states (RFC 6749 section 3.3).
+/// Of the scopes about the person it is granted what it asks for.
 fn granted(requested: Option<&str>, offered: &Scopes) -> Result<Scopes, Fault> {
     let requested = Scopes::parse(requested.unwrap_or_default())?;
     let meant = requested.meant(offered);
-    if meant.is_empty() {
-        return Ok(offered.clone());
+    let nothing = meant.intersect(offered).is_empty() && !offered.is_empty() && !meant.is_empty();
+    if nothing {
+        return Err(Fault::ScopeNothing);
     }
-    let nothing = meant.intersect(offered).is_empty() && !offered.is_empty();
-    if nothing { Err(Fault::ScopeNothing) } else { Ok(offered.clone()) }
+    let about_the_person = Scopes::of(ABOUT_THE_PERSON.map(|(scope, _)| scope));
+    Ok(offered.and(&requested.intersect(&about_the_person)))
 }
 
 /// What is passed on to the identity provider. Whatever is not named here is dropped.
@@ -326,10 +328,16 @@ mod tests {
     #[test]
     fn i12_i16_what_is_left_out_or_asked_for_out_of_habit_gets_what_the_resource_has() {
         let id = client_id(&policy());
-        for scope in ["", "offline_access", "openid profile email offline_access", "mcp offline_access", "mcp claudeai"]
-        {
+        for (scope, granted) in [
+            ("", "mcp"),
+            ("offline_access", "mcp"),
+            ("openid profile email offline_access", "mcp openid profile email"),
+            ("address phone groups", "mcp groups"),
+            ("mcp offline_access", "mcp"),
+            ("mcp claudeai", "mcp"),
+        ] {
             let (flow, _) = judged(&request(&id, &[("scope", scope), ("resource", "")])).unwrap();
-            assert_eq!(flow.scopes.line(), "mcp", "{scope}");
+            assert_eq!(flow.scopes.line(), granted, "{scope}");
         }
     }
 }

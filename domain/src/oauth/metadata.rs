@@ -85,6 +85,8 @@ fn authorization_server(policy: &Policy) -> String {
         .text("token_endpoint", &endpoint("/oauth/token"))
         .optional_text("registration_endpoint", registration.as_deref())
         .text("revocation_endpoint", &endpoint("/oauth/revoke"))
+        .text("introspection_endpoint", &endpoint("/oauth/introspect"))
+        .text("userinfo_endpoint", &endpoint("/oauth/userinfo"))
         .text("jwks_uri", &endpoint("/.well-known/jwks.json"))
         .texts("scopes_supported", scopes.iter())
         .texts("response_types_supported", ["code"])
@@ -93,6 +95,11 @@ fn authorization_server(policy: &Policy) -> String {
         .texts("code_challenge_methods_supported", ["S256"])
         .texts("token_endpoint_auth_methods_supported", methods())
         .texts("revocation_endpoint_auth_methods_supported", methods())
+        // Whoever asks about a token proves who it is: a public client cannot (RFC 7662 section 2.1).
+        .texts(
+            "introspection_endpoint_auth_methods_supported",
+            methods().filter(|name| *name != AuthMethod::None.name()),
+        )
         .boolean("authorization_response_iss_parameter_supported", true)
         .texts("protected_resources", policy.resources.iter().map(Resource::identifier))
         // No ID token is ever issued. Readers of an OpenID configuration refuse one without these two, and the specification wants
@@ -145,11 +152,13 @@ mod tests {
             concat!(
                 r#"{"issuer":"https://gate.example","authorization_endpoint":"https://gate.example/oauth/authorize","#,
                 r#""token_endpoint":"https://gate.example/oauth/token","registration_endpoint":"https://gate.example/oauth/register","#,
-                r#""revocation_endpoint":"https://gate.example/oauth/revoke","jwks_uri":"https://gate.example/.well-known/jwks.json","#,
+                r#""revocation_endpoint":"https://gate.example/oauth/revoke","introspection_endpoint":"https://gate.example/oauth/introspect","#,
+                r#""userinfo_endpoint":"https://gate.example/oauth/userinfo","jwks_uri":"https://gate.example/.well-known/jwks.json","#,
                 r#""scopes_supported":["mcp","offline_access"],"response_types_supported":["code"],"response_modes_supported":["query"],"#,
                 r#""grant_types_supported":["authorization_code","refresh_token"],"code_challenge_methods_supported":["S256"],"#,
                 r#""token_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post"],"#,
                 r#""revocation_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post"],"#,
+                r#""introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],"#,
                 r#""authorization_response_iss_parameter_supported":true,"protected_resources":["https://gate.example/mcp"],"#,
                 r#""subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}"#
             )

@@ -1,5 +1,6 @@
 //! What the operator has decided, in the form in which the rules ask for it.
 
+use crate::key::ClientHash;
 use crate::oauth::client::Client;
 use crate::oauth::grant::Lifetimes;
 use crate::oauth::redirect::RedirectPolicy;
@@ -25,6 +26,8 @@ pub struct Policy {
     pub clients: Vec<Client>,
     /// What is protected.
     pub resources: Resources,
+    /// Clients that may ask about tokens of others, because they are resource servers (RFC 7662 section 2.1).
+    pub introspectors: Vec<ClientHash>,
 }
 
 /// Who may register (RFC 7591 section 3). Each gate is enough by itself.
@@ -68,6 +71,7 @@ pub(crate) mod tests {
             registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
             clients: Vec::new(),
             resources: Resources::new(vec![resource]).unwrap(),
+            introspectors: Vec::new(),
         }
     }
 }

@@ -80,6 +80,19 @@ impl Scopes {
         Self::of(self.iter().filter(|scope| !ABOUT_LOGIN.contains(scope) || offered.contains(scope)))
     }
 
+    /// This set and what of `more` it has room for beside it, as far as a grant can hold both.
+    #[must_use]
+    pub fn and(&self, more: &Self) -> Self {
+        let mut all = self.clone();
+        for token in more.iter() {
+            let next = Self::of(all.iter().chain([token]));
+            if next.0.len() <= SCOPE_GRANT_MAX {
+                all = next;
+            }
+        }
+        all
+    }
+
     /// This set, if a grant can hold it.
     ///
     /// # Errors
@@ -90,8 +103,18 @@ impl Scopes {
 }
 
 /// Scopes that clients ask for out of habit, which say nothing about a resource: `offline_access` is a wish for a refresh token,
-/// which every client that can use one gets, and the others are about the identity provider's tokens, which no client gets.
-const ABOUT_LOGIN: [&str; 6] = ["offline_access", "openid", "profile", "email", "address", "phone"];
+/// which every client that can use one gets, and the others are about the person.
+const ABOUT_LOGIN: [&str; 7] = ["offline_access", "openid", "profile", "email", "groups", "address", "phone"];
+
+/// The scopes that open the userinfo endpoint and what it tells (OpenID Connect Core section 5.4, and `groups` as Dex has it), each
+/// with what the consent page says of it. They are granted to who asks for them, beside what the resource has, and are not listed in
+/// the metadata: clients that ask for all that is listed need none of them.
+pub const ABOUT_THE_PERSON: [(&str, &str); 4] = [
+    ("openid", "Know which account is yours"),
+    ("profile", "See your name and user name"),
+    ("email", "See your e-mail address"),
+    ("groups", "See which groups you are in"),
+];
 
 #[cfg(test)]
 mod tests {

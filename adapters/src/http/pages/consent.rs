@@ -8,6 +8,7 @@ use super::{Gate, Page, Referrer, Stranger, document, uncut};
 use portcullis_domain::limits::PAGE_ADDRESS_MAX;
 use portcullis_domain::oauth::client::KnownBy;
 use portcullis_domain::oauth::redirect::Kind;
+use portcullis_domain::oauth::scope::ABOUT_THE_PERSON;
 use portcullis_domain::wire::html::Html;
 use portcullis_ports::gateway::ConsentPage;
 
@@ -15,8 +16,9 @@ use portcullis_ports::gateway::ConsentPage;
 #[must_use]
 pub fn consent(page: &ConsentPage<'_>, gate: &Gate) -> Page {
     let asked = &page.asked;
-    let described = |token| {
-        asked.resource.scopes().iter().find(|scope| scope.name == token).and_then(|scope| scope.description.as_deref())
+    let described = |token| match asked.resource.scopes().iter().find(|scope| scope.name == token) {
+        Some(scope) => scope.description.as_deref(),
+        None => ABOUT_THE_PERSON.into_iter().find(|(scope, _)| *scope == token).map(|(_, description)| description),
     };
     let app = asked.redirect.app_name();
     let place = asked.redirect.place();
