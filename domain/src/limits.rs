@@ -369,3 +369,24 @@ pub const UPSTREAM_ASIDE_MAX: Duration = Duration::from_secs(30);
 
 /// The longest path of a Unix socket that every system takes.
 pub const SOCKET_PATH_MAX: usize = 100;
+
+/// Credentials for what stands behind that a process keeps: one for each session and resource that needs one.
+pub const CREDENTIALS_MAX: usize = 16 * 1024;
+/// How long one assertion of the gateway is used, out of the box.
+pub const ASSERTION_LIFE: Duration = Duration::from_secs(5 * 60);
+/// The least that can be configured.
+pub const ASSERTION_LIFE_MIN: Duration = Duration::from_secs(30);
+/// The most that can be configured.
+pub const ASSERTION_LIFE_MAX: Duration = Duration::from_secs(60 * 60);
+/// How much longer than it is used a credential is good for: a request may be under way, and clocks differ.
+pub const CREDENTIAL_MARGIN: Duration = Duration::from_secs(60);
+/// How long a token is used that a downstream server has handed out without saying when it ends.
+pub const EXCHANGED_LIFE_UNSAID: Duration = Duration::from_secs(60);
+/// How long a token is used that a downstream server has handed out, whatever it says.
+pub const EXCHANGED_LIFE_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a failure to get a credential answers for those that would try again.
+pub const CREDENTIAL_PAUSE: Duration = Duration::from_secs(1);
+/// Files of keys that sign assertions.
+pub const ASSERTION_KEYS_MAX: usize = 8;
+/// `aud` of an assertion, or `audience` of an exchange.
+pub const AUDIENCE_MAX: usize = 512;

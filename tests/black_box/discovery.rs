@@ -320,8 +320,6 @@ fn t135_the_metadata_is_true() {
         assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_client_metadata"), "{method}");
     }
     for (unlisted, path) in [
-        ("introspection_endpoint", "/oauth/introspect"),
-        ("userinfo_endpoint", "/oauth/userinfo"),
         ("pushed_authorization_request_endpoint", "/oauth/par"),
         ("device_authorization_endpoint", "/oauth/device"),
         ("end_session_endpoint", "/oauth/logout"),

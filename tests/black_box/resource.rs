@@ -446,7 +446,7 @@ fn t229_i7_a_resource_at_the_root_does_not_take_in_what_is_the_gate_s() {
         "/.well-known/oauth-protected-resource/mcp",
         "/.well-known/openid-configuration/mcp",
         "/.well-known/anything",
-        "/oauth/introspect",
+        "/oauth/introspection",
         "/oauth/token/x",
         "/oauth/",
     ] {

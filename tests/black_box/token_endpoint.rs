@@ -359,13 +359,13 @@ fn t077_the_answer_is_what_rfc_6749_says() {
 }
 
 #[test]
-fn t185_t181_what_is_not_offered_is_not_there() {
+fn t185_what_is_not_offered_is_not_there() {
     let world = World::start();
     let metadata = world.send(&Request::get("/.well-known/oauth-authorization-server")).json();
-    for name in ["pushed_authorization_request_endpoint", "introspection_endpoint", "device_authorization_endpoint"] {
+    for name in ["pushed_authorization_request_endpoint", "device_authorization_endpoint"] {
         assert!(metadata.get(name).is_none(), "{name}");
     }
-    for path in ["/oauth/par", "/oauth/introspect", "/oauth/device", "/par", "/introspect"] {
+    for path in ["/oauth/par", "/oauth/device", "/par", "/introspect"] {
         let response = world.send(&Request::form(path, &[("token", "x")]));
         response.refuses(404, "not_found");
     }

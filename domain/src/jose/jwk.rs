@@ -89,6 +89,16 @@ impl Key {
         Self { kid: None, algorithm: Some(Algorithm::Ed25519), material: Material::Ed25519(public) }
     }
 
+    /// A P-256 key without a name, for ES256. The point is uncompressed: 0x04 || x || y (SEC 1 section 2.3.3).
+    pub(super) fn p256(point: Vec<u8>) -> Self {
+        Self { kid: None, algorithm: Some(Algorithm::Es256), material: Material::P256(point) }
+    }
+
+    /// An RSA key without a name, for RS256: both numbers big endian, without leading zeros.
+    pub(super) fn rs256(modulus: Vec<u8>, exponent: Vec<u8>) -> Self {
+        Self { kid: None, algorithm: Some(Algorithm::Rs256), material: Material::Rsa { modulus, exponent } }
+    }
+
     /// The same key under a name.
     #[must_use]
     pub fn with_kid(self, kid: String) -> Self {

@@ -10,6 +10,7 @@ use super::algorithm::Algorithm;
 use super::claims::{self, Claims};
 use super::jwk::{Key, KeySet, NoKey};
 use crate::limits;
+use crate::time::Timestamp;
 use crate::wire::json::Json;
 use crate::wire::text;
 use std::fmt;
@@ -74,6 +75,15 @@ pub struct Unverified<'a> {
     signature: Vec<u8>,
 }
 
+/// What a token claims that nobody has checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// `iss`.
+    pub issuer: Option<String>,
+    /// `exp`.
+    pub expires: Option<Timestamp>,
+}
+
 /// The content of a token whose signature was good.
 #[derive(Clone)]
 pub struct Verified {
@@ -114,6 +124,14 @@ impl<'a> Unverified<'a> {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// What the token claims about its issuer and its end: good for choosing whose keys judge it, and for a token that its issuer
+    /// itself has handed over. For nothing else.
+    #[must_use]
+    pub fn claimed(&self) -> Option<Claimed> {
+        let claims = Claims::read(&self.payload).ok()?;
+        Some(Claimed { issuer: claims.issuer, expires: claims.expires })
     }
 
     /// Opens the token with the key of `keys` that it names.

@@ -6,6 +6,7 @@ pub mod algorithm;
 pub mod claims;
 pub mod jwk;
 pub mod jws;
+pub mod operator_key;
 pub mod sign;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,6 +3,7 @@
 //! RFC 7515 section 7.1 (compact serialization), RFC 8037 section 3.1 (`EdDSA`), RFC 8725 section 3.11 (explicit `typ`).
 //! Ed25519 needs no random bytes to sign: the same claims give the same token, so a decision that signs can be repeated.
 
+use super::algorithm::Algorithm;
 use super::jwk::Key;
 use crate::secret::Secret;
 use crate::wire::json::ObjectWriter;
@@ -47,15 +48,21 @@ impl Signer {
     /// back is a credential: keep it in a [`SecretText`](crate::secret::SecretText).
     #[must_use]
     pub fn sign(&self, typ: &str, claims: ObjectWriter) -> String {
-        let header = ObjectWriter::new().text("alg", "EdDSA").text("typ", typ).text("kid", &self.kid).finish();
-        let mut token = text::base64url(header.as_bytes());
-        token.push('.');
-        token.push_str(&text::base64url(claims.finish().as_bytes()));
+        let mut token = unsigned(Algorithm::Ed25519, typ, &self.kid, claims);
         let signature = self.pair.sign(token.as_bytes());
         token.push('.');
         token.push_str(&text::base64url(signature.as_ref()));
         token
     }
+}
+
+/// What is signed: header and claims.
+pub(super) fn unsigned(algorithm: Algorithm, typ: &str, kid: &str, claims: ObjectWriter) -> String {
+    let header = ObjectWriter::new().text("alg", algorithm.name()).text("typ", typ).text("kid", kid).finish();
+    let mut token = text::base64url(header.as_bytes());
+    token.push('.');
+    token.push_str(&text::base64url(claims.finish().as_bytes()));
+    token
 }
 
 impl fmt::Debug for Signer {

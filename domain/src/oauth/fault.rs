@@ -165,6 +165,10 @@ pub enum Fault {
     UpstreamDown,
     /// The protected server refuses the gateway's own credentials.
     UpstreamUnwelcome,
+    /// The server at which the person's token is exchanged cannot be reached now.
+    CredentialUnavailable,
+    /// The server at which the person's token is exchanged refuses, or answers what cannot be used.
+    CredentialRefused,
     /// All connections to the protected server are in use.
     UpstreamBusy,
     /// The protected server did not begin to answer in time.
@@ -295,6 +299,8 @@ impl Fault {
             F::Target                    => plain(400, "invalid_request", "This request target is not passed on."),
             F::UpstreamDown              => plain(502, "bad_gateway", "The protected server cannot be reached."),
             F::UpstreamUnwelcome         => plain(502, "bad_gateway", "The protected server does not accept the gateway's own credentials."),
+            F::CredentialUnavailable     => later(503, "temporarily_unavailable", "The credentials for the protected server cannot be had now.", RETRY_SOON),
+            F::CredentialRefused         => plain(502, "bad_gateway", "The credentials for the protected server are refused."),
             F::UpstreamBusy              => later(503, "temporarily_unavailable", "Too many requests to the protected server are open.", 1),
             F::UpstreamLate              => plain(504, "gateway_timeout", "The protected server did not answer in time."),
 

@@ -1,12 +1,14 @@
 //! The authorization server's rules, one file per operation.
 
 pub mod admit;
+pub mod assertion;
 pub mod authorize;
 pub mod callback;
 pub mod client;
 pub mod client_id;
 pub mod consent;
 pub mod cut;
+pub mod downstream;
 pub mod exchange;
 pub mod fault;
 pub mod flow;

@@ -145,6 +145,16 @@ fn back_channel(provider: &Provider, url: &str, credentials: &Credentials, param
             None
         }
     };
+    post(url, authorization, &parameters)
+}
+
+/// A POST of a client that authenticates by Basic.
+#[must_use]
+pub fn post_with_basic(url: &str, credentials: &Credentials, parameters: &[(&str, &str)]) -> BackChannel {
+    post(url, Some(basic(credentials)), parameters)
+}
+
+fn post(url: &str, authorization: Option<SecretText>, parameters: &[(&str, &str)]) -> BackChannel {
     let mut body = roomy(parameters.iter().flat_map(|(name, value)| [*name, *value]));
     for (name, value) in parameters {
         if !body.is_empty() {

@@ -71,6 +71,38 @@ impl Failure {
 /// # Errors
 /// [`Failure`], one variant per rule.
 pub fn judge(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Tokens, Failure> {
+    let answer = success(status, content_type, body)?;
+    match answer.member("token_type") {
+        Some(Json::Text(word)) if word.eq_ignore_ascii_case("Bearer") => {}
+        _ => return Err(Failure::OtherTokenType),
+    }
+    let needed = |name, max, failure| token(&answer, name, max, failure)?.ok_or(failure);
+    Ok(Tokens {
+        access_token: needed("access_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadAccessToken)?,
+        expires_in: expiry(&answer)?,
+        refresh_token: token(&answer, "refresh_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadRefreshToken)?,
+        id_token: needed("id_token", limits::JWT_MAX, Failure::BadIdToken)?,
+    })
+}
+
+/// Judges the answer to a token exchange, whose token stands in `access_token` whatever its kind is (RFC 8693 section 2.2.1): the
+/// token, and how long it lives where the server says.
+///
+/// # Errors
+/// [`Failure`], one variant per rule.
+pub fn exchanged(
+    status: u16,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<(SecretText, Option<Duration>), Failure> {
+    let answer = success(status, content_type, body)?;
+    let failure = Failure::BadAccessToken;
+    let token = token(&answer, "access_token", limits::UPSTREAM_TOKEN_MAX, failure)?.ok_or(failure)?;
+    Ok((token, expiry(&answer)?))
+}
+
+/// The JSON object of an answer that is not a failure.
+fn success(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Json, Failure> {
     if matches!(status, 408 | 425 | 429 | 500..=599) {
         return Err(Failure::Unavailable);
     }
@@ -87,20 +119,7 @@ pub fn judge(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Tok
         return Err(Failure::NotJsonType);
     }
     let answer = jose::object(body, limits::PROVIDER_ANSWER_MAX).map_err(|_| Failure::NotJson)?;
-    if answer.member("error").is_some() {
-        return Err(Failure::ErrorInSuccess);
-    }
-    match answer.member("token_type") {
-        Some(Json::Text(word)) if word.eq_ignore_ascii_case("Bearer") => {}
-        _ => return Err(Failure::OtherTokenType),
-    }
-    let needed = |name, max, failure| token(&answer, name, max, failure)?.ok_or(failure);
-    Ok(Tokens {
-        access_token: needed("access_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadAccessToken)?,
-        expires_in: expiry(&answer)?,
-        refresh_token: token(&answer, "refresh_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadRefreshToken)?,
-        id_token: needed("id_token", limits::JWT_MAX, Failure::BadIdToken)?,
-    })
+    if answer.member("error").is_some() { Err(Failure::ErrorInSuccess) } else { Ok(answer) }
 }
 
 /// A 400 or 401 counts as a refusal only if it is one in form: a proxy in between may answer with the same status.

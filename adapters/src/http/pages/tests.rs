@@ -317,6 +317,7 @@ fn policy() -> Policy {
         registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
         clients: vec![Client::configured(own, &RedirectPolicy::default()).unwrap()],
         resources: Resources::new(vec![resource]).unwrap(),
+        introspectors: Vec::new(),
     }
 }
 
