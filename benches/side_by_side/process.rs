@@ -43,11 +43,15 @@ fn ticks(id: u32) -> u64 {
 }
 
 impl Drop for Process {
+    /// The program first: it would start its children again.
     fn drop(&mut self) {
-        for id in self.family() {
+        let family = self.family();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let own = self.0.id();
+        for id in family.into_iter().filter(|id| *id != own) {
             let _ = Command::new("kill").args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
         }
-        let _ = self.0.wait();
     }
 }
 
