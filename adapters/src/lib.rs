@@ -9,3 +9,4 @@ pub mod oidc;
 mod seeded;
 pub mod system;
 pub mod tls;
+pub mod valkey;

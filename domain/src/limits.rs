@@ -118,6 +118,17 @@ pub const IDENTITY_GRANTS_MAX: usize = 64;
 /// One encoded record.
 pub const RECORD_MAX: usize = 256 * 1024;
 
+// The store that replicas share.
+
+/// How deep an answer of it may nest.
+pub const RESP_DEPTH_MAX: usize = 8;
+/// Values in one answer: the map of a large cluster's slots, and to spare.
+pub const RESP_VALUES_MAX: usize = 64 * 1024;
+/// A line of it: a length, a simple string, an error.
+pub const RESP_LINE_MAX: usize = 4 * 1024;
+/// One answer, whole: a reading of the most and largest records, with what seals them.
+pub const RESP_FRAME_MAX: usize = KEYS_MAX * (RECORD_MAX + 1_024);
+
 // The configuration.
 
 /// The configuration file, and each file that it names.

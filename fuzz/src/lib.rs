@@ -12,6 +12,7 @@ pub mod jose;
 pub mod mutation;
 pub mod oauth;
 pub mod oidc;
+pub mod valkey;
 pub mod wire;
 
 /// A name and the function that asserts its property on any input.
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("oidc-discovery", oidc::discovery),
     ("oidc-id-token", oidc::id_token),
     ("oidc-token-response", oidc::token_response),
+    ("valkey-resp", valkey::resp),
     ("wire-authorization", wire::authorization),
     ("wire-base64url", wire::base64url),
     ("wire-basic", wire::basic),

@@ -1,0 +1,3 @@
+//! Valkey and Redis: the store that replicas share.
+
+pub mod resp;
