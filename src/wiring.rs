@@ -1,4 +1,6 @@
-//! From a checked configuration to a gate: the only file that names concrete adapters.
+//! From a checked configuration to a gate: the only place that names concrete adapters.
+
+mod identity;
 
 use crate::config::{
     CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config,
@@ -137,6 +139,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         master_keys,
         provider: Provider::Oidc(oidc),
         resources,
+        assertion_key_files,
         allowed_origins,
         clients,
         trusted_clients,
@@ -174,16 +177,18 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         .enumerate()
         .map(|(place, configured)| client(place, configured, &trusted, &redirects))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut protection = Protection::default();
+    let assertion_keys = identity::assertion_keys(&assertion_key_files)?;
+    let mut protection = Protection::default().publishing(assertion_keys.iter().map(|key| key.public().clone()));
     let mut upstreams = Vec::with_capacity(resources.len());
     let mut protected = Vec::with_capacity(resources.len());
     for (place, configured) in resources.into_iter().enumerate() {
         let urls = configured.upstreams.iter().map(|url| url.as_str().to_owned()).collect();
         let allowance = allowance(&configured, &per_person);
+        let form = identity::form(place, &configured, &assertion_keys, &ca_files)?;
         let (resource, upstream, origins) =
             resource(place, configured, base_url, allowed_origins.as_deref(), &ca_files)?;
         upstreams.push((urls, Arc::clone(&upstream)));
-        protection = protection.with(&resource, upstream, origins, allowance);
+        protection = protection.with(&resource, upstream, origins, allowance, form);
         protected.push(resource);
     }
     let policy = Arc::new(Policy {
@@ -341,6 +346,9 @@ fn resource(
         per_person: _,
         request_bytes: _,
         scopes,
+        identity: _,
+        assertion: _,
+        exchange: _,
         allowed_origins,
     } = configured;
     let tls = upstream_tls(&upstreams, ca_files.iter().chain(&upstream_ca_file), upstream_cert_file, upstream_key_file)

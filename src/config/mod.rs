@@ -5,6 +5,7 @@
 
 mod complaint;
 mod document;
+mod identity;
 mod keys;
 mod master_keys;
 mod nearest;
@@ -15,6 +16,7 @@ mod urls;
 mod values;
 
 pub use complaint::{Complaint, Complaints};
+pub use identity::{Assertion, AssertionAlgorithm, Audience, ConnectorId, Exchange, IdentityForm, TokenKind};
 pub use keys::BearerSecret;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
@@ -88,6 +90,7 @@ keys! {
         master_keys: MasterKeys = part() "The keys that seal everything.",
         provider: Provider = part() "The identity provider.",
         resources: Vec<Resource> = some("resources") "The protected MCP servers.",
+        assertion_key_files: Vec<KeyFile> = list("assertionKeyFiles") "Files with keys as PKCS #8 in PEM that sign assertions by ES256 and RS256. Of each kind the first one signs; all are published.",
         allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call the resources. Left out: the known web clients and loopback.",
         clients: Vec<Client> = list("clients") "Clients that need not register.",
         trusted_clients: Vec<ClientId> = list("trustedClients") "Identifiers of `clients` that skip the consent page: only confidential ones with https redirects.",
@@ -142,6 +145,9 @@ keys! {
         per_person: Option<PerPerson> = optional("perPerson") "What one person may ask of it how often, instead of `rateLimits.perPerson`.",
         request_bytes: u32 = number("requestBytes", limits::RESOURCE_BODY_MAX, 1..=limits::RESOURCE_BODY_MOST) "The longest body of a request to it.",
         scopes: Vec<Scope> = list("scopes") "What a client needs to be granted, as names or as objects that say it in words.",
+        identity: IdentityForm = or("identity", "headers") "How its server is told who the person is: headers, subjectOnly, assertion or exchange.",
+        assertion: Option<Assertion> = optional("assertion") "The assertions of these two forms.",
+        exchange: Option<Exchange> = optional("exchange") "Where an assertion is exchanged for a token that the server takes.",
         allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call this one, instead of the common `allowedOrigins`.",
     }
 }

@@ -215,6 +215,7 @@ pub(super) fn resource(draft: &ResourceDraft, at: &Place<'_>) {
         at.key("paths").complain("holds the same path twice", "remove one of them");
     }
     upstreams(draft, at);
+    super::identity::form(draft, at);
     let Some(scopes) = &draft.scopes else { return };
     let names: Vec<_> = scopes.iter().map(|scope| scope.name.as_str()).collect();
     if names.iter().enumerate().any(|(index, name)| names.iter().take(index).any(|earlier| earlier == name)) {

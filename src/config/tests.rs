@@ -82,6 +82,12 @@ fn rich() -> Json {
             ),
             ("/rateLimits", json!({ "perAddress": {}, "perPerson": {} })),
             ("/resources/0/perPerson", json!({})),
+            ("/resources/0/identity", json!("exchange")),
+            ("/resources/0/assertion", json!({})),
+            (
+                "/resources/0/exchange",
+                json!({ "tokenEndpoint": "https://dex.example.com/token", "clientId": "gate", "clientSecret": "hush" }),
+            ),
             ("/storage", json!({ "type": "memory" })),
         ],
     )
@@ -153,6 +159,14 @@ fn tls() -> Json {
 
 fn file(path: Option<&PathBuf>) -> String {
     path.map_or("none".into(), |path| path.display().to_string())
+}
+
+fn assertion(config: &Config) -> &Assertion {
+    config.resources[0].assertion.as_ref().unwrap()
+}
+
+fn exchange(config: &Config) -> &Exchange {
+    config.resources[0].exchange.as_ref().unwrap()
 }
 
 fn oidc(config: &Config) -> &Oidc {
@@ -442,6 +456,109 @@ fn arrivals() -> Vec<Arrival> {
             "app",
         ),
         (
+            "resources[].identity",
+            vec![
+                ("/resources/0/identity", json!("subjectOnly")),
+                ("/resources/0/assertion", Json::Null),
+                ("/resources/0/exchange", Json::Null),
+            ],
+            |c| format!("{:?}", c.resources[0].identity),
+            "SubjectOnly",
+        ),
+        (
+            "resources[].assertion.audience",
+            vec![("/resources/0/assertion/audience", json!("tools"))],
+            |c| assertion(c).audience.as_ref().map_or("", |audience| audience.as_str()).to_owned(),
+            "tools",
+        ),
+        (
+            "resources[].assertion.algorithm",
+            vec![("/resources/0/assertion/algorithm", json!("RS256"))],
+            |c| format!("{:?}", assertion(c).algorithm),
+            "Rs256",
+        ),
+        (
+            "resources[].assertion.duration",
+            vec![("/resources/0/assertion/duration", json!("1m"))],
+            |c| format!("{:?}", assertion(c).duration),
+            "60s",
+        ),
+        (
+            "resources[].exchange.tokenEndpoint",
+            vec![("/resources/0/exchange/tokenEndpoint", json!("https://other.example.com/token"))],
+            |c| exchange(c).token_endpoint.as_str().to_owned(),
+            "https://other.example.com/token",
+        ),
+        (
+            "resources[].exchange.clientId",
+            vec![("/resources/0/exchange/clientId", json!("another"))],
+            |c| exchange(c).client_id.as_str().to_owned(),
+            "another",
+        ),
+        (
+            "resources[].exchange.clientSecret",
+            vec![("/resources/0/exchange/clientSecret", json!("other secret"))],
+            |c| exchange(c).client_secret.expose().to_owned(),
+            "other secret",
+        ),
+        (
+            "resources[].exchange.clientSecretFile",
+            vec![
+                ("/resources/0/exchange/clientSecret", Json::Null),
+                ("/resources/0/exchange/clientSecretFile", json!("/run/secret")),
+            ],
+            |c| exchange(c).client_secret.expose().to_owned(),
+            "a secret out of a file",
+        ),
+        (
+            "resources[].exchange.expectedIssuer",
+            vec![("/resources/0/exchange/expectedIssuer", json!("https://issuer.example.com"))],
+            |c| exchange(c).expected_issuer.as_ref().map_or("", |issuer| issuer.as_str()).to_owned(),
+            "https://issuer.example.com",
+        ),
+        (
+            "resources[].exchange.connectorId",
+            vec![("/resources/0/exchange/connectorId", json!("the-gate"))],
+            |c| exchange(c).connector_id.as_ref().map_or("", |id| id.as_str()).to_owned(),
+            "the-gate",
+        ),
+        (
+            "resources[].exchange.audience",
+            vec![("/resources/0/exchange/audience", json!("cluster"))],
+            |c| exchange(c).audience.as_ref().map_or("", |audience| audience.as_str()).to_owned(),
+            "cluster",
+        ),
+        (
+            "resources[].exchange.scopes",
+            vec![("/resources/0/exchange/scopes", json!(["openid"]))],
+            |c| exchange(c).scopes.iter().map(|scope| scope.as_str()).collect(),
+            "openid",
+        ),
+        (
+            "resources[].exchange.subjectTokenType",
+            vec![("/resources/0/exchange/subjectTokenType", json!("idToken"))],
+            |c| format!("{:?}", exchange(c).subject_token_type),
+            "IdToken",
+        ),
+        (
+            "resources[].exchange.requestedTokenType",
+            vec![("/resources/0/exchange/requestedTokenType", json!("accessToken"))],
+            |c| format!("{:?}", exchange(c).requested_token_type),
+            "AccessToken",
+        ),
+        (
+            "resources[].exchange.caFile",
+            vec![("/resources/0/exchange/caFile", json!("/run/ca.pem"))],
+            |c| file(exchange(c).ca_file.as_ref().map(|file| &file.path)),
+            "/run/ca.pem",
+        ),
+        (
+            "assertionKeyFiles",
+            vec![("/assertionKeyFiles", json!(["/run/key.pem"]))],
+            |c| file(c.assertion_key_files.first().map(|file| &file.path)),
+            "/run/key.pem",
+        ),
+        (
             "introspectionResourceServers",
             vec![("/introspectionResourceServers", json!(["app"]))],
             |c| c.introspection_resource_servers.iter().map(ClientId::as_str).collect(),
@@ -709,6 +826,25 @@ fn t289_unsafe_combinations_do_not_load() {
             "trustedPublicRegistrationSchemes[0]",
             "no program can have",
         ),
+        (&[("/resources/0/exchange", Json::Null)], "resources[0].exchange", "is missing"),
+        (&[("/resources/0/identity", json!("assertion"))], "resources[0].exchange", "of no use in this form"),
+        (
+            &[("/resources/0/identity", json!("headers")), ("/resources/0/exchange", Json::Null)],
+            "resources[0].assertion",
+            "of no use in this form",
+        ),
+        (
+            &[("/resources/0/exchange/tokenEndpoint", json!("http://dex.example.com/token"))],
+            "resources[0].exchange.tokenEndpoint",
+            "http beyond loopback",
+        ),
+        (
+            &[("/resources/0/exchange/connectorId", json!("a b"))],
+            "resources[0].exchange.connectorId",
+            "not the identifier",
+        ),
+        (&[("/resources/0/assertion/audience", json!("a b"))], "resources[0].assertion.audience", "not an audience"),
+        (&[("/resources/0/assertion/duration", json!("2h"))], "resources[0].assertion.duration", "out of bounds"),
         (&[("/trustedClients", json!(["unknown"]))], "trustedClients[0]", "not the identifier of one of clients"),
         (
             &[("/introspectionResourceServers", json!(["unknown"]))],

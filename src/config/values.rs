@@ -297,6 +297,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// How log lines are written.
     pub enum LogFormat {

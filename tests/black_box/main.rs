@@ -21,6 +21,7 @@ mod discovery;
 mod front;
 mod harness;
 mod harness_works;
+mod identity_forms;
 mod introspect;
 mod listener;
 mod listener_tls;

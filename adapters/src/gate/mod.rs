@@ -7,9 +7,11 @@ mod admin;
 mod answer;
 mod bearers;
 mod cors;
+mod credential;
 mod endpoints;
 mod mcp_session;
 mod metrics;
+mod minted;
 mod protected;
 mod read;
 mod route;
@@ -17,6 +19,7 @@ mod standing;
 
 pub use admin::Admin;
 pub use cors::AllowedOrigins;
+pub use credential::{Asserted, AssertionKey, Exchange, Form, operator_key};
 pub use metrics::Metrics;
 pub use protected::{Allowance, BadUpstreams, Protection};
 pub use route::{Route, Routes};
@@ -26,9 +29,9 @@ use crate::http::peer::{TrustedProxies, client};
 use crate::http::{AnswerBody, Handler, Peer, RequestBody};
 use answer::Answer;
 use bearers::Bearers;
+use credential::Credentials;
 use hyper::{Request, Response};
 use portcullis_domain::jose::jwk::KeySet;
-use portcullis_domain::jose::sign::Signer;
 use portcullis_domain::limits::TARGET_MAX;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::metadata::Metadata;
@@ -53,6 +56,7 @@ pub struct Gate<W: World> {
     proxies: TrustedProxies,
     protection: Protection,
     bearers: Bearers<Known>,
+    credentials: Credentials,
     metrics: Arc<Metrics>,
     stream_overrun: Duration,
 }
@@ -71,7 +75,8 @@ impl<W: World> Gate<W> {
         stream_overrun: Duration,
     ) -> Result<Arc<Self>, NotALink> {
         let policy = gateway.policy();
-        let keys = policy.ring.signing_seeds().map(|(_, seed)| Signer::from_seed(seed).public().clone()).collect();
+        let credentials = Credentials::new(policy);
+        let keys = credentials.published().chain(protection.published().cloned()).collect();
         Ok(Arc::new(Self {
             pages: pages::Gate::new(&policy.base_url, provider)?,
             routes: Routes::of(&policy.base_url),
@@ -81,6 +86,7 @@ impl<W: World> Gate<W> {
             proxies,
             protection,
             bearers: Bearers::new(),
+            credentials,
             metrics,
             stream_overrun,
             gateway,

@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::cors::{self, AllowedOrigins};
+use super::credential::Form;
 use super::mcp_session::Session;
 use super::read::{self, Authorization};
 use super::{Core, Gate};
@@ -11,13 +12,15 @@ use crate::system::PersonLimiter;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
+use portcullis_domain::jose::jwk::Key;
 use portcullis_domain::oauth::admit::Admitted;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
 use portcullis_domain::oauth::token::AccessToken;
+use portcullis_domain::oauth::visitor::Visitor;
+use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::header::Challenge;
-use portcullis_domain::wire::text::base64url;
-use portcullis_ports::World;
+use portcullis_ports::{Clock, World};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +28,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Protection {
     resources: Vec<Protected>,
+    published: Vec<Key>,
 }
 
 #[derive(Debug)]
@@ -33,6 +37,7 @@ struct Protected {
     upstream: Arc<Upstream>,
     origins: AllowedOrigins,
     allowance: Allowance,
+    form: Form,
 }
 
 /// What may be asked of a resource.
@@ -57,9 +62,20 @@ impl Protection {
         upstream: Arc<Upstream>,
         origins: AllowedOrigins,
         allowance: Allowance,
+        form: Form,
     ) -> Self {
-        self.resources.push(Protected { resource: resource.hash(), upstream, origins, allowance });
+        self.resources.push(Protected { resource: resource.hash(), upstream, origins, allowance, form });
         self
+    }
+
+    /// With these keys beside those of the master keys in the key set: what signs assertions, or will.
+    #[must_use]
+    pub fn publishing(self, keys: impl IntoIterator<Item = Key>) -> Self {
+        Self { published: keys.into_iter().collect(), ..self }
+    }
+
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Key> {
+        self.published.iter()
     }
 
     fn of(&self, resource: &Resource) -> Option<&Protected> {
@@ -103,7 +119,7 @@ pub(crate) async fn answer<W: World>(
     if cors::is_preflight(&request) {
         return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
     }
-    let (admitted, identity) = match admit(gate, resource, &request).await {
+    let (admitted, identity) = match admit(gate, resource, &protected.form, &request).await {
         Ok(admitted) => admitted,
         Err(fault) => return refuse(fault, resource, request.uri().path()).open().into_response(&gate.site),
     };
@@ -160,6 +176,7 @@ async fn pass<W: World>(
 async fn admit<W: World>(
     gate: &Gate<W>,
     resource: &Resource,
+    form: &Form,
     request: &Request<RequestBody>,
 ) -> Result<(Admitted, Arc<Identity>), Fault> {
     let headers = request.headers();
@@ -174,13 +191,33 @@ async fn admit<W: World>(
     };
     let admitted = gate.gateway.admit(token, resource, true).await?;
     let stamp = admitted.identity.as_ref().map(|stored| stored.stamp).ok_or(UNTOLD)?;
-    if let Some(known) = known.filter(|known| known.of == stamp) {
+    let is_fresh =
+        |known: &Known| known.of == stamp && known.renew.is_none_or(|renew| gate.gateway.world().clock().now() < renew);
+    if let Some(known) = known.filter(is_fresh) {
         return Ok((admitted, known.identity));
     }
-    let identity = Arc::new(identity(&admitted).ok_or(UNTOLD)?);
-    let known = Known { token: Arc::clone(&admitted.token), of: stamp, identity: Arc::clone(&identity) };
+    // On the heap: it is rare, and whoever is known carries no room for it.
+    let (identity, renew) = Box::pin(introduce(gate, resource, form, &admitted, stamp)).await?;
+    let known = Known { token: Arc::clone(&admitted.token), of: stamp, identity: Arc::clone(&identity), renew };
     gate.bearers.remember(authorization, known);
     Ok((admitted, identity))
+}
+
+/// What the upstream is told of somebody who is not known yet, or no longer, and until when it may be.
+async fn introduce<W: World>(
+    gate: &Gate<W>,
+    resource: &Resource,
+    form: &Form,
+    admitted: &Admitted,
+    stamp: Stamp,
+) -> Result<(Arc<Identity>, Option<Timestamp>), Fault> {
+    let visitor = Visitor::of(admitted).ok_or(UNTOLD)?;
+    let (policy, now) = (gate.gateway.policy(), gate.gateway.world().clock().now());
+    let credential = gate.credentials.of(form, policy, resource, &visitor, &stamp.0, now).await?;
+    let mut identity = identity(&visitor, form).ok_or(UNTOLD)?;
+    let renew = credential.as_ref().map(|credential| credential.renew);
+    identity.authorization = credential.map(|credential| credential.authorization);
+    Ok((Arc::new(identity), renew))
 }
 
 /// What is worked out once of a bearer.
@@ -190,6 +227,8 @@ pub(crate) struct Known {
     /// The version of the identity record that the identity was made of.
     of: Stamp,
     identity: Arc<Identity>,
+    /// From when on the identity is to be made anew, if it holds a credential.
+    renew: Option<Timestamp>,
 }
 
 /// What stands behind must not take a person for nobody.
@@ -205,15 +244,19 @@ fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
 }
 
 /// Who the upstream is told that it is. An address that the provider has not verified is nobody's, so it is not passed on.
-fn identity(admitted: &Admitted) -> Option<Identity> {
-    let claims = &admitted.identity.as_ref()?.record.identity()?.claims;
+fn identity(visitor: &Visitor, form: &Form) -> Option<Identity> {
+    let claims = &visitor.claims;
+    let user = Some(Identity::value(&claims.subject)?);
+    if matches!(form, Form::SubjectOnly) {
+        return Some(Identity { user, ..Identity::default() });
+    }
     let verified = claims.email.as_deref().filter(|_| claims.email_verified);
     Some(Identity {
-        user: Some(Identity::value(&claims.subject)?),
+        user,
         email: verified.and_then(Identity::value),
         groups: Identity::list(claims.groups.iter().map(String::as_str)),
         preferred_username: claims.preferred_username.as_deref().and_then(Identity::value),
-        session: Identity::value(&base64url(&admitted.session_id())),
+        session: Identity::value(&visitor.session),
         authorization: None,
     })
 }

@@ -89,6 +89,8 @@ pub struct Exchanged {
     pub token: SecretText,
     /// From here on another one is asked for.
     pub renew: Timestamp,
+    /// From here on it is worth nothing.
+    pub ends: Timestamp,
 }
 
 impl Downstream {
@@ -132,12 +134,13 @@ impl Downstream {
         if end.is_some_and(|end| end <= now) {
             return Err(NoToken::Expired);
         }
+        let ends = end.unwrap_or_else(|| now.plus(EXCHANGED_LIFE_UNSAID));
         let renew = match end {
             // A token that lives for less than twice the margin is used for half of its life.
             Some(end) => end.minus(CREDENTIAL_MARGIN).max(now.plus(end.since(now).checked_div(2).unwrap_or_default())),
-            None => now.plus(EXCHANGED_LIFE_UNSAID),
+            None => ends,
         };
-        Ok(Exchanged { token, renew: renew.min(now.plus(EXCHANGED_LIFE_MAX)) })
+        Ok(Exchanged { token, renew: renew.min(now.plus(EXCHANGED_LIFE_MAX)), ends })
     }
 }
 

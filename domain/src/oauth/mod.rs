@@ -27,3 +27,4 @@ pub mod revoke;
 pub mod scope;
 pub mod token;
 pub mod userinfo;
+pub mod visitor;

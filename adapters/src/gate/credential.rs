@@ -1,0 +1,223 @@
+//! In which form what stands behind is told who the person is, and the credential where that form needs one.
+//!
+//! Nothing here happens for a request whose bearer and credential are known: a signature or an exchange is made once for a session
+//! and a resource, and used until it is to be renewed.
+
+use super::minted::{Credential, Decided, Minted};
+use crate::fetch::{Caps, Fetch, Method, Request};
+use portcullis_domain::jose::jwk::Key;
+use portcullis_domain::jose::operator_key::OperatorKey;
+use portcullis_domain::jose::sign::Signer;
+use portcullis_domain::limits::{CREDENTIAL_MARGIN, PROVIDER_ANSWER_MAX, PROVIDER_DEADLINE};
+use portcullis_domain::oauth::assertion::{self, Assertion};
+use portcullis_domain::oauth::downstream::Downstream;
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::policy::Policy;
+use portcullis_domain::oauth::resource::Resource;
+use portcullis_domain::oauth::visitor::Visitor;
+use portcullis_domain::oidc::request::BackChannel;
+use portcullis_domain::seal::KeyId;
+use portcullis_domain::secret::SecretText;
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::wire::json::ObjectWriter;
+use ring::rand::SystemRandom;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The form in which a resource's server is told who the person is.
+#[derive(Debug, Default)]
+pub enum Form {
+    /// By headers.
+    #[default]
+    Headers,
+    /// By one header: the subject.
+    SubjectOnly,
+    /// By headers, and by an assertion as bearer.
+    Assertion(Asserted),
+    /// By headers, and by a token as bearer that a server of the operator's gives for an assertion.
+    Exchange(Box<Exchange>),
+}
+
+/// Assertions for one server.
+#[derive(Debug, Clone)]
+pub struct Asserted {
+    /// Whom they are for.
+    pub audience: String,
+    /// What signs them.
+    pub key: AssertionKey,
+    /// How long one is used.
+    pub life: Duration,
+}
+
+/// What signs assertions.
+#[derive(Debug, Clone)]
+pub enum AssertionKey {
+    /// The key of the master key that seals now.
+    Master,
+    /// A key of the operator's.
+    Operator(Arc<OperatorKey>),
+}
+
+/// The key of the operator's in this PEM file. Nothing if it is not PKCS #8, or of another kind than P-256 and RSA.
+#[must_use]
+pub fn operator_key(pem: &[u8]) -> Option<OperatorKey> {
+    match PrivateKeyDer::from_pem_slice(pem).ok()? {
+        PrivateKeyDer::Pkcs8(document) => {
+            OperatorKey::from_pkcs8(document.secret_pkcs8_der(), &SystemRandom::new()).ok()
+        }
+        _ => None,
+    }
+}
+
+/// An exchange at a server of the operator's.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What the server is asked for.
+    pub downstream: Downstream,
+    /// The assertion that it is shown.
+    pub asserted: Asserted,
+    /// How it is reached.
+    pub fetch: Fetch,
+}
+
+/// Makes credentials, and keeps them.
+pub(crate) struct Credentials {
+    own: Arc<[(KeyId, Signer)]>,
+    minted: Minted,
+}
+
+impl Credentials {
+    /// By the keys of this policy.
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let own = policy.ring.signing_seeds().map(|(id, seed)| (id, Signer::from_seed(seed))).collect();
+        Self { own, minted: Minted::new() }
+    }
+
+    /// The public halves of the keys of the policy.
+    pub(crate) fn published(&self) -> impl Iterator<Item = Key> {
+        self.own.iter().map(|(_, signer)| signer.public().clone())
+    }
+
+    /// The credential with which a resource in this form is told of this visitor, if it wants one. `version` says which version of
+    /// the visitor's identity this is.
+    pub(crate) async fn of(
+        &self,
+        form: &Form,
+        policy: &Policy,
+        resource: &Resource,
+        visitor: &Visitor,
+        version: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Credential>, Fault> {
+        let kind: &[u8] = match form {
+            Form::Headers | Form::SubjectOnly => return Ok(None),
+            Form::Assertion(_) => b"assertion",
+            Form::Exchange(_) => b"exchange",
+        };
+        let decided = Decided::by(&[
+            kind,
+            resource.identifier().as_bytes(),
+            &visitor.person.0,
+            visitor.session.as_bytes(),
+            visitor.scopes.line().as_bytes(),
+            version,
+        ]);
+        let made = match form {
+            Form::Headers | Form::SubjectOnly => return Ok(None),
+            Form::Assertion(asserted) => {
+                self.minted.get(decided, now, || self.assertion(asserted, policy, visitor, now)).await
+            }
+            Form::Exchange(exchange) => {
+                let Exchange { downstream, asserted, fetch } = &**exchange;
+                let make = || {
+                    let subject = self.assertion(asserted, policy, visitor, now);
+                    exchanged(downstream.clone(), fetch.clone(), subject, now)
+                };
+                self.minted.get(decided, now, make).await
+            }
+        };
+        made.map(Some)
+    }
+
+    fn assertion(
+        &self,
+        asserted: &Asserted,
+        policy: &Policy,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Credential, Fault>> + Send + use<> {
+        let said = Assertion {
+            issuer: &policy.base_url,
+            audience: &asserted.audience,
+            claims: &visitor.claims,
+            session: &visitor.session,
+            scope: visitor.scopes.line(),
+        };
+        let (claims, renew) = said.write(asserted.life, visitor.until, now);
+        let own = policy.ring.signing(now).map(|(id, _)| id);
+        let (signers, key) = (Arc::clone(&self.own), asserted.key.clone());
+        async move {
+            let token = sign(&signers, own, key, claims).await?;
+            Credential::bearer(token.expose(), renew, renew.plus(CREDENTIAL_MARGIN))
+        }
+    }
+}
+
+async fn sign(
+    own: &[(KeyId, Signer)],
+    id: Option<KeyId>,
+    key: AssertionKey,
+    claims: ObjectWriter,
+) -> Result<SecretText, Fault> {
+    const UNSIGNED: Fault = Fault::Internal("an assertion could not be signed");
+    let token = match key {
+        AssertionKey::Master => {
+            let signer = own.iter().find(|(own, _)| Some(*own) == id).map(|(_, signer)| signer).ok_or(UNSIGNED)?;
+            signer.sign(assertion::TYPE, claims)
+        }
+        AssertionKey::Operator(key) => {
+            let slow = key.is_slow();
+            let sign = move || key.sign(&SystemRandom::new(), assertion::TYPE, claims);
+            // Milliseconds would hold up everybody else on this core.
+            let signed = if slow { tokio::task::spawn_blocking(sign).await.map_err(|_| UNSIGNED)? } else { sign() };
+            signed.map_err(|_| UNSIGNED)?
+        }
+    };
+    Ok(SecretText::new(token))
+}
+
+async fn exchanged(
+    downstream: Downstream,
+    fetch: Fetch,
+    subject: impl Future<Output = Result<Credential, Fault>> + Send,
+    now: Timestamp,
+) -> Result<Credential, Fault> {
+    let begun = Instant::now();
+    let subject = subject.await?;
+    let subject = subject.authorization.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+    let subject = SecretText::new(subject.ok_or(Fault::Internal("an assertion is no bearer"))?.to_owned());
+    let BackChannel { url, authorization, body } = downstream.request(&subject);
+    let request = Request {
+        method: Method::Post,
+        url,
+        accept: Some(BackChannel::ACCEPT),
+        content_type: Some(BackChannel::CONTENT_TYPE),
+        authorization,
+        body: Some(body),
+    };
+    let caps = Caps { deadline: PROVIDER_DEADLINE, answer_max: PROVIDER_ANSWER_MAX };
+    let answer = fetch.fetch(request, caps).await.map_err(|cause| {
+        tracing::warn!(?cause, "a token could not be exchanged: the server gave no answer");
+        Fault::CredentialUnavailable
+    })?;
+    let now = now.plus(begun.elapsed());
+    let judged = downstream.judge(answer.status, answer.content_type.as_deref(), &answer.body, now);
+    let exchanged = judged.map_err(|cause| {
+        tracing::warn!(?cause, status = answer.status, "a token could not be exchanged");
+        if cause.is_passing() { Fault::CredentialUnavailable } else { Fault::CredentialRefused }
+    })?;
+    Credential::bearer(exchanged.token.expose(), exchanged.renew, exchanged.ends)
+}

@@ -1,0 +1,38 @@
+//! Whom the gate has let in, as what stands behind gets to know it.
+
+use crate::key::Person;
+use crate::oauth::admit::Admitted;
+use crate::oauth::identity::Claims;
+use crate::oauth::scope::Scopes;
+use crate::time::Timestamp;
+use crate::wire::text::base64url;
+
+/// Somebody who was let in.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The person.
+    pub person: Person,
+    /// Who that is.
+    pub claims: Claims,
+    /// The session's name, in base64url: the same for as long as the session lives, and no way back to its tokens.
+    pub session: String,
+    /// What the client may do.
+    pub scopes: Scopes,
+    /// The end of the session, as it stood when this was made.
+    pub until: Timestamp,
+}
+
+impl Visitor {
+    /// Whoever was admitted. Nothing, if it was not asked who that is.
+    #[must_use]
+    pub fn of(admitted: &Admitted) -> Option<Self> {
+        let identity = admitted.identity.as_ref()?.record.identity()?;
+        Some(Self {
+            person: admitted.token.id.person,
+            claims: identity.claims.clone(),
+            session: base64url(&admitted.session_id()),
+            scopes: admitted.token.scopes.clone(),
+            until: admitted.until,
+        })
+    }
+}
