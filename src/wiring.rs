@@ -4,7 +4,7 @@ mod identity;
 
 use crate::config::{
     CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config,
-    KeyFile, MasterKeys, Oidc as ConfiguredOidc, Origin, PerAddress, PerPerson, Provider, RateLimits,
+    KeyFile, MasterKeys, Oidc as ConfiguredOidc, Origin, PerAddress, PerClient, PerPerson, Provider, RateLimits,
     Resource as ConfiguredResource, Storage, StorageType, Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
@@ -155,7 +155,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         refresh_grace,
         stream_overrun,
         storage: Storage { kind: StorageType::Memory },
-        rate_limits: RateLimits { per_address, per_person },
+        rate_limits: RateLimits { per_address, per_client, per_person, security_events },
         ca_files,
         log_format: _for_telemetry,
         log_level: _for_telemetry_too,
@@ -215,7 +215,11 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
 
     let issuer = oidc.issuer_url.as_str().to_owned();
     let (provider, relying_party) = identity_provider(oidc, ca_files.into_iter().map(|file| file.pem))?;
-    let journal = Arc::new(CountedJournal::default());
+    let journal = Arc::new(CountedJournal::new(Rate::new(
+        security_events.per_second,
+        Duration::from_secs(1),
+        security_events.burst,
+    )));
     let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
     let parts = Arc::new(Parts {
         store: Memory::new(Epoch(hash::first(epoch.expose()))),
@@ -225,7 +229,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         tasks: RuntimeTasks,
         turnstiles: ProcessTurnstiles::default(),
         provider: provider.clone(),
-        limiter: AddressLimiter::new(rates(&per_address)),
+        limiter: AddressLimiter::new(rates(&per_address, &per_client)),
     });
     let metrics = Arc::new(Metrics::default());
     let gateway = Gateway::new(Arc::clone(&parts), policy, relying_party);
@@ -451,12 +455,17 @@ fn identity_provider(
     Ok((Oidc::new(issuer.to_owned(), fetch, Pace::default()), relying_party))
 }
 
-fn rates(per_address: &PerAddress) -> Rates {
-    let PerAddress { registrations_per_hour, token_per_second, token_burst } = *per_address;
+fn rates(per_address: &PerAddress, per_client: &PerClient) -> Rates {
+    let PerAddress { registrations_per_hour, token_per_second, token_burst, .. } = *per_address;
+    let PerAddress { authorize_per_second, authorize_burst, refused_per_second, refused_burst, .. } = *per_address;
+    let PerClient { requests_per_second, request_burst } = *per_client;
+    let rate = |per_second, burst| Rate::new(per_second, Duration::from_secs(1), burst);
     Rates {
         registration: Rate::new(registrations_per_hour, Duration::from_secs(3_600), registrations_per_hour),
-        token: Rate::new(token_per_second, Duration::from_secs(1), token_burst),
-        ..Rates::default()
+        token: rate(token_per_second, token_burst),
+        authorization: rate(authorize_per_second, authorize_burst),
+        refused: rate(refused_per_second, refused_burst),
+        known: rate(requests_per_second, request_burst),
     }
 }
 

@@ -94,6 +94,20 @@ impl Happened {
         }
     }
 
+    /// Whether it is a refusal that anybody can bring about as often as they like, without having logged in.
+    #[must_use]
+    pub const fn is_cheap(self) -> bool {
+        matches!(
+            self,
+            Self::RegistrationRefused
+                | Self::ClientAuthenticationFailed
+                | Self::BrowserMismatch
+                | Self::LoginRefused
+                | Self::IntrospectionRefused
+                | Self::RateLimited
+        )
+    }
+
     /// Whether somebody should look at it.
     #[must_use]
     pub const fn alarming(self) -> bool {
@@ -172,5 +186,9 @@ mod tests {
     fn t290_every_event_has_its_own_name() {
         let names: std::collections::BTreeSet<&str> = Happened::ALL.iter().map(|happened| happened.name()).collect();
         assert_eq!(names.len(), Happened::ALL.len());
+        assert!(
+            Happened::ALL.iter().all(|happened| !(happened.alarming() && happened.is_cheap())),
+            "alarms are all heard"
+        );
     }
 }

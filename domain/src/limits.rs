@@ -316,9 +316,21 @@ pub const LIMITER_PEOPLE_MAX: usize = 64 * 1024;
 pub const PERSON_REQUESTS_PER_SECOND: u32 = 100;
 /// Requests of one person to a resource at once, out of the box.
 pub const PERSON_REQUESTS_BURST: u32 = 200;
+/// Requests to the token endpoint of one client that has proved who it is, and beyond its address's share those of one person, in a
+/// second, out of the box.
+pub const CLIENT_REQUESTS_PER_SECOND: u32 = 100;
+/// The same at once.
+pub const CLIENT_REQUESTS_BURST: u32 = 200;
+/// Clients, and apart from them people, that are counted apart from each other at the token endpoint.
+pub const LIMITER_CLIENTS_MAX: usize = 16 * 1024;
+/// Log lines in a second about one kind of refusal that costs a stranger nothing, out of the box.
+pub const SECURITY_EVENTS_PER_SECOND: u32 = 1;
+/// The same at once.
+pub const SECURITY_EVENTS_BURST: u32 = 5;
 /// Registrations of one address in an hour, all of which may come at once, out of the box.
 pub const REGISTRATIONS_PER_HOUR: u32 = 10;
-/// Token requests, and apart from them authorization requests, of one address in a second, out of the box.
+/// Requests of one address in a second, out of the box: to the token endpoint, apart from them to the authorization endpoint, and
+/// apart from both those to resources that admission refuses.
 pub const REQUESTS_PER_SECOND: u32 = 50;
 /// The same at once.
 pub const REQUESTS_BURST: u32 = 100;

@@ -1,10 +1,10 @@
 //! The use cases, as prose.
 
 mod protected;
+mod shares;
 mod tell;
 
 use crate::{Clock, Entropy, IdentityProvider, Journal, World, transact};
-use portcullis_domain::bucket::{Bucket, Rate};
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{ClientHash, ProviderSession};
@@ -36,8 +36,7 @@ use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::form::Form;
 use portcullis_domain::wire::header::Cookies;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::once::Once;
 
@@ -48,7 +47,6 @@ pub struct Gateway<W: World> {
     relying_party: RelyingParty,
     cookies: CookieNames,
     returned: Once,
-    alarms: Mutex<Bucket>,
 }
 
 /// A cookie for the browser to keep.
@@ -136,7 +134,7 @@ impl<W: World> Gateway<W> {
     #[must_use]
     pub fn new(world: Arc<W>, policy: Arc<Policy>, relying_party: RelyingParty) -> Self {
         let cookies = CookieNames::of(&policy.base_url);
-        Self { world, policy, relying_party, cookies, returned: Once::default(), alarms: Mutex::default() }
+        Self { world, policy, relying_party, cookies, returned: Once::default() }
     }
 
     /// The world.
@@ -427,22 +425,15 @@ impl<W: World> Gateway<W> {
         }
     }
 
-    /// Somebody's share of requests is used up. A flood of them is not worth a flood of lines: what is beyond the rate of security
-    /// events is not noted.
-    pub fn limited(&self, address: IpAddr) {
-        let clock = self.world.clock();
-        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(left) = alarms.take(clock.monotonic(), SECURITY_EVENTS) {
-            *alarms = left;
-            self.note(clock.now(), Event::new(Happened::RateLimited).from(Some(address)));
-        }
-    }
-
     fn authenticated(&self, presented: Presented<'_>, address: Option<IpAddr>) -> Result<Client, Fault> {
-        client::identify(&self.policy, &presented).inspect_err(|fault| {
+        let client = client::identify(&self.policy, &presented).inspect_err(|fault| {
             let event = Event::new(Happened::ClientAuthenticationFailed).from(address).under(*fault);
             self.note(self.world.clock().now(), event);
-        })
+        })?;
+        if client.method().has_secret() {
+            self.count_client(client.hash())?;
+        }
+        Ok(client)
     }
 
     /// `resource` at the token endpoint, if it is there.
@@ -471,9 +462,6 @@ impl<W: World> Gateway<W> {
         self.world.journal().note(at, &event);
     }
 }
-
-/// Lines in the journal about requests beyond a rate.
-const SECURITY_EVENTS: Rate = Rate::new(1, Duration::from_secs(1), 5);
 
 const fn refusal_of(error: ProviderError) -> Fault {
     match error {

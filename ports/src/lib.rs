@@ -14,7 +14,7 @@ mod store;
 mod transact;
 
 pub use ask::{ask, ask_at_hand};
-pub use outside::{Clock, Counted, Entropy, Journal, Limiter, NoEntropy, Tasks, Turnstiles, World};
+pub use outside::{Clock, Counted, Entropy, Journal, Known, Limiter, NoEntropy, Tasks, Turnstiles, World};
 pub use provider::{BackAnswer, IdentityProvider, Unreachable};
 pub use store::{Outcome, Seen, Store, Unavailable};
 pub use transact::transact;

@@ -2,7 +2,7 @@
 
 use crate::{IdentityProvider, Store};
 use portcullis_domain::journal::Event;
-use portcullis_domain::key::Partition;
+use portcullis_domain::key::{ClientHash, Partition, Person};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use std::future::Future;
@@ -68,6 +68,17 @@ pub enum Counted {
     Token,
     /// Authorization requests, consents and callbacks.
     Authorization,
+    /// Requests to a protected resource that came without a session.
+    Refused,
+}
+
+/// Somebody who is known, whatever address they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Known {
+    /// A client that has proved who it is.
+    Client(ClientHash),
+    /// A person, through something that only their session has.
+    Person(Person),
 }
 
 /// Rate limits, over all threads of the process. Its memory is bounded, whoever asks.
@@ -77,6 +88,12 @@ pub trait Limiter: Send + Sync + 'static {
     /// # Errors
     /// How long to wait when the share is used up.
     fn count(&self, what: Counted, address: IpAddr) -> Result<(), Duration>;
+
+    /// Counts one request to the token endpoint by somebody who is known.
+    ///
+    /// # Errors
+    /// How long to wait when the share is used up.
+    fn count_known(&self, who: Known) -> Result<(), Duration>;
 }
 
 /// Everything outside. The one thing that use cases are generic over.

@@ -182,7 +182,25 @@ keys! {
     /// What one client may do how often.
     pub struct RateLimits {
         per_address: PerAddress = or("perAddress", json!({})) "For one client address (IPv6: one /64).",
+        per_client: PerClient = or("perClient", json!({})) "For one client that has proved who it is, at the token endpoint.",
         per_person: PerPerson = or("perPerson", json!({})) "For one person, at each resource.",
+        security_events: SecurityEvents = or("securityEvents", json!({})) "For log lines about each kind of refusal.",
+    }
+}
+
+keys! {
+    /// What one client that has proved who it is may ask of the token endpoint how often.
+    pub struct PerClient {
+        requests_per_second: u32 = number("requestsPerSecond", limits::CLIENT_REQUESTS_PER_SECOND, 1..=1_000_000) "Requests a second.",
+        request_burst: u32 = number("requestBurst", limits::CLIENT_REQUESTS_BURST, 1..=1_000_000) "Requests at once.",
+    }
+}
+
+keys! {
+    /// How many log lines refusals are worth that cost a stranger nothing.
+    pub struct SecurityEvents {
+        per_second: u32 = number("perSecond", limits::SECURITY_EVENTS_PER_SECOND, 1..=1_000_000) "Lines a second.",
+        burst: u32 = number("burst", limits::SECURITY_EVENTS_BURST, 1..=1_000_000) "Lines at once.",
     }
 }
 
@@ -197,13 +215,17 @@ keys! {
 keys! {
     /// What one client address may do how often.
     pub struct PerAddress {
-        registrations_per_hour: u32 = number("registrationsPerHour", 10, 1..=1_000_000) "Registrations an hour.",
-        token_per_second: u32 = number("tokenPerSecond", 50, 1..=1_000_000) "Requests to the token endpoint a second.",
-        token_burst: u32 = number("tokenBurst", 100, 1..=1_000_000) "Requests to the token endpoint at once.",
+        registrations_per_hour: u32 = number("registrationsPerHour", limits::REGISTRATIONS_PER_HOUR, 1..=1_000_000) "Registrations an hour.",
+        token_per_second: u32 = number("tokenPerSecond", limits::REQUESTS_PER_SECOND, 1..=1_000_000) "Requests to the token endpoint a second.",
+        token_burst: u32 = number("tokenBurst", limits::REQUESTS_BURST, 1..=1_000_000) "Requests to the token endpoint at once.",
+        authorize_per_second: u32 = number("authorizePerSecond", limits::REQUESTS_PER_SECOND, 1..=1_000_000) "Requests to the authorization endpoint, consents and callbacks a second.",
+        authorize_burst: u32 = number("authorizeBurst", limits::REQUESTS_BURST, 1..=1_000_000) "The same at once.",
+        refused_per_second: u32 = number("refusedPerSecond", limits::REQUESTS_PER_SECOND, 1..=1_000_000) "Requests to a protected resource without a session a second.",
+        refused_burst: u32 = number("refusedBurst", limits::REQUESTS_BURST, 1..=1_000_000) "The same at once.",
     }
 }
 
-objects!(Tls, Oidc, Resource, Client, Storage, RateLimits, PerAddress, PerPerson);
+objects!(Tls, Oidc, Resource, Client, Storage, RateLimits, PerAddress, PerClient, PerPerson, SecurityEvents);
 
 impl Value for Scope {
     fn schema() -> Json {

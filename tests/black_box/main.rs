@@ -18,6 +18,7 @@ mod consent;
 mod cookies;
 mod cors;
 mod discovery;
+mod floods;
 mod front;
 mod harness;
 mod harness_works;

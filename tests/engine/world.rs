@@ -10,8 +10,8 @@ use portcullis_domain::oidc::request::BackChannel;
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{
-    BackAnswer, Clock, Counted, Entropy, IdentityProvider, Journal, Limiter, NoEntropy, Store, Tasks, Turnstiles,
-    Unreachable, World,
+    BackAnswer, Clock, Counted, Entropy, IdentityProvider, Journal, Known, Limiter, NoEntropy, Store, Tasks,
+    Turnstiles, Unreachable, World,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn, ready};
@@ -269,6 +269,10 @@ impl IdentityProvider for Elsewhere {
 
 impl Limiter for Elsewhere {
     fn count(&self, _what: Counted, _address: IpAddr) -> Result<(), Duration> {
+        Ok(())
+    }
+
+    fn count_known(&self, _who: Known) -> Result<(), Duration> {
         Ok(())
     }
 }

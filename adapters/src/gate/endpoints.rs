@@ -15,13 +15,14 @@ use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::redirect::Kind;
 use portcullis_domain::oauth::register;
 use portcullis_domain::oauth::userinfo;
+use portcullis_domain::oauth::vouch::Vouch;
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::wire::basic::Credentials;
 use portcullis_domain::wire::form::Form;
 use portcullis_domain::wire::header::Challenge;
 use portcullis_domain::wire::json::ObjectWriter;
 use portcullis_ports::gateway::{Authorized, Caller, Consented, Onward};
-use portcullis_ports::{Counted, IdentityProvider, Limiter, World};
+use portcullis_ports::{Counted, IdentityProvider, World};
 use std::net::IpAddr;
 use zeroize::Zeroizing;
 
@@ -46,7 +47,10 @@ pub(crate) async fn answer<W: World>(
         return open(Answer::method(route.methods()));
     }
     let address = client(peer.address(), &head.headers, &gate.proxies).address;
-    if let Err(fault) = count(gate, route, address) {
+    let counted = count(gate, route, address);
+    if let Err(fault) = counted
+        && !route.may_show_a_session()
+    {
         return open(refused(gate, route, fault));
     }
     let body = match body_of(method, body).await {
@@ -55,6 +59,11 @@ pub(crate) async fn answer<W: World>(
     };
     let received = Received { headers: &head.headers, query: head.uri.query().unwrap_or_default(), body: &body };
     let call = Call { gate, received, method, path: head.uri.path(), address: Some(address) };
+    if let Err(beyond) = counted
+        && let Err(fault) = gate.gateway.go_on(call.vouch(), beyond).await
+    {
+        return open(refused(gate, route, fault));
+    }
     let on_page = |fault| Answer::fault_page(fault, &gate.pages);
     open(match route {
         Route::Authorize => call.authorize().unwrap_or_else(on_page),
@@ -92,10 +101,7 @@ fn count<W: World>(gate: &Gate<W>, route: Route, address: IpAddr) -> Result<(), 
         Route::Authorize | Route::Consent | Route::Callback => Counted::Authorization,
         _ => return Ok(()),
     };
-    gate.gateway.world().limiter().count(what, address).map_err(|wait| {
-        gate.gateway.limited(address);
-        Fault::rate_limited(wait)
-    })
+    gate.gateway.count(what, address)
 }
 
 struct Call<'a, W: World> {
@@ -107,6 +113,15 @@ struct Call<'a, W: World> {
 }
 
 impl<W: World> Call<'_, W> {
+    /// What the request shows of a living session.
+    fn vouch(&self) -> Option<Vouch> {
+        let ring = &self.gate.gateway.policy().ring;
+        match self.received.authorization() {
+            Ok(Authorization::Bearer(token)) => Vouch::bearer(ring, token),
+            _ => Vouch::of(ring, &self.received.form().ok()?),
+        }
+    }
+
     fn authorize(&self) -> Result<Answer, Fault> {
         let cookies = self.received.cookies()?;
         // A request by POST may have parameters in both places; one that stands in both stands twice.

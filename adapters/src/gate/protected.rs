@@ -20,7 +20,8 @@ use portcullis_domain::oauth::token::AccessToken;
 use portcullis_domain::oauth::visitor::Visitor;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::header::Challenge;
-use portcullis_ports::{Clock, World};
+use portcullis_ports::{Clock, Counted, World};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,7 +122,10 @@ pub(crate) async fn answer<W: World>(
     }
     let (admitted, identity) = match admit(gate, resource, &protected.form, &request).await {
         Ok(admitted) => admitted,
-        Err(fault) => return refuse(fault, resource, request.uri().path()).open().into_response(&gate.site),
+        Err(fault) => {
+            let address = client(peer.address(), request.headers(), &gate.proxies).address;
+            return turn_away(gate, fault, resource, request.uri().path(), address).open().into_response(&gate.site);
+        }
     };
     let person = admitted.token.id.person;
     if let Err(wait) = protected.allowance.people.count(person) {
@@ -233,6 +237,16 @@ pub(crate) struct Known {
 
 /// What stands behind must not take a person for nobody.
 const UNTOLD: Fault = Fault::Internal("an identity is no header value");
+
+/// Turns away who was not admitted. Whoever has no session is counted by address; a session never is, so that nobody loses one to
+/// those who share an address with them.
+fn turn_away<W: World>(gate: &Gate<W>, fault: Fault, resource: &Resource, path: &str, address: IpAddr) -> Answer {
+    let counted = if fault.wire().status == 401 { gate.gateway.count(Counted::Refused, address) } else { Ok(()) };
+    match counted {
+        Ok(()) => refuse(fault, resource, path),
+        Err(beyond) => Answer::fault(beyond),
+    }
+}
 
 /// A refusal with its challenge: RFC 9728 section 5.1.
 fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {

@@ -106,6 +106,12 @@ impl Route {
                 | Self::Jwks
         )
     }
+
+    /// Whether a request may show something that only a living session has, and so go on beyond the share of its address.
+    #[must_use]
+    pub const fn may_show_a_session(self) -> bool {
+        matches!(self, Self::Token | Self::Revoke | Self::Introspect | Self::Userinfo)
+    }
 }
 
 /// The table of fixed paths.

@@ -1,11 +1,18 @@
 //! The journal as log lines: target `audit`, one line per event, identifiers only.
+//!
+//! Refusals that cost a stranger nothing have a rate, each kind its own: what is beyond it is counted, and the next line of its
+//! kind says how many were left out. Nothing that a logged-in person does, and no alarm, is ever left out.
 
+use portcullis_domain::bucket::{Bucket, Rate};
 use portcullis_domain::journal::{Event, Happened};
+use portcullis_domain::limits::{SECURITY_EVENTS_BURST, SECURITY_EVENTS_PER_SECOND};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::text::base64url;
 use portcullis_ports::Journal;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Writes audit events through `tracing`, so that they have the format and the destination of the other logs.
 #[derive(Debug, Default)]
@@ -13,6 +20,12 @@ pub struct LogJournal;
 
 impl Journal for LogJournal {
     fn note(&self, at: Timestamp, event: &Event) {
+        Self::line(at, event, None);
+    }
+}
+
+impl LogJournal {
+    fn line(at: Timestamp, event: &Event, left_out: Option<u64>) {
         let person = event.person.map(|person| base64url(&person.0));
         let session = event.grant.map(|grant| base64url(&grant.login));
         let client = event.client.map(|client| base64url(client.0.get(..16).unwrap_or_default()));
@@ -29,38 +42,95 @@ impl Journal for LogJournal {
             address = address.as_deref(),
             fault = fault.as_deref(),
             in_doubt = event.in_doubt,
+            left_out,
         );
     }
 }
 
-/// The same, and counts the events by their name.
-#[derive(Debug, Default)]
+/// The same, within a rate, and counts the events by their name.
+#[derive(Debug)]
 pub struct CountedJournal {
-    lines: LogJournal,
-    counts: [AtomicU64; Happened::ALL.len()],
+    rate: Rate,
+    kinds: [Kind; Happened::ALL.len()],
+}
+
+/// What is kept of one kind of event.
+#[derive(Debug, Default)]
+struct Kind {
+    count: AtomicU64,
+    bucket: Mutex<Bucket>,
+    left_out: AtomicU64,
+}
+
+impl Default for CountedJournal {
+    fn default() -> Self {
+        Self::new(Rate::new(SECURITY_EVENTS_PER_SECOND, Duration::from_secs(1), SECURITY_EVENTS_BURST))
+    }
 }
 
 impl CountedJournal {
+    /// With this rate for each kind of refusal that costs a stranger nothing.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, kinds: std::array::from_fn(|_| Kind::default()) }
+    }
+
     /// The counters in Prometheus' text form, without those that are zero.
     pub fn write(&self, out: &mut String) {
         out.push_str("# HELP portcullis_audit_events_total Audit events by name.\n");
         out.push_str("# TYPE portcullis_audit_events_total counter\n");
-        for (happened, count) in Happened::ALL.iter().zip(&self.counts) {
-            let count = count.load(Ordering::Relaxed);
+        for (happened, kind) in Happened::ALL.iter().zip(&self.kinds) {
+            let count = kind.count.load(Ordering::Relaxed);
             if count > 0 {
                 // Writing to a String does not fail.
                 let _ = writeln!(out, "portcullis_audit_events_total{{event=\"{}\"}} {count}", happened.name());
             }
         }
     }
+
+    /// Counts the event: how many of its kind were left out before it, or nothing if it is left out itself.
+    fn count(&self, at: Timestamp, happened: Happened) -> Option<u64> {
+        let place = Happened::ALL.iter().position(|known| *known == happened)?;
+        let kind = self.kinds.get(place)?;
+        kind.count.fetch_add(1, Ordering::Relaxed);
+        if !happened.is_cheap() {
+            return Some(0);
+        }
+        let mut bucket = kind.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(left) = bucket.take(Duration::from_millis(at.millis()), self.rate) {
+            *bucket = left;
+            return Some(kind.left_out.swap(0, Ordering::Relaxed));
+        }
+        kind.left_out.fetch_add(1, Ordering::Relaxed);
+        None
+    }
 }
 
 impl Journal for CountedJournal {
     fn note(&self, at: Timestamp, event: &Event) {
-        let place = Happened::ALL.iter().position(|happened| *happened == event.happened);
-        if let Some(count) = place.and_then(|place| self.counts.get(place)) {
-            count.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = self.count(at, event.happened) {
+            LogJournal::line(at, event, Some(left_out).filter(|count| *count > 0));
         }
-        self.lines.note(at, event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t253_a_flood_of_refusals_is_a_few_lines_that_say_how_many_were_left_out() {
+        let journal = CountedJournal::default();
+        let at = |secs| Timestamp::from_secs(1_800_000_000_u64.saturating_add(secs));
+        let flood = |secs, happened| (0..1_000).filter_map(|_| journal.count(at(secs), happened)).collect::<Vec<_>>();
+        assert_eq!(flood(0, Happened::ClientAuthenticationFailed), [0; 5]);
+        assert_eq!(flood(0, Happened::RateLimited), [0; 5], "each kind has its own rate");
+        assert_eq!(flood(1, Happened::ClientAuthenticationFailed), [995]);
+        assert_eq!(flood(2, Happened::ClientAuthenticationFailed), [999]);
+        assert_eq!(flood(2, Happened::RefreshReplayed), [0; 1_000], "no alarm is left out");
+        assert_eq!(flood(2, Happened::TokensIssued), [0; 1_000]);
+        let mut metrics = String::new();
+        journal.write(&mut metrics);
+        assert!(metrics.contains("{event=\"client_authentication_failed\"} 3000"), "all are counted: {metrics}");
     }
 }

@@ -1,20 +1,21 @@
-//! Rate limits per address and per person.
+//! Rate limits per address, per client and per person.
 //!
 //! Every kind of request has its own table of buckets, so that a flood of one kind takes no room from another.
 
 use super::buckets::Buckets;
 use crate::http::peer::rate_key;
 use portcullis_domain::bucket::Rate;
-use portcullis_domain::key::Person;
+use portcullis_domain::key::{ClientHash, Person};
 use portcullis_domain::limits::{
-    LIMITER_ADDRESSES_MAX, LIMITER_PEOPLE_MAX, REGISTRATIONS_PER_HOUR, REQUESTS_BURST, REQUESTS_PER_SECOND,
+    CLIENT_REQUESTS_BURST, CLIENT_REQUESTS_PER_SECOND, LIMITER_ADDRESSES_MAX, LIMITER_CLIENTS_MAX, LIMITER_PEOPLE_MAX,
+    REGISTRATIONS_PER_HOUR, REQUESTS_BURST, REQUESTS_PER_SECOND,
 };
-use portcullis_ports::{Counted, Limiter};
+use portcullis_ports::{Counted, Known, Limiter};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// The rates of one address.
+/// The rates of one address, and of those who are known whatever their address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
     /// Registrations.
@@ -23,13 +24,18 @@ pub struct Rates {
     pub token: Rate,
     /// Authorization requests, consents and callbacks.
     pub authorization: Rate,
+    /// Requests to a protected resource without a session.
+    pub refused: Rate,
+    /// Requests to the token endpoint of one client or person that is known.
+    pub known: Rate,
 }
 
 impl Default for Rates {
     fn default() -> Self {
         let requests = Rate::new(REQUESTS_PER_SECOND, Duration::from_secs(1), REQUESTS_BURST);
         let registration = Rate::new(REGISTRATIONS_PER_HOUR, Duration::from_secs(60 * 60), REGISTRATIONS_PER_HOUR);
-        Self { registration, token: requests, authorization: requests }
+        let known = Rate::new(CLIENT_REQUESTS_PER_SECOND, Duration::from_secs(1), CLIENT_REQUESTS_BURST);
+        Self { registration, token: requests, authorization: requests, refused: requests, known }
     }
 }
 
@@ -39,6 +45,9 @@ pub struct AddressLimiter {
     registration: Buckets<IpAddr>,
     token: Buckets<IpAddr>,
     authorization: Buckets<IpAddr>,
+    refused: Buckets<IpAddr>,
+    clients: Buckets<ClientHash>,
+    people: Buckets<Person>,
 }
 
 impl AddressLimiter {
@@ -57,6 +66,9 @@ impl AddressLimiter {
             registration: table(rates.registration),
             token: table(rates.token),
             authorization: table(rates.authorization),
+            refused: table(rates.refused),
+            clients: Buckets::new(rates.known, LIMITER_CLIENTS_MAX),
+            people: Buckets::new(rates.known, LIMITER_CLIENTS_MAX),
         }
     }
 
@@ -71,6 +83,7 @@ impl AddressLimiter {
             Counted::Registration => &self.registration,
             Counted::Token => &self.token,
             Counted::Authorization => &self.authorization,
+            Counted::Refused => &self.refused,
         }
     }
 }
@@ -78,6 +91,14 @@ impl AddressLimiter {
 impl Limiter for AddressLimiter {
     fn count(&self, what: Counted, address: IpAddr) -> Result<(), Duration> {
         self.table(what).count(rate_key(address), self.started.elapsed())
+    }
+
+    fn count_known(&self, who: Known) -> Result<(), Duration> {
+        let now = self.started.elapsed();
+        match who {
+            Known::Client(client) => self.clients.count(client, now),
+            Known::Person(person) => self.people.count(person, now),
+        }
     }
 }
 
@@ -123,7 +144,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     const RATE: Rate = Rate::new(1, Duration::from_secs(1), 2);
-    const RATES: Rates = Rates { registration: RATE, token: RATE, authorization: RATE };
+    const RATES: Rates = Rates { registration: RATE, token: RATE, authorization: RATE, refused: RATE, known: RATE };
 
     fn address(number: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(number))
@@ -155,6 +176,20 @@ mod tests {
         }
         let wait = limiter.count(Counted::Registration, address(1)).unwrap_err();
         assert!(wait > at(300) && wait <= at(360), "{wait:?}");
+    }
+
+    #[test]
+    fn t251_who_is_known_has_a_share_of_its_own_whatever_strangers_do() {
+        let limiter = AddressLimiter::bounded(RATES, 1);
+        let (client, person) = (Known::Client(ClientHash([1; 32])), Known::Person(Person([1; 16])));
+        for number in 0..1_000 {
+            let _ = limiter.count(Counted::Token, address(number));
+        }
+        for who in [client, person] {
+            let thrice = [(); 3].map(|()| limiter.count_known(who).is_ok());
+            assert_eq!(thrice, [true, true, false], "{who:?}");
+        }
+        assert_eq!(limiter.count_known(Known::Person(Person([2; 16]))), Ok(()));
     }
 
     #[test]

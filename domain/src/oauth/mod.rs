@@ -28,3 +28,4 @@ pub mod scope;
 pub mod token;
 pub mod userinfo;
 pub mod visitor;
+pub mod vouch;

@@ -45,14 +45,16 @@ impl Revocable {
         }
     }
 
-    const fn id(&self) -> GrantId {
+    /// The grant that it names.
+    pub(crate) const fn id(&self) -> GrantId {
         match self {
             Self::Access(token) => token.id,
             Self::Refresh(token) => token.id,
         }
     }
 
-    fn belongs_to(&self, grant: &Grant) -> bool {
+    /// Whether it is that grant's.
+    pub(crate) fn belongs_to(&self, grant: &Grant) -> bool {
         match self {
             Self::Access(token) => token.belongs_to(grant),
             Self::Refresh(token) => token.belongs_to(grant),

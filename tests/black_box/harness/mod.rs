@@ -146,8 +146,15 @@ pub fn configuration(provider: &Provider, upstream: &Upstream) -> Value {
         }],
         "allowPublicClientRegistration": true,
         "rateLimits": {
-            "perAddress": { "registrationsPerHour": 1_000_000, "tokenPerSecond": 1_000_000, "tokenBurst": 1_000_000 },
+            "perAddress": {
+                "registrationsPerHour": 1_000_000,
+                "tokenPerSecond": 1_000_000, "tokenBurst": 1_000_000,
+                "authorizePerSecond": 1_000_000, "authorizeBurst": 1_000_000,
+                "refusedPerSecond": 1_000_000, "refusedBurst": 1_000_000,
+            },
+            "perClient": { "requestsPerSecond": 1_000_000, "requestBurst": 1_000_000 },
             "perPerson": { "requestsPerSecond": 1_000_000, "requestBurst": 1_000_000 },
+            "securityEvents": { "perSecond": 1_000_000, "burst": 1_000_000 },
         },
     })
 }
