@@ -381,6 +381,17 @@ const _: () = assert!(
     "a revocation ends an open answer within a second"
 );
 
+// The near cache.
+
+/// How long after it was sent an answered PING lets a connection's loads be served from memory.
+pub const NEAR_LEASE: Duration = Duration::from_millis(700);
+/// How often a PING is sent on it.
+pub const NEAR_PING: Duration = Duration::from_millis(250);
+const _: () = assert!(
+    2 * NEAR_PING.as_millis() < NEAR_LEASE.as_millis() && NEAR_LEASE.as_millis() < 1_000,
+    "one lost PING costs nothing, and what another replica has ended is ended here within a second"
+);
+
 /// Addresses of one upstream.
 pub const UPSTREAM_ADDRESSES_MAX: usize = 16;
 

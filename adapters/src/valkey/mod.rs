@@ -1,3 +1,4 @@
 //! Valkey and Redis: the store that replicas share.
 
+pub mod near_cache;
 pub mod resp;
