@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How far two wall clocks may be apart: each is within a second of the true time.
 const APART: Duration = Duration::from_secs(2);
 
+/// What one gateway has ended is ended at the others by then.
+const EVERYWHERE: Duration = Duration::from_secs(1);
+
 /// Everything that could be seen of one run.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -23,6 +26,8 @@ pub(crate) struct History {
     pub(crate) failover: bool,
     /// From here on nothing failed any more.
     pub(crate) quiet: Duration,
+    /// When a gateway was left behind with a primary of before, from and to.
+    pub(crate) splits: Vec<(Duration, Duration)>,
     /// When the store was away, from and to.
     pub(crate) outages: Vec<(Duration, Duration)>,
     /// All logins.
@@ -53,6 +58,10 @@ pub(crate) struct Call {
     pub(crate) what: What,
     /// Whether everything beside the token was right.
     pub(crate) right: bool,
+    /// Which gateway was asked.
+    pub(crate) by: u64,
+    /// Whether that one spoke to a primary of before: what that is told is lost.
+    pub(crate) left_behind: bool,
     /// When it was sent.
     pub(crate) invoked: Duration,
     /// When it was answered, and what; nothing if nobody heard.
@@ -146,7 +155,9 @@ pub(crate) fn judge(history: &History) -> Verdict {
 }
 
 fn i17_the_store_s_failures_are_told_as_such(history: &History, call: &Call) -> Verdict {
-    let within = |(from, to): &(Duration, Duration)| *from < call.invoked && call.end() < *to;
+    // What is near by is served for as long as its lease lasts.
+    let near = if call.what == What::Admit { EVERYWHERE } else { Duration::ZERO };
+    let within = |(from, to): &(Duration, Duration)| *from + near < call.invoked && call.end() < *to;
     let away = history.outages.iter().any(within);
     refuse_if(away && call.fault() != Some(Fault::StoreUnavailable), "the store was away all the time", call)?;
     refuse_if(history.quiet < call.invoked && call.store_failed(), "nothing fails any more", call)?;
@@ -227,19 +238,34 @@ impl One<'_> {
     }
 
     fn i03_i06_i16_what_is_dead_stays_dead(&self) -> Verdict {
-        let dead = self.calls.iter().filter(|call| self.kills(call)).map(|call| call.end());
-        let cut = self.cuts.iter().filter(|cut| cut.succeeded() && self.was_there_before(cut)).map(|cut| cut.end());
-        let Some(since) = dead.chain(cut).min() else { return Ok(()) };
-        for call in self.calls.iter().filter(|call| call.invoked > since) {
-            let alive = matches!(call.what, What::Exchange | What::Refresh(_) | What::Admit) && call.succeeded();
-            refuse_if(alive, "it was dead", call)?;
+        let dead = self.calls.iter().filter(|call| self.kills(call));
+        let cuts =
+            self.cuts.iter().filter(|cut| cut.succeeded() && !self.in_a_split(cut) && self.was_there_before(cut));
+        let ends: Vec<&Call> = dead.chain(cuts).copied().collect();
+        for call in self.calls.iter().filter(|call| call.succeeded() && !self.in_a_split(call)) {
+            let since = |end: &&Call| match call.what {
+                // A write, and whatever the gateway that ended it answers, counts at once.
+                What::Admit if call.by != end.by => end.end().saturating_add(EVERYWHERE),
+                _ => end.end(),
+            };
+            let dead = ends.iter().any(|end| call.invoked > since(end));
+            let lives = matches!(call.what, What::Exchange | What::Refresh(_) | What::Admit);
+            refuse_if(lives && dead, "it was dead", call)?;
         }
         Ok(())
     }
 
+    /// Whether it may have been decided by a primary of before, or from what came from there a moment ago: what that says and is
+    /// told does not count for the others, and that is written down in the documents.
+    fn in_a_split(&self, call: &Call) -> bool {
+        let during =
+            |(from, to): &(Duration, Duration)| call.invoked <= to.saturating_add(EVERYWHERE) && *from <= call.end();
+        self.history.splits.iter().any(during)
+    }
+
     /// Whether the answer to this request says that the session is over for ever.
     fn kills(&self, call: &Call) -> bool {
-        if !call.right {
+        if !call.right || self.in_a_split(call) {
             return false;
         }
         match (call.what, call.answer()) {

@@ -38,12 +38,13 @@ pub(crate) fn run(seed: u64, broken: Option<Broken>) -> Outcome {
     let stage = Arc::new(Stage {
         policy: fixture::policy(settings.grace),
         scheduler: scheduler.clone(),
-        gateways: Mutex::new((0..2).map(|_| Gateway::start(&scheduler, &shared)).collect()),
+        gateways: Mutex::new((0..2).map(|number| Gateway::start(number, &scheduler, &shared)).collect()),
         gone: Mutex::default(),
         history: Mutex::new(History { grace: settings.grace, failover: settings.failovers > 0, ..History::default() }),
         calm: AtomicBool::new(false),
         logins: AtomicU64::new(0),
         failovers: AtomicU64::new(0),
+        processes: AtomicU64::new(2),
         parties: Mutex::default(),
         shared,
         settings,
@@ -69,8 +70,11 @@ struct Settings {
     cuts: u64,
     outages: u64,
     failovers: u64,
+    /// How often out of a hundred a failover leaves a gateway behind.
+    splits: u64,
     crashes: u64,
     steps: u64,
+    callers: u64,
 }
 
 impl Settings {
@@ -84,6 +88,7 @@ impl Settings {
             answer_lost: some(40, 25),
             late: some(40, 20),
             hangs: some(20, 8),
+            stalls: some(40, 10),
         };
         let grace = [60, 60, 5, 0, 600][usize::try_from(some(60, 4)).unwrap_or(0)];
         Self {
@@ -100,23 +105,29 @@ impl Settings {
             cuts: some(20, 2),
             outages: some(30, 2),
             failovers: some(15, 2),
+            splits: some(50, 60),
             crashes: some(25, 3),
             steps: some(50, 4),
+            callers: some(40, 2),
         }
     }
 }
 
 struct Gateway {
+    /// Which process this is, counted over the whole run.
+    number: u64,
     world: Arc<Surroundings<Link>>,
+    link: Arc<Link>,
     dead: Arc<AtomicBool>,
 }
 
 impl Gateway {
-    fn start(scheduler: &Scheduler, shared: &Arc<Shared>) -> Arc<Self> {
+    fn start(number: u64, scheduler: &Scheduler, shared: &Arc<Shared>) -> Arc<Self> {
         let dead = Arc::new(AtomicBool::new(false));
-        let world = Surroundings::new(scheduler, Arc::new(Link::new(shared, &dead)));
+        let link = Arc::new(Link::new(shared, &dead));
+        let world = Surroundings::new(scheduler, Arc::clone(&link));
         world.clock.skew(skew(scheduler));
-        Arc::new(Self { world, dead })
+        Arc::new(Self { number, world, link, dead })
     }
 }
 
@@ -136,6 +147,7 @@ struct Stage {
     calm: AtomicBool,
     logins: AtomicU64,
     failovers: AtomicU64,
+    processes: AtomicU64,
 }
 
 /// What the processes of one client share, and what a thief can copy.
@@ -286,6 +298,10 @@ async fn live(stage: Arc<Stage>, session: Arc<Session>) {
         let session = Arc::clone(&session);
         actors.push(stage.spawn(async move |stage| revoker(stage, session).await));
     }
+    for _ in 0..settings.callers {
+        let session = Arc::clone(&session);
+        actors.push(stage.spawn(async move |stage| caller(stage, session).await));
+    }
     for actor in actors {
         actor.await;
     }
@@ -345,6 +361,21 @@ async fn thief(stage: Arc<Stage>, session: Arc<Session>) {
     }
     if let Some(Ok(tokens)) = stolen {
         let _admitted = stage.admit(&session, tokens.access.expose()).await;
+    }
+}
+
+/// It uses the session again and again, as applications do, until it is refused.
+async fn caller(stage: Arc<Stage>, session: Arc<Session>) {
+    stage.pause(0, 30_000).await;
+    let times = 10 + stage.chance(|chance| chance.below(60));
+    for _ in 0..times {
+        stage.pause(10, 400).await;
+        let Some(access) = locked(&session.access).last().cloned() else { return };
+        if let Some(Err(Fault::TokenRevoked)) = stage.admit(&session, &access).await
+            && stage.chance(|chance| chance.percent(70))
+        {
+            return;
+        }
     }
 }
 
@@ -431,7 +462,8 @@ async fn crash(stage: Arc<Stage>) {
     if stage.calm.load(Ordering::Relaxed) {
         return;
     }
-    let next = Gateway::start(&stage.scheduler, &stage.shared);
+    let number = stage.processes.fetch_add(1, Ordering::Relaxed);
+    let next = Gateway::start(number, &stage.scheduler, &stage.shared);
     let mut gateways = locked(&stage.gateways);
     let place = stage.chance(|chance| chance.place(gateways.len()));
     let last = std::mem::replace(&mut gateways[place], next);
@@ -468,11 +500,31 @@ impl Stage {
         Arc::clone(&gateways[self.chance(|chance| chance.place(gateways.len()))])
     }
 
-    fn fail_over(&self) {
-        if !self.calm.load(Ordering::Relaxed) {
-            let lost = self.chance(|chance| chance.millis(0, 2_000));
-            self.shared.fail_over(lost);
-            self.failovers.fetch_add(1, Ordering::Relaxed);
+    fn fail_over(self: &Arc<Self>) {
+        if self.calm.load(Ordering::Relaxed) {
+            return;
+        }
+        let lost = self.chance(|chance| chance.millis(0, 2_000));
+        let splits = self.chance(|chance| chance.percent(self.settings.splits));
+        self.shared.fail_over(lost, splits);
+        self.failovers.fetch_add(1, Ordering::Relaxed);
+        // One that had been left behind comes along now, whether another is left behind or not.
+        for gateway in locked(&self.gateways).iter() {
+            gateway.link.leave_behind(false);
+        }
+        if splits {
+            self.gateway().link.leave_behind(true);
+            let place = {
+                let mut history = locked(&self.history);
+                history.splits.push((self.scheduler.now(), Duration::MAX));
+                history.splits.len() - 1
+            };
+            let healed = self.spawn(async move |stage| {
+                stage.pause(100, 10_000).await;
+                stage.shared.heal();
+                locked(&stage.history).splits[place].1 = stage.scheduler.now();
+            });
+            drop(healed);
         }
     }
 
@@ -575,7 +627,9 @@ impl Stage {
     ) -> Heard<T> {
         let place = {
             let mut history = locked(&self.history);
-            history.calls.push(Call { person, login, what, right, invoked: self.scheduler.now(), done: None });
+            let (by, invoked) = (gateway.number, self.scheduler.now());
+            let left_behind = gateway.link.is_left_behind();
+            history.calls.push(Call { person, login, what, right, by, left_behind, invoked, done: None });
             history.calls.len() - 1
         };
         let calm = self.calm.load(Ordering::Relaxed);
@@ -647,9 +701,12 @@ impl Stage {
             add("rotated", u64::from(event.happened == Happened::TokensRefreshed));
         }
         for gateway in gateways {
+            add("answered near by", gateway.link.hits());
             add("queued", gateway.world.turnstiles.entered.load(Ordering::Relaxed));
         }
         add("crashes", u64::try_from(locked(&self.gone).len()).unwrap_or(0));
+        add("splits", u64::try_from(history.splits.len()).unwrap_or(0));
+        add("left behind", u64::try_from(history.calls.iter().filter(|call| call.left_behind).count()).unwrap_or(0));
         add("failovers", self.failovers.load(Ordering::Relaxed));
         add(
             "alive at the end",
