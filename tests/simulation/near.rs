@@ -40,7 +40,7 @@ struct Wire {
 
 /// What comes over the wire.
 enum Message {
-    Arrived(Wanted, Facts),
+    Arrived(Box<(Wanted, Facts)>),
     Changed(Key),
     Answered(Duration),
 }
@@ -108,7 +108,7 @@ impl Near {
 
     /// The answer to a load, once it has come; nothing if the connection is gone by then.
     pub(crate) fn arrives(self: &Arc<Self>, number: u64, wanted: Wanted, facts: Facts, back: Duration) -> Joined<bool> {
-        self.send(number, back, Message::Arrived(wanted, facts))
+        self.send(number, back, Message::Arrived(Box::new((wanted, facts))))
     }
 
     fn send(self: &Arc<Self>, number: u64, back: Duration, message: Message) -> Joined<bool> {
@@ -135,7 +135,8 @@ impl Near {
             return false;
         }
         match message {
-            Message::Arrived(wanted, facts) => {
+            Message::Arrived(answer) => {
+                let (wanted, facts) = *answer;
                 for (key, fact) in facts.iter() {
                     self.cache.arrived(&wire.line, &wanted, key, fact);
                 }
