@@ -184,11 +184,11 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     for (place, configured) in resources.into_iter().enumerate() {
         let urls = configured.upstreams.iter().map(|url| url.as_str().to_owned()).collect();
         let allowance = allowance(&configured, &per_person);
-        let form = identity::form(place, &configured, &assertion_keys, &ca_files)?;
+        let introduction = identity::introduction(place, &configured, &assertion_keys, &ca_files)?;
         let (resource, upstream, origins) =
             resource(place, configured, base_url, allowed_origins.as_deref(), &ca_files)?;
         upstreams.push((urls, Arc::clone(&upstream)));
-        protection = protection.with(&resource, upstream, origins, allowance, form);
+        protection = protection.with(&resource, upstream, origins, allowance, introduction);
         protected.push(resource);
     }
     let policy = Arc::new(Policy {
@@ -353,6 +353,7 @@ fn resource(
         identity: _,
         assertion: _,
         exchange: _,
+        forward_auth: _,
         allowed_origins,
     } = configured;
     let tls = upstream_tls(&upstreams, ca_files.iter().chain(&upstream_ca_file), upstream_cert_file, upstream_key_file)

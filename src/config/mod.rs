@@ -148,6 +148,7 @@ keys! {
         identity: IdentityForm = or("identity", "headers") "How its server is told who the person is: headers, subjectOnly, assertion or exchange.",
         assertion: Option<Assertion> = optional("assertion") "The assertions of these two forms.",
         exchange: Option<Exchange> = optional("exchange") "Where an assertion is exchanged for a token that the server takes.",
+        forward_auth: bool = or("forwardAuth", false) "Let a proxy of `trustedProxyCIDRs` ask whether a request may pass, at /oauth/forward-auth with the path behind it.",
         allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call this one, instead of the common `allowedOrigins`.",
     }
 }

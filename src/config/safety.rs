@@ -77,6 +77,10 @@ fn resources(draft: &ConfigDraft, at: &Place<'_>) {
         if let Some(wrong) = resource.paths.iter().find_map(|path| is_own(path.as_str(), base).err()) {
             here.complain(wrong.wrong, wrong.instead);
         }
+        if resource.forward_auth && draft.trusted_proxy_cidrs.as_ref().is_some_and(Vec::is_empty) {
+            here.key("forwardAuth")
+                .complain("answers nobody without trustedProxyCIDRs", "name the proxy that asks there");
+        }
         for (listener, wrong) in listeners {
             let leads = |upstream| listener.is_some_and(|listener| leads_to(upstream, listener));
             if resource.upstreams.iter().any(leads) {

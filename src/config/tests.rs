@@ -553,6 +553,12 @@ fn arrivals() -> Vec<Arrival> {
             "/run/ca.pem",
         ),
         (
+            "resources[].forwardAuth",
+            vec![("/resources/0/forwardAuth", json!(true)), ("/trustedProxyCIDRs", json!(["127.0.0.1/32"]))],
+            |c| c.resources[0].forward_auth.to_string(),
+            "true",
+        ),
+        (
             "assertionKeyFiles",
             vec![("/assertionKeyFiles", json!(["/run/key.pem"]))],
             |c| file(c.assertion_key_files.first().map(|file| &file.path)),
@@ -892,6 +898,7 @@ fn t289_unsafe_combinations_do_not_load() {
             "not the identifier",
         ),
         (&[("/resources/0/assertion/audience", json!("a b"))], "resources[0].assertion.audience", "not an audience"),
+        (&[("/resources/0/forwardAuth", json!(true))], "resources[0].forwardAuth", "without trustedProxyCIDRs"),
         (&[("/resources/0/assertion/duration", json!("2h"))], "resources[0].assertion.duration", "out of bounds"),
         (&[("/trustedClients", json!(["unknown"]))], "trustedClients[0]", "not the identifier of one of clients"),
         (

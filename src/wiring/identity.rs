@@ -4,7 +4,7 @@ use super::complaint;
 use crate::config::{AssertionAlgorithm, CaFile, Complaints, Exchange as ConfiguredExchange, IdentityForm};
 use crate::config::{Audience, KeyFile, Resource as ConfiguredResource, TokenKind};
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
-use portcullis_adapters::gate::{Asserted, AssertionKey, Exchange, Form, operator_key};
+use portcullis_adapters::gate::{Asserted, AssertionKey, Exchange, Form, Introduction, operator_key};
 use portcullis_adapters::oidc::named_host;
 use portcullis_domain::jose::algorithm::Algorithm;
 use portcullis_domain::jose::operator_key::OperatorKey;
@@ -30,8 +30,19 @@ pub(super) fn assertion_keys(files: &[KeyFile]) -> Result<Vec<Arc<OperatorKey>>,
     files.iter().enumerate().map(read).collect()
 }
 
+/// How one resource is told of, and to whom.
+pub(super) fn introduction(
+    place: usize,
+    configured: &ConfiguredResource,
+    keys: &[Arc<OperatorKey>],
+    ca_files: &[CaFile],
+) -> Result<Introduction, Complaints> {
+    let form = form(place, configured, keys, ca_files)?;
+    Ok(Introduction { form, forward_auth: configured.forward_auth })
+}
+
 /// The form of one resource.
-pub(super) fn form(
+fn form(
     place: usize,
     configured: &ConfiguredResource,
     keys: &[Arc<OperatorKey>],

@@ -19,6 +19,7 @@ mod cookies;
 mod cors;
 mod discovery;
 mod floods;
+mod forward_auth;
 mod front;
 mod harness;
 mod harness_works;

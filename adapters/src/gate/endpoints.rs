@@ -78,7 +78,7 @@ pub(crate) async fn answer<W: World>(
         Route::Metadata => call.metadata(),
         Route::Jwks => Answer::document(gate.jwks.to_vec()),
         Route::Health => call.health(),
-        Route::Resource | Route::Nothing => Answer::fault(Fault::NotFound),
+        Route::Resource | Route::ForwardAuth | Route::Nothing => Answer::fault(Fault::NotFound),
     })
 }
 

@@ -9,6 +9,7 @@ mod bearers;
 mod cors;
 mod credential;
 mod endpoints;
+mod forward_auth;
 mod mcp_session;
 mod metrics;
 mod minted;
@@ -21,7 +22,7 @@ pub use admin::Admin;
 pub use cors::AllowedOrigins;
 pub use credential::{Asserted, AssertionKey, Exchange, Form, operator_key};
 pub use metrics::Metrics;
-pub use protected::{Allowance, BadUpstreams, Protection};
+pub use protected::{Allowance, BadUpstreams, Introduction, Protection};
 pub use route::{Route, Routes};
 
 use crate::http::pages;
@@ -139,6 +140,8 @@ impl<W: World> Core<W> {
             Answer::fault(Fault::TooLong("request target")).into_response(&gate.site)
         } else if let Err(fault) = self.host_is_ours(&request, route, &peer) {
             Answer::fault(fault).into_response(&gate.site)
+        } else if let (route::Route::ForwardAuth, Some(resource)) = (route, resource) {
+            Box::pin(forward_auth::answer(gate, resource, &request, &peer)).await.into_response(&gate.site)
         } else if let Some(resource) = resource {
             protected::answer(self, resource, request, peer).await
         } else {

@@ -9,7 +9,7 @@ use super::{Core, Gate};
 use crate::http::peer::client;
 use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
 use crate::system::PersonLimiter;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::jose::jwk::Key;
@@ -33,12 +33,22 @@ pub struct Protection {
 }
 
 #[derive(Debug)]
-struct Protected {
+pub(super) struct Protected {
     resource: ResourceHash,
     upstream: Arc<Upstream>,
-    origins: AllowedOrigins,
-    allowance: Allowance,
-    form: Form,
+    pub(super) origins: AllowedOrigins,
+    pub(super) allowance: Allowance,
+    pub(super) form: Form,
+    pub(super) forward_auth: bool,
+}
+
+/// How a resource is told of, and to whom.
+#[derive(Debug, Default)]
+pub struct Introduction {
+    /// In which form its server is told who the person is.
+    pub form: Form,
+    /// Whether a proxy in front may ask instead of passing requests through.
+    pub forward_auth: bool,
 }
 
 /// What may be asked of a resource.
@@ -63,9 +73,11 @@ impl Protection {
         upstream: Arc<Upstream>,
         origins: AllowedOrigins,
         allowance: Allowance,
-        form: Form,
+        introduction: Introduction,
     ) -> Self {
-        self.resources.push(Protected { resource: resource.hash(), upstream, origins, allowance, form });
+        let Introduction { form, forward_auth } = introduction;
+        let resource = resource.hash();
+        self.resources.push(Protected { resource, upstream, origins, allowance, form, forward_auth });
         self
     }
 
@@ -79,7 +91,7 @@ impl Protection {
         self.published.iter()
     }
 
-    fn of(&self, resource: &Resource) -> Option<&Protected> {
+    pub(super) fn of(&self, resource: &Resource) -> Option<&Protected> {
         self.resources.iter().find(|protected| protected.resource == resource.hash())
     }
 }
@@ -120,7 +132,7 @@ pub(crate) async fn answer<W: World>(
     if cors::is_preflight(&request) {
         return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
     }
-    let (admitted, identity) = match admit(gate, resource, &protected.form, &request).await {
+    let (admitted, identity) = match admit(gate, resource, &protected.form, request.headers()).await {
         Ok(admitted) => admitted,
         Err(fault) => {
             let address = client(peer.address(), request.headers(), &gate.proxies).address;
@@ -177,13 +189,12 @@ async fn pass<W: World>(
 
 /// Whether the bearer may, and what the upstream is told of the person. What was worked out for an earlier request with the same
 /// bearer is not worked out again; whether the session stands is asked every time.
-async fn admit<W: World>(
+pub(super) async fn admit<W: World>(
     gate: &Gate<W>,
     resource: &Resource,
     form: &Form,
-    request: &Request<RequestBody>,
+    headers: &HeaderMap,
 ) -> Result<(Admitted, Arc<Identity>), Fault> {
-    let headers = request.headers();
     let authorization = read::single(headers, &AUTHORIZATION)?.ok_or(Fault::TokenMissing)?;
     let known = gate.bearers.recall(authorization);
     let token = match &known {
@@ -249,7 +260,7 @@ fn turn_away<W: World>(gate: &Gate<W>, fault: Fault, resource: &Resource, path: 
 }
 
 /// A refusal with its challenge: RFC 9728 section 5.1.
-fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
+pub(super) fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
     let mut challenge = Challenge::new("Bearer").param("resource_metadata", &resource.metadata_url(path));
     if !resource.scope_set().is_empty() {
         challenge = challenge.param("scope", resource.scope_set().line());

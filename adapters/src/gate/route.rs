@@ -1,5 +1,6 @@
 //! Which path is what. Paths are compared as they came, undecoded: there is one way to write each.
 
+use super::forward_auth;
 use hyper::Method;
 use portcullis_domain::oauth::metadata::Metadata;
 use portcullis_domain::oauth::policy::Policy;
@@ -35,13 +36,15 @@ pub enum Route {
     Health,
     /// A protected resource.
     Resource,
+    /// Whether a request to a protected resource may pass: a proxy asks.
+    ForwardAuth,
     /// Nothing.
     Nothing,
 }
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Authorize,
         Self::Consent,
         Self::Callback,
@@ -55,6 +58,7 @@ impl Route {
         Self::Jwks,
         Self::Health,
         Self::Resource,
+        Self::ForwardAuth,
         Self::Nothing,
     ];
 
@@ -75,11 +79,12 @@ impl Route {
             Self::Jwks => "jwks",
             Self::Health => "health",
             Self::Resource => "resource",
+            Self::ForwardAuth => "forward_auth",
             Self::Nothing => "none",
         }
     }
 
-    /// What `Allow` says. A resource decides for itself.
+    /// What `Allow` says. A resource decides for itself, and a proxy asks with whatever method the client used.
     #[must_use]
     pub const fn methods(self) -> &'static [Method] {
         match self {
@@ -88,7 +93,7 @@ impl Route {
             Self::Callback => &[Method::GET],
             Self::Registration => &[Method::GET],
             Self::Metadata | Self::Jwks | Self::Health => &[Method::GET, Method::HEAD],
-            Self::Resource | Self::Nothing => &[],
+            Self::Resource | Self::ForwardAuth | Self::Nothing => &[],
         }
     }
 
@@ -119,6 +124,7 @@ impl Route {
 pub struct Routes {
     fixed: HashMap<String, Route>,
     registrations: String,
+    forward_auth: String,
     reserved: [String; 4],
 }
 
@@ -146,7 +152,7 @@ impl Routes {
             ("/health".to_owned(), Route::Health),
         ]);
         let reserved = ["/oauth/".to_owned(), "/.well-known/".to_owned(), below("/oauth/"), below("/.well-known/")];
-        Self { fixed, registrations: below("/oauth/register/"), reserved }
+        Self { fixed, registrations: below("/oauth/register/"), forward_auth: below(forward_auth::PREFIX), reserved }
     }
 
     /// What this path is, and the resource if it is one.
@@ -160,6 +166,11 @@ impl Routes {
         }
         if self.registration(path).is_some() {
             return (Route::Registration, None);
+        }
+        if let Some(asked) = path.strip_prefix(&self.forward_auth)
+            && let Some(resource) = policy.resources.by_path(asked)
+        {
+            return (Route::ForwardAuth, Some(resource));
         }
         // A resource that takes in everything does not take in what is the gate's: whoever looks there for a document that does not
         // exist must not be asked to log in, nor have the credentials for an endpoint carried on.

@@ -45,6 +45,19 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// What it says, by the name of the field that says it.
+    pub fn fields(&self) -> [(&'static HeaderName, Option<&HeaderValue>); 6] {
+        let Self { user, email, groups, preferred_username, session, authorization } = self;
+        [
+            (&X_FORWARDED_USER, user.as_ref()),
+            (&X_FORWARDED_EMAIL, email.as_ref()),
+            (&X_FORWARDED_GROUPS, groups.as_ref()),
+            (&X_FORWARDED_PREFERRED_USERNAME, preferred_username.as_ref()),
+            (&X_SESSION_ID, session.as_ref()),
+            (&AUTHORIZATION, authorization.as_ref()),
+        ]
+    }
+
     /// A text as a header value: percent-encoded where a comma, a percent sign, a control or anything beyond ASCII would
     /// change its meaning. Nothing, if it is empty or longer than an identity header may be.
     pub fn value(text: &str) -> Option<HeaderValue> {
@@ -108,11 +121,11 @@ pub struct Injected<'a> {
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
-const X_FORWARDED_EMAIL: HeaderName = HeaderName::from_static("x-forwarded-email");
-const X_FORWARDED_GROUPS: HeaderName = HeaderName::from_static("x-forwarded-groups");
-const X_FORWARDED_PREFERRED_USERNAME: HeaderName = HeaderName::from_static("x-forwarded-preferred-username");
-const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+static X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
+static X_FORWARDED_EMAIL: HeaderName = HeaderName::from_static("x-forwarded-email");
+static X_FORWARDED_GROUPS: HeaderName = HeaderName::from_static("x-forwarded-groups");
+static X_FORWARDED_PREFERRED_USERNAME: HeaderName = HeaderName::from_static("x-forwarded-preferred-username");
+static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Tells of a client's fields as the upstream reads them, one by one and in the order in which they go out: what may pass of
@@ -131,15 +144,7 @@ pub fn onward(headers: &HeaderMap, injected: &Injected<'_>, mut put: impl FnMut(
     put(&X_FORWARDED_FOR, injected.client);
     put(&X_FORWARDED_PROTO, injected.proto);
     put(&X_FORWARDED_HOST, injected.public_host);
-    let Identity { user, email, groups, preferred_username, session, authorization } = injected.identity;
-    for (name, value) in [
-        (&X_FORWARDED_USER, user),
-        (&X_FORWARDED_EMAIL, email),
-        (&X_FORWARDED_GROUPS, groups),
-        (&X_FORWARDED_PREFERRED_USERNAME, preferred_username),
-        (&X_SESSION_ID, session),
-        (&AUTHORIZATION, authorization),
-    ] {
+    for (name, value) in injected.identity.fields() {
         if let Some(value) = value {
             put(name, value);
         }

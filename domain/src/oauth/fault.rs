@@ -159,6 +159,8 @@ pub enum Fault {
     ScopeInsufficient,
     /// A session id of the protected server that was never given to this person at this resource.
     McpSession,
+    /// A proxy asks about a path that is no part of the resource.
+    OtherPath,
     /// A request target that another server might read differently.
     Target,
     /// The protected server cannot be reached, broke off, or answered with what is no HTTP.
@@ -296,6 +298,7 @@ impl Fault {
             F::ScopeInsufficient         => plain(403, "insufficient_scope", "The access token's scope does not reach."),
 
             F::McpSession                => plain(404, "invalid_session", "This MCP session is not known here. Initialize a new one."),
+            F::OtherPath                 => plain(403, "access_denied", "This path is no part of the resource."),
             F::Target                    => plain(400, "invalid_request", "This request target is not passed on."),
             F::UpstreamDown              => plain(502, "bad_gateway", "The protected server cannot be reached."),
             F::UpstreamUnwelcome         => plain(502, "bad_gateway", "The protected server does not accept the gateway's own credentials."),
