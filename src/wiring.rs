@@ -1,18 +1,19 @@
 //! From a checked configuration to a gate: the only place that names concrete adapters.
 
 mod identity;
+mod reach;
 
 use crate::config::{
-    CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config,
-    KeyFile, MasterKeys, Oidc as ConfiguredOidc, Origin, PerAddress, PerClient, PerPerson, Provider, RateLimits,
+    CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config, Domain,
+    KeyFile, MasterKeys, Origin, PerAddress, PerClient, PerPerson, Provider, RateLimits,
     Resource as ConfiguredResource, Storage, StorageType, Tls as ConfiguredTls, UpstreamUrl,
 };
-use portcullis_adapters::fetch::{Fetch, FetchConfig};
+use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::gate::{Allowance, AllowedOrigins, Gate, Metrics, Protection};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::memory::Memory;
-use portcullis_adapters::oidc::{Oidc, Pace, named_host};
+use portcullis_adapters::oidc::{Oidc, named_host};
 use portcullis_adapters::system::{
     AddressLimiter, CountedJournal, PersonLimiter, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
@@ -21,13 +22,11 @@ use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
 use portcullis_domain::key::ClientHash;
 use portcullis_domain::oauth::client::{Client, Configured};
+use portcullis_domain::oauth::client_document::DocumentPolicy;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::RedirectPolicy;
 use portcullis_domain::oauth::resource::{Resource, ResourceScope, Resources};
-use portcullis_domain::oidc::profile;
-use portcullis_domain::oidc::relying_party::RelyingParty;
-use portcullis_domain::oidc::request::Credentials;
 use portcullis_domain::operation::Epoch;
 use portcullis_domain::seal::{KeyRing, MasterKey, RingRefused};
 use portcullis_domain::secret::Secret;
@@ -35,6 +34,7 @@ use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
+use reach::{identity_provider, own_places, strangers};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -51,6 +51,7 @@ pub(crate) struct Parts {
     tasks: RuntimeTasks,
     turnstiles: ProcessTurnstiles,
     provider: Oidc,
+    documents: ClientDocuments,
     limiter: AddressLimiter,
 }
 
@@ -62,6 +63,7 @@ impl World for Parts {
     type Tasks = RuntimeTasks;
     type Turnstiles = ProcessTurnstiles;
     type Provider = Oidc;
+    type Documents = ClientDocuments;
     type Limiter = AddressLimiter;
 
     fn store(&self) -> &Memory {
@@ -90,6 +92,10 @@ impl World for Parts {
 
     fn provider(&self) -> &Oidc {
         &self.provider
+    }
+
+    fn documents(&self) -> &ClientDocuments {
+        &self.documents
     }
 
     fn limiter(&self) -> &AddressLimiter {
@@ -149,6 +155,10 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         trusted_public_registration_schemes,
         trusted_public_registration_redirect_uris,
         allow_localhost_redirect_uris,
+        enable_cimd,
+        client_document_domains,
+        denied_client_document_domains,
+        danger_loopback_client_documents,
         session_duration,
         session_max_duration,
         access_token_duration,
@@ -178,6 +188,15 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         .map(|(place, configured)| client(place, configured, &trusted, &redirects))
         .collect::<Result<Vec<_>, _>>()?;
     let assertion_keys = identity::assertion_keys(&assertion_key_files)?;
+    let lines = |domains: Vec<Domain>| domains.iter().map(|domain| domain.as_str().to_owned()).collect();
+    let documents = DocumentPolicy {
+        on: enable_cimd,
+        allowed: lines(client_document_domains),
+        denied: lines(denied_client_document_domains),
+        danger_loopback: danger_loopback_client_documents,
+    };
+    let own = own_places(base_url, [listen, admin_listen], &resources);
+    let strangers = strangers(&documents, own, &ca_files)?;
     let mut protection = Protection::default().publishing(assertion_keys.iter().map(|key| key.public().clone()));
     let mut upstreams = Vec::with_capacity(resources.len());
     let mut protected = Vec::with_capacity(resources.len());
@@ -206,6 +225,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
             token: registration_token.map(|token| token.0),
             known: true,
         },
+        documents,
         clients,
         resources: Resources::new(protected).map_err(|refused| {
             complaint("resources", &format!("{refused:?}"), "give each resource paths of its own")
@@ -229,6 +249,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         tasks: RuntimeTasks,
         turnstiles: ProcessTurnstiles::default(),
         provider: provider.clone(),
+        documents: ClientDocuments::new(strangers, policy.redirects.clone()),
         limiter: AddressLimiter::new(rates(&per_address, &per_client)),
     });
     let metrics = Arc::new(Metrics::default());
@@ -434,28 +455,6 @@ fn upstream_tls<'a>(
     tls::client(roots.map(|file| file.pem.as_bytes()), own).map(Arc::new).map(Some)
 }
 
-fn identity_provider(
-    configured: ConfiguredOidc,
-    roots: impl Iterator<Item = String>,
-) -> Result<(Oidc, RelyingParty), Complaints> {
-    let ConfiguredOidc { issuer_url, client_id, client_secret, scopes, ca_file } = configured;
-    let issuer = issuer_url.as_str();
-    let fetch = FetchConfig {
-        extra_roots: roots.chain(ca_file.map(|file| file.pem)).map(String::into_bytes).collect(),
-        // The operator has named this host, so it may be a private one.
-        named_hosts: named_host(issuer).into_iter().collect(),
-        ..FetchConfig::default()
-    };
-    let fetch = Fetch::new(fetch)
-        .map_err(|bad| complaint("caFiles", &format!("{bad:?}"), "name files that hold PEM certificates"))?;
-    let relying_party = RelyingParty {
-        credentials: Credentials { client_id: client_id.as_str().to_owned(), client_secret },
-        profile: profile::GENERIC,
-        scopes: Some(scopes.iter().map(|scope| scope.as_str().to_owned()).collect()),
-    };
-    Ok((Oidc::new(issuer.to_owned(), fetch, Pace::default()), relying_party))
-}
-
 fn rates(per_address: &PerAddress, per_client: &PerClient) -> Rates {
     let PerAddress { registrations_per_hour, token_per_second, token_burst, .. } = *per_address;
     let PerAddress { authorize_per_second, authorize_burst, refused_per_second, refused_burst, .. } = *per_address;
@@ -467,6 +466,7 @@ fn rates(per_address: &PerAddress, per_client: &PerClient) -> Rates {
         authorization: rate(authorize_per_second, authorize_burst),
         refused: rate(refused_per_second, refused_burst),
         known: rate(requests_per_second, request_burst),
+        ..Rates::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! adapters
 #![forbid(unsafe_code)]
 
+pub mod documents;
 pub mod fetch;
 pub mod gate;
 pub mod http;

@@ -24,6 +24,10 @@ pub const HOST_MAX: usize = 253;
 pub const HOST_LABEL_MAX: usize = 63;
 /// `client_id` (a signed registration or a document's URL).
 pub const CLIENT_ID_MAX: usize = 2_048;
+/// The same where it is the address of a document.
+pub const DOCUMENT_URL_MAX: usize = 1_024;
+/// The document that a client publishes about itself (OAuth Client ID Metadata Document section 6.6 asks for 5 kilobytes).
+pub const CLIENT_DOCUMENT_MAX: usize = 5 * 1_024;
 /// `client_secret`, presented.
 pub const CLIENT_SECRET_MAX: usize = 512;
 /// `client_name`, as registered.
@@ -106,6 +110,38 @@ pub const FETCH_CALLS_MAX: usize = 128;
 pub const FETCH_LOOKUPS_MAX: usize = 32;
 /// One name lookup.
 pub const FETCH_LOOKUP_DEADLINE: Duration = Duration::from_secs(3);
+
+// Clients' documents and keys.
+
+/// One call for a client's document, resolving and waiting included.
+pub const DOCUMENT_DEADLINE: Duration = Duration::from_secs(3);
+/// How long a document is taken as it is, whatever its host says.
+pub const DOCUMENT_FRESH_MIN: Duration = Duration::from_secs(30);
+/// The same where its host says nothing.
+pub const DOCUMENT_FRESH: Duration = Duration::from_secs(5 * 60);
+/// The same at the most; and how long one that cannot be fetched again still vouches for sessions that there are.
+pub const DOCUMENT_FRESH_MAX: Duration = Duration::from_secs(DAY);
+/// How long nobody is asked again after a document could not be had.
+pub const DOCUMENT_FAILURE_KEPT: Duration = Duration::from_secs(30);
+/// Documents that are kept.
+pub const DOCUMENTS_MAX: usize = 1_024;
+/// Of these, from one host.
+pub const DOCUMENTS_PER_HOST: usize = 16;
+/// Failures that are remembered.
+pub const DOCUMENT_FAILURES_MAX: usize = 4_096;
+/// Calls for documents in a second to one host, for what was never had from there.
+pub const DOCUMENT_CALLS_PER_SECOND: u32 = 1;
+/// The same at once.
+pub const DOCUMENT_CALLS_BURST: u32 = 3;
+/// Hosts that are counted apart from each other.
+pub const DOCUMENT_HOSTS_MAX: usize = 4_096;
+/// Documents that are not known, asked for by one address in a minute.
+pub const DOCUMENTS_PER_MINUTE: u32 = 10;
+/// The same at once.
+pub const DOCUMENTS_BURST: u32 = 20;
+
+const _: () = assert!(DOCUMENT_FRESH_MIN.as_secs() <= DOCUMENT_FRESH.as_secs());
+const _: () = assert!(DOCUMENT_FRESH.as_secs() <= DOCUMENT_FRESH_MAX.as_secs());
 
 // What is stored.
 
@@ -200,6 +236,7 @@ const _: () = assert!(ABSOLUTE_LIFE_MAX.as_secs() + 2 * CUT_MARGIN.as_secs() < C
 const _: () = assert!(REFRESH_GRACE.as_secs() <= REFRESH_GRACE_MAX.as_secs());
 const _: () = assert!(GRANT_CLIENT_NAME_MAX <= CLIENT_NAME_MAX);
 const _: () = assert!(REDIRECT_MAX <= URI_MAX);
+const _: () = assert!(DOCUMENT_URL_MAX <= CLIENT_ID_MAX && DOCUMENT_URL_MAX <= URI_MAX);
 const _: () = assert!(SCOPE_GRANT_MAX <= SCOPE_REQUEST_MAX);
 
 /// Master keys in one ring.

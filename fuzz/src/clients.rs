@@ -3,6 +3,7 @@
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::limits;
 use portcullis_domain::oauth::client::{AuthMethod, KnownBy, lookup};
+use portcullis_domain::oauth::client_document::DocumentPolicy;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
@@ -158,6 +159,7 @@ pub(crate) fn new_policy() -> Policy {
         lifetimes: Lifetimes::default(),
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy { open: true, token: None, known: true },
+        documents: DocumentPolicy { on: true, ..DocumentPolicy::default() },
         clients: Vec::new(),
         resources: Resources::new(resources).expect("resources"),
         introspectors: Vec::new(),

@@ -8,7 +8,7 @@ use portcullis_adapters::memory::Memory;
 use portcullis_domain::fresh::{Fresh, Stamp};
 use portcullis_domain::key::{CutScope, GrantId, Key, Person};
 use portcullis_domain::limits;
-use portcullis_domain::oauth::authorize::{self, Refused};
+use portcullis_domain::oauth::authorize::{self, Asked, Refused};
 use portcullis_domain::oauth::callback::Callback;
 use portcullis_domain::oauth::client::{Presented, lookup};
 use portcullis_domain::oauth::consent::{Answer, CsrfCookie};
@@ -56,9 +56,9 @@ pub fn authorize(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let query = text.replace("CLIENT", client_id());
     let Ok(form) = Form::parse(&query) else { return };
-    let named = form.one("client_id").ok().flatten().and_then(|id| lookup(policy(), id).ok());
-    let redirect = named.and_then(|client| form.one("redirect_uri").ok().and_then(|uri| client.redirect(uri).ok()));
-    match authorize::judge(policy(), &form, NOW, &fresh()) {
+    let Ok(client) = authorize::client_id(&form).and_then(|id| lookup(policy(), id)) else { return };
+    let redirect = form.one("redirect_uri").ok().and_then(|uri| client.redirect(uri).ok());
+    match authorize::judge(policy(), &form, client, NOW, &fresh()) {
         Ok(asked) => {
             assert_eq!(Some(&asked.redirect), redirect.as_ref());
             assert_eq!(form.one("response_type"), Ok(Some("code")));
@@ -97,7 +97,12 @@ fn flow() -> Flow {
         ("state", "s"),
     ]);
     let form = Form::parse(&query).expect("our own words can be read");
-    authorize::judge(policy(), &form, NOW, &fresh()).expect("a good request").flow
+    asked(&form).expect("a good request").flow
+}
+
+fn asked(form: &Form<'_>) -> Result<Asked<'static>, Refused> {
+    let client = authorize::client_id(form).and_then(|id| lookup(policy(), id)).map_err(Refused::Page)?;
+    authorize::judge(policy(), form, client, NOW, &fresh())
 }
 
 /// F12: of sealed values only the exact ones open. The input is XORed onto a good one, or stands for one by itself.
@@ -238,7 +243,7 @@ mod tests {
     fn the_seeds_that_are_called_good_are_accepted() {
         let query = include_str!("../corpus/oauth-authorize/good").replace("CLIENT", client_id());
         let form = Form::parse(&query).unwrap();
-        assert!(authorize::judge(policy(), &form, NOW, &fresh()).is_ok());
+        assert!(asked(&form).is_ok());
 
         let scheduler = Scheduler::new(1);
         let (gateway, code) = begun(&scheduler);

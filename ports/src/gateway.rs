@@ -2,6 +2,7 @@
 
 mod protected;
 mod shares;
+mod speaker;
 mod tell;
 
 use crate::{Clock, Entropy, IdentityProvider, Journal, World, transact};
@@ -10,7 +11,7 @@ use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{ClientHash, ProviderSession};
 use portcullis_domain::oauth::authorize::{self, Asked, Refusal, Refused};
 use portcullis_domain::oauth::callback::Callback;
-use portcullis_domain::oauth::client::{self, Client, Presented};
+use portcullis_domain::oauth::client::{Client, Presented};
 use portcullis_domain::oauth::consent::{self, Choice, CookieNames, CsrfCookie};
 use portcullis_domain::oauth::exchange::{Exchange, Tokens};
 use portcullis_domain::oauth::fault::Fault;
@@ -175,9 +176,15 @@ impl<W: World> Gateway<W> {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn authorize(&self, form: &Form<'_>, caller: Caller<'_>) -> Result<Authorized<'_>, Refused> {
+    pub async fn authorize(&self, form: &Form<'_>, caller: Caller<'_>) -> Result<Authorized<'_>, Refused> {
+        let id = authorize::client_id(form).map_err(Refused::Page)?;
+        let client = self.client(id, caller.address).await.map_err(Refused::Page)?;
+        self.ask(form, client, caller)
+    }
+
+    fn ask(&self, form: &Form<'_>, client: Client, caller: Caller<'_>) -> Result<Authorized<'_>, Refused> {
         let (now, fresh) = self.fresh().map_err(Refused::Page)?;
-        let asked = authorize::judge(&self.policy, form, now, &fresh)?;
+        let asked = authorize::judge(&self.policy, form, client, now, &fresh)?;
         let refused = |fault, asked: &Asked<'_>| {
             Refused::Redirect(Refusal { redirect: asked.redirect.clone(), state: asked.flow.state.clone(), fault })
         };
@@ -372,24 +379,27 @@ impl<W: World> Gateway<W> {
         let required = |name: &'static str| only(name)?.ok_or(Fault::Missing(name));
         match required("grant_type")? {
             "authorization_code" => {
-                let client = self.authenticated(presented, address)?;
+                // What a document says now is compared with what it said when the person approved it.
+                let speaker = self.speaker(presented, true, address).await?;
                 let exchange = Exchange {
                     code: Code::parse(required("code")?)?,
-                    client: client.hash(),
+                    client: speaker.client,
+                    document: speaker.document,
                     redirect: only("redirect_uri")?.map(RedirectHash::of),
                     verifier: Verifier::parse(required("code_verifier")?)?,
                     resource: self.named_resource(form)?,
-                    refreshes: client.refreshes(),
+                    refreshes: speaker.refreshes,
                     policy: Arc::clone(&self.policy),
                     address,
                 };
                 transact(&self.world, exchange).await
             }
             "refresh_token" => {
-                let client = self.authenticated(presented, address)?;
+                let speaker = self.speaker(presented, false, address).await?;
                 let refresh = Refresh {
                     token: RefreshToken::parse(required("refresh_token")?)?,
-                    client: client.hash(),
+                    client: speaker.client,
+                    authenticated: speaker.authenticated,
                     scopes: only("scope")?.map(Scopes::parse).transpose()?,
                     resource: self.named_resource(form)?,
                     policy: Arc::clone(&self.policy),
@@ -415,25 +425,14 @@ impl<W: World> Gateway<W> {
             return Err(Fault::Repeated);
         }
         let token = form.one("token").ok().flatten().ok_or(Fault::Missing("token"))?;
-        let client = match presented.client_id()? {
-            Some(_) => Some(self.authenticated(presented, address)?.hash()),
+        let speaker = match presented.client_id()? {
+            Some(_) => Some(self.speaker(presented, false, address).await?),
             None => None,
         };
-        match Revocable::parse(&self.policy.ring, token) {
-            Some(token) => transact(&self.world, Revoke { token, client, address }).await,
-            None => Ok(()),
-        }
-    }
-
-    fn authenticated(&self, presented: Presented<'_>, address: Option<IpAddr>) -> Result<Client, Fault> {
-        let client = client::identify(&self.policy, &presented).inspect_err(|fault| {
-            let event = Event::new(Happened::ClientAuthenticationFailed).from(address).under(*fault);
-            self.note(self.world.clock().now(), event);
-        })?;
-        if client.method().has_secret() {
-            self.count_client(client.hash())?;
-        }
-        Ok(client)
+        let Some(token) = Revocable::parse(&self.policy.ring, token) else { return Ok(()) };
+        let authenticated = speaker.is_some_and(|speaker| speaker.authenticated);
+        let client = speaker.map(|speaker| speaker.client);
+        transact(&self.world, Revoke { token, client, authenticated, address }).await
     }
 
     /// `resource` at the token endpoint, if it is there.

@@ -6,6 +6,7 @@
 
 mod ask;
 mod deadline;
+mod documents;
 pub mod gateway;
 mod once;
 mod outside;
@@ -14,6 +15,7 @@ mod store;
 mod transact;
 
 pub use ask::{ask, ask_at_hand};
+pub use documents::Documents;
 pub use outside::{Clock, Counted, Entropy, Journal, Known, Limiter, NoEntropy, Tasks, Turnstiles, World};
 pub use provider::{BackAnswer, IdentityProvider, Unreachable};
 pub use store::{Outcome, Seen, Store, Unavailable};

@@ -1,6 +1,6 @@
 //! The other ports, and the [`World`] that bundles them.
 
-use crate::{IdentityProvider, Store};
+use crate::{Documents, IdentityProvider, Store};
 use portcullis_domain::journal::Event;
 use portcullis_domain::key::{ClientHash, Partition, Person};
 use portcullis_domain::secret::Secret;
@@ -70,6 +70,8 @@ pub enum Counted {
     Authorization,
     /// Requests to a protected resource that came without a session.
     Refused,
+    /// Requests that make the gateway fetch a client's document that it does not know.
+    Document,
 }
 
 /// Somebody who is known, whatever address they come from.
@@ -112,6 +114,8 @@ pub trait World: Send + Sync + 'static {
     type Turnstiles: Turnstiles;
     /// See [`IdentityProvider`].
     type Provider: IdentityProvider;
+    /// See [`Documents`].
+    type Documents: Documents;
     /// See [`Limiter`].
     type Limiter: Limiter;
 
@@ -129,6 +133,8 @@ pub trait World: Send + Sync + 'static {
     fn turnstiles(&self) -> &Self::Turnstiles;
     /// The identity provider.
     fn provider(&self) -> &Self::Provider;
+    /// What clients publish about themselves.
+    fn documents(&self) -> &Self::Documents;
     /// Rate limits.
     fn limiter(&self) -> &Self::Limiter;
 }

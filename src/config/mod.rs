@@ -21,7 +21,7 @@ pub use keys::BearerSecret;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
 pub use surroundings::{Process, Surroundings, Unreadable};
-pub use urls::{BaseUrl, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
+pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
     CaFile, CertificateFile, Cidr, ClientAuthentication, ClientId, ClientName, KeyFile, LogFormat, LogLevel,
     ScopeDescription, ScopeName, StorageType,
@@ -100,6 +100,10 @@ keys! {
         trusted_public_registration_schemes: Vec<Scheme> = list("trustedPublicRegistrationSchemes") "Private-use schemes whose redirects may register themselves.",
         trusted_public_registration_redirect_uris: Vec<HttpsRedirect> = list("trustedPublicRegistrationRedirectURIs") "https redirect URIs that may register themselves, compared exactly.",
         allow_localhost_redirect_uris: bool = or("allowLocalhostRedirectURIs", true) "Let clients be sent back to a program on the person's own machine over http, on any port.",
+        enable_cimd: bool = or("enableCIMD", true) "Let clients be described by a document at the https address that is their client_id.",
+        client_document_domains: Vec<Domain> = list("clientDocumentDomains") "Domains that such documents may come from, each with what is below it. Left empty: any.",
+        denied_client_document_domains: Vec<Domain> = list("deniedClientDocumentDomains") "Domains that such documents may not come from, each with what is below it.",
+        danger_loopback_client_documents: bool = or("dangerLoopbackClientDocuments", false) "Let such documents lie on this machine, at any port: whoever asks makes the gate call its own neighbours.",
         session_duration: Duration = duration("sessionDuration", limits::IDLE_LIFE, limits::ACCESS_LIFE_MIN..=limits::ABSOLUTE_LIFE_MAX) "How long a session lives that nobody refreshes.",
         session_max_duration: Duration = duration("sessionMaxDuration", limits::ABSOLUTE_LIFE, limits::ACCESS_LIFE_MIN..=limits::ABSOLUTE_LIFE_MAX) "How long a session lives, whoever refreshes it.",
         access_token_duration: Duration = duration("accessTokenDuration", limits::ACCESS_LIFE, limits::ACCESS_LIFE_MIN..=limits::ACCESS_LIFE_MAX) "How long an access token lives.",

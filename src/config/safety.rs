@@ -15,6 +15,7 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
     resources(draft, at);
     clients(draft, at);
     introspectors(draft, at);
+    documents(draft, at);
     if let (Some(base), Some(Provider::Oidc(oidc))) = (&draft.base_url, &draft.provider)
         && base.as_str() == oidc.issuer_url.as_str()
     {
@@ -98,6 +99,21 @@ fn leads_to(upstream: &super::UpstreamUrl, listener: SocketAddr) -> bool {
     let here = host == "localhost" || address.is_some_and(|address| address.is_loopback() || address.is_unspecified());
     port == listener.port()
         && (address == Some(own) || (here && (is_any(listener) || (host == "localhost" && own.is_loopback()))))
+}
+
+fn documents(draft: &ConfigDraft, at: &Place<'_>) {
+    if draft.enable_cimd != Some(false) {
+        return;
+    }
+    let lists = [
+        ("clientDocumentDomains", &draft.client_document_domains),
+        ("deniedClientDocumentDomains", &draft.denied_client_document_domains),
+    ];
+    let named = lists.into_iter().filter(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty()));
+    let danger = draft.danger_loopback_client_documents == Some(true);
+    for key in named.map(|(key, _)| key).chain(danger.then_some("dangerLoopbackClientDocuments")) {
+        at.key(key).complain("is of no use where enableCIMD is false", "remove it, or let clients have documents");
+    }
 }
 
 fn clients(draft: &ConfigDraft, at: &Place<'_>) {

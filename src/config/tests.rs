@@ -606,6 +606,25 @@ fn arrivals() -> Vec<Arrival> {
             |c| c.allow_localhost_redirect_uris.to_string(),
             "false",
         ),
+        ("enableCIMD", vec![("/enableCIMD", json!(false))], |c| c.enable_cimd.to_string(), "false"),
+        (
+            "clientDocumentDomains",
+            vec![("/clientDocumentDomains", json!(["a.example"]))],
+            |c| c.client_document_domains.iter().map(Domain::as_str).collect(),
+            "a.example",
+        ),
+        (
+            "deniedClientDocumentDomains",
+            vec![("/deniedClientDocumentDomains", json!(["b.example"]))],
+            |c| c.denied_client_document_domains.iter().map(Domain::as_str).collect(),
+            "b.example",
+        ),
+        (
+            "dangerLoopbackClientDocuments",
+            vec![("/dangerLoopbackClientDocuments", json!(true))],
+            |c| c.danger_loopback_client_documents.to_string(),
+            "true",
+        ),
         ("sessionDuration", vec![("/sessionDuration", json!("1h"))], |c| format!("{:?}", c.session_duration), "3600s"),
         (
             "sessionMaxDuration",

@@ -6,7 +6,7 @@ use super::values::{texts, unless};
 use portcullis_domain::limits::{REDIRECT_MAX, RESOURCE_PATH_MAX, SOCKET_PATH_MAX};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::redirect::{Kind, Redirect, RedirectPolicy, may_be_private_use};
-use portcullis_domain::wire::uri::Uri;
+use portcullis_domain::wire::uri::{Host, Uri, host};
 use serde_json::{Value as Json, json};
 
 /// Where clients reach the gate: the issuer, byte for byte (RFC 8414 section 2).
@@ -239,6 +239,12 @@ texts! {
     pub struct HttpsRedirect: json!({ "format": "uri", "pattern": "^https://[^#@*]+$", "maxLength": REDIRECT_MAX }), |text| {
         let other = RedirectUrl::parse(text)?.kind() != Kind::Https;
         unless(other, "is not an https URL", "write an https URL; loopback has a switch of its own")
+    };
+
+    /// A domain: a host name in lower case, which stands for itself and everything below it.
+    pub struct Domain: json!({ "pattern": r"^[a-z0-9-]+(\.[a-z0-9-]+)*$" }), |text| {
+        let sound = matches!(host(text), Ok(Host::Name(_))) && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        unless(!sound, "is not a host name", "write it as example.com: lower case, no port, no wildcard; it covers what is below it")
     };
 
     /// A scheme that a native program may take for itself (RFC 8252 section 7.1), in lower case.

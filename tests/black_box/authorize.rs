@@ -30,7 +30,14 @@ fn t001_a_client_that_is_not_known_is_a_page() {
     let forged = id.replace(&id[id.len() - 3..], if id.ends_with("AAA") { "BBB" } else { "AAA" });
     let long = "a".repeat(8 * 1024);
     let ids = ["", "nobody", "dcr_", "dcr_AAAA", &forged, &id[..id.len() - 4], &id.to_uppercase(), &long];
-    let more = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "a b", "ä", "https://evil.example/c"];
+    let more = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "a b",
+        "ä",
+        "https://evil.example/",
+        "http://evil.example/c",
+    ];
     for id in ids.into_iter().chain(more) {
         for answer in [good.clone().set("client_id", id).get(gate), good.clone().set("client_id", id).post(gate)] {
             page_400(&answer, id);

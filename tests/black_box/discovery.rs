@@ -323,7 +323,6 @@ fn t135_the_metadata_is_true() {
         ("pushed_authorization_request_endpoint", "/oauth/par"),
         ("device_authorization_endpoint", "/oauth/device"),
         ("end_session_endpoint", "/oauth/logout"),
-        ("client_id_metadata_document_supported", "/oauth/client"),
     ] {
         assert!(server.get(unlisted).is_none(), "{unlisted}");
         assert_eq!(get(&world, path).status, 404, "{path}");

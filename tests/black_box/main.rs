@@ -18,6 +18,7 @@ mod consent;
 mod cookies;
 mod cors;
 mod discovery;
+mod documents;
 mod floods;
 mod forward_auth;
 mod front;

@@ -5,6 +5,7 @@ use portcullis_domain::key::{ClientHash, CutScope, GrantId, Key, Person};
 use portcullis_domain::limits::FLOW_LIFE;
 use portcullis_domain::oauth::admit::{Admit, Wish};
 use portcullis_domain::oauth::callback::Callback;
+use portcullis_domain::oauth::client_document::DocumentPolicy;
 use portcullis_domain::oauth::cut::Cut;
 use portcullis_domain::oauth::exchange::Exchange;
 use portcullis_domain::oauth::flow::Flow;
@@ -62,6 +63,7 @@ pub(crate) fn policy(grace: Duration) -> Arc<Policy> {
         lifetimes,
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy::default(),
+        documents: DocumentPolicy::default(),
         clients: Vec::new(),
         resources: Resources::new(vec![resource]).expect("one resource"),
         introspectors: Vec::new(),
@@ -124,6 +126,7 @@ impl Party {
             scopes: scopes(),
             resource: resource(),
             challenge: self.challenge,
+            document: None,
             expires,
         }
     }
@@ -144,6 +147,7 @@ impl Party {
             policy: Arc::clone(&self.policy),
             code: Code::parse(code).expect("a code of ours"),
             client,
+            document: None,
             redirect: Some(RedirectHash::of(redirect)),
             verifier: Verifier::parse(&verifier).expect("long enough"),
             resource: Some(if wrong == Some(Wrong::Resource) { ResourceHash([0; 16]) } else { resource() }),
@@ -158,6 +162,7 @@ impl Party {
             policy: Arc::clone(&self.policy),
             token: RefreshToken::parse(token).expect("a refresh token of ours"),
             client: if wrong { client_hash(u64::MAX) } else { self.client },
+            authenticated: true,
             scopes: None,
             resource: None,
             address: None,
@@ -168,7 +173,7 @@ impl Party {
     pub(crate) fn revoke(&self, token: &str, wrong: bool) -> Revoke {
         let client = if wrong { client_hash(u64::MAX) } else { self.client };
         let token = Revocable::parse(&RING, token).expect("a token of ours");
-        Revoke { token, client: Some(client), address: None }
+        Revoke { token, client: Some(client), authenticated: true, address: None }
     }
 }
 

@@ -5,12 +5,14 @@ use super::scheduler::{Joined, Scheduler, Sleep};
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::Partition;
+use portcullis_domain::oauth::client_document::{Document, DocumentUrl};
+use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::request::BackChannel;
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{
-    BackAnswer, Clock, Counted, Entropy, IdentityProvider, Journal, Known, Limiter, NoEntropy, Store, Tasks,
+    BackAnswer, Clock, Counted, Documents, Entropy, IdentityProvider, Journal, Known, Limiter, NoEntropy, Store, Tasks,
     Turnstiles, Unreachable, World,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -63,6 +65,7 @@ impl<S: Store> World for Surroundings<S> {
     type Tasks = VirtualTasks;
     type Turnstiles = VirtualTurnstiles;
     type Provider = Elsewhere;
+    type Documents = Elsewhere;
     type Limiter = Elsewhere;
 
     fn store(&self) -> &S {
@@ -90,6 +93,10 @@ impl<S: Store> World for Surroundings<S> {
     }
 
     fn provider(&self) -> &Elsewhere {
+        &Elsewhere
+    }
+
+    fn documents(&self) -> &Elsewhere {
         &Elsewhere
     }
 
@@ -248,6 +255,16 @@ impl Drop for Place {
 
 /// What the engine itself never asks: the identity provider and the limits stand before it.
 pub(crate) struct Elsewhere;
+
+impl Documents for Elsewhere {
+    async fn document(&self, _url: &DocumentUrl) -> Result<Arc<Document>, Fault> {
+        Err(Fault::ClientDocument)
+    }
+
+    fn last(&self, _url: &DocumentUrl) -> Option<Arc<Document>> {
+        None
+    }
+}
 
 impl IdentityProvider for Elsewhere {
     fn discovered(&self) -> Option<Arc<Provider>> {

@@ -66,7 +66,7 @@ pub(crate) async fn answer<W: World>(
     }
     let on_page = |fault| Answer::fault_page(fault, &gate.pages);
     open(match route {
-        Route::Authorize => call.authorize().unwrap_or_else(on_page),
+        Route::Authorize => call.authorize().await.unwrap_or_else(on_page),
         Route::Consent => call.consent().unwrap_or_else(on_page),
         Route::Callback => call.callback().await.unwrap_or_else(on_page),
         Route::Token => call.token().await,
@@ -122,7 +122,7 @@ impl<W: World> Call<'_, W> {
         }
     }
 
-    fn authorize(&self) -> Result<Answer, Fault> {
+    async fn authorize(&self) -> Result<Answer, Fault> {
         let cookies = self.received.cookies()?;
         // A request by POST may have parameters in both places; one that stands in both stands twice.
         let joined;
@@ -133,7 +133,7 @@ impl<W: World> Call<'_, W> {
         } else {
             self.received.query()?
         };
-        match self.gate.gateway.authorize(&form, Caller { address: self.address, cookies: &cookies }) {
+        match self.gate.gateway.authorize(&form, Caller { address: self.address, cookies: &cookies }).await {
             Ok(Authorized::Consent(page)) => {
                 Ok(Answer::page(pages::consent(&page, &self.gate.pages)).keeping(page.cookie))
             }

@@ -17,7 +17,7 @@ const SHARDS: usize = 64;
 type Shard<K> = Mutex<HashMap<K, Bucket, Seeded>>;
 
 /// One bucket for each key, in bounded memory.
-pub(super) struct Buckets<K> {
+pub(crate) struct Buckets<K> {
     rate: Rate,
     shards: [Shard<K>; SHARDS],
     shard_max: usize,
@@ -27,7 +27,7 @@ pub(super) struct Buckets<K> {
 
 impl<K: Copy + Eq + Hash> Buckets<K> {
     /// For about this many keys.
-    pub(super) fn new(rate: Rate, most: usize) -> Self {
+    pub(crate) fn new(rate: Rate, most: usize) -> Self {
         let seeded = Seeded::new();
         Self {
             rate,
@@ -47,7 +47,7 @@ impl<K: Copy + Eq + Hash> Buckets<K> {
     ///
     /// # Errors
     /// How long to wait when its share is used up.
-    pub(super) fn count(&self, key: K, now: Duration) -> Result<(), Duration> {
+    pub(crate) fn count(&self, key: K, now: Duration) -> Result<(), Duration> {
         let mut shard = lock(self.shard(key));
         if let Some(bucket) = shard.get_mut(&key) {
             return take(bucket, now, self.rate);

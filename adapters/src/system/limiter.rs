@@ -7,8 +7,8 @@ use crate::http::peer::rate_key;
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::key::{ClientHash, Person};
 use portcullis_domain::limits::{
-    CLIENT_REQUESTS_BURST, CLIENT_REQUESTS_PER_SECOND, LIMITER_ADDRESSES_MAX, LIMITER_CLIENTS_MAX, LIMITER_PEOPLE_MAX,
-    REGISTRATIONS_PER_HOUR, REQUESTS_BURST, REQUESTS_PER_SECOND,
+    CLIENT_REQUESTS_BURST, CLIENT_REQUESTS_PER_SECOND, DOCUMENTS_BURST, DOCUMENTS_PER_MINUTE, LIMITER_ADDRESSES_MAX,
+    LIMITER_CLIENTS_MAX, LIMITER_PEOPLE_MAX, REGISTRATIONS_PER_HOUR, REQUESTS_BURST, REQUESTS_PER_SECOND,
 };
 use portcullis_ports::{Counted, Known, Limiter};
 use std::fmt;
@@ -28,6 +28,8 @@ pub struct Rates {
     pub refused: Rate,
     /// Requests to the token endpoint of one client or person that is known.
     pub known: Rate,
+    /// Requests that make the gateway fetch a client's document that it does not know.
+    pub document: Rate,
 }
 
 impl Default for Rates {
@@ -35,7 +37,8 @@ impl Default for Rates {
         let requests = Rate::new(REQUESTS_PER_SECOND, Duration::from_secs(1), REQUESTS_BURST);
         let registration = Rate::new(REGISTRATIONS_PER_HOUR, Duration::from_secs(60 * 60), REGISTRATIONS_PER_HOUR);
         let known = Rate::new(CLIENT_REQUESTS_PER_SECOND, Duration::from_secs(1), CLIENT_REQUESTS_BURST);
-        Self { registration, token: requests, authorization: requests, refused: requests, known }
+        let document = Rate::new(DOCUMENTS_PER_MINUTE, Duration::from_secs(60), DOCUMENTS_BURST);
+        Self { registration, token: requests, authorization: requests, refused: requests, known, document }
     }
 }
 
@@ -48,6 +51,7 @@ pub struct AddressLimiter {
     refused: Buckets<IpAddr>,
     clients: Buckets<ClientHash>,
     people: Buckets<Person>,
+    document: Buckets<IpAddr>,
 }
 
 impl AddressLimiter {
@@ -69,6 +73,7 @@ impl AddressLimiter {
             refused: table(rates.refused),
             clients: Buckets::new(rates.known, LIMITER_CLIENTS_MAX),
             people: Buckets::new(rates.known, LIMITER_CLIENTS_MAX),
+            document: table(rates.document),
         }
     }
 
@@ -84,6 +89,7 @@ impl AddressLimiter {
             Counted::Token => &self.token,
             Counted::Authorization => &self.authorization,
             Counted::Refused => &self.refused,
+            Counted::Document => &self.document,
         }
     }
 }
@@ -144,7 +150,8 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     const RATE: Rate = Rate::new(1, Duration::from_secs(1), 2);
-    const RATES: Rates = Rates { registration: RATE, token: RATE, authorization: RATE, refused: RATE, known: RATE };
+    const RATES: Rates =
+        Rates { registration: RATE, token: RATE, authorization: RATE, refused: RATE, known: RATE, document: RATE };
 
     fn address(number: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(number))

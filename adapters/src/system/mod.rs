@@ -8,6 +8,7 @@ mod limiter;
 mod tasks;
 mod turnstiles;
 
+pub(crate) use buckets::Buckets;
 pub use clock::SystemClock;
 pub use entropy::SystemEntropy;
 pub use journal::{CountedJournal, LogJournal};

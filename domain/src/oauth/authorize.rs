@@ -5,7 +5,7 @@
 
 use crate::fresh::Fresh;
 use crate::limits::{FLOW_LIFE, GRANT_CLIENT_NAME_MAX, LOGIN_HINT_MAX, STATE_MAX};
-use crate::oauth::client::{self, AuthMethod, Client};
+use crate::oauth::client::{AuthMethod, Client};
 use crate::oauth::fault::Fault;
 use crate::oauth::flow::Flow;
 use crate::oauth::pkce::Challenge;
@@ -70,16 +70,27 @@ pub fn answer(redirect: &CheckedRedirect, code: &str, state: Option<&str>, issue
     redirect.with([("code", code)].into_iter().chain(state.map(|state| ("state", state))).chain([("iss", issuer)]))
 }
 
-/// Judges an authorization request.
+/// The client that an authorization request speaks for.
+///
+/// # Errors
+/// A fault for a page.
+pub fn client_id<'a>(form: &'a Form<'_>) -> Result<&'a str, Fault> {
+    form.one("client_id").map_err(|_| Fault::Repeated)?.ok_or(Fault::Missing("client_id"))
+}
+
+/// Judges an authorization request of this client.
 ///
 /// # Errors
 /// [`Refused`].
-pub fn judge<'a>(policy: &'a Policy, form: &Form<'_>, now: Timestamp, fresh: &Fresh) -> Result<Asked<'a>, Refused> {
-    let page = |fault| Refused::Page(fault);
+pub fn judge<'a>(
+    policy: &'a Policy,
+    form: &Form<'_>,
+    client: Client,
+    now: Timestamp,
+    fresh: &Fresh,
+) -> Result<Asked<'a>, Refused> {
     let only = |name| form.one(name).map_err(|_| Fault::Repeated);
-    let client_id = only("client_id").map_err(page)?.ok_or_else(|| page(Fault::Missing("client_id")))?;
-    let client = client::lookup(policy, client_id).map_err(page)?;
-    let redirect = only("redirect_uri").and_then(|presented| client.redirect(presented)).map_err(page)?;
+    let redirect = only("redirect_uri").and_then(|presented| client.redirect(presented)).map_err(Refused::Page)?;
 
     // From here on the client hears what is wrong.
     let state = form.one("state").ok().flatten().filter(|state| state.len() <= STATE_MAX).map(str::to_owned);
@@ -136,6 +147,7 @@ fn judge_rest<'a>(
         scopes,
         resource: resource.hash(),
         challenge,
+        document: client.document(),
         expires: now.plus(FLOW_LIFE),
     };
     Ok((flow, wishes, resource))
@@ -183,6 +195,7 @@ fn wished(prompts: &[&str], login_hint: Option<&str>, max_age: Option<u32>) -> W
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::client;
     use crate::oauth::policy::tests::{NOW, policy};
     use crate::oauth::register;
     use crate::secret::Secret;
@@ -219,7 +232,8 @@ mod tests {
     fn judged(query: &str) -> Result<(Flow, Wishes), Refused> {
         let policy = policy();
         let form = Form::parse(query).unwrap();
-        judge(&policy, &form, NOW, &fresh()).map(|asked| (asked.flow, asked.wishes))
+        let client = super::client_id(&form).and_then(|id| client::lookup(&policy, id)).map_err(Refused::Page)?;
+        judge(&policy, &form, client, NOW, &fresh()).map(|asked| (asked.flow, asked.wishes))
     }
 
     fn refusal(query: &str) -> Refusal {

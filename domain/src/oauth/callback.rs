@@ -104,6 +104,7 @@ impl Callback {
             flow.challenge,
             RedirectHash::of(&flow.redirect),
             now.plus(CODE_LIFE),
+            flow.document,
         );
         let code = Code::of(id, &grant);
         let listed = Listed { login: id.login, client_name: flow.client_name.clone(), created, ends };

@@ -1,9 +1,14 @@
 //! Clients: who they are, the one lookup for every endpoint, and how they prove it.
 //!
+//! There are three kinds: those that the operator has registered, in the configuration; those that have registered themselves, whose
+//! id is their registration; and those that describe themselves, whose id is the address of a document. An operator's client is
+//! found first, whatever its id looks like.
+//!
 //! OAuth 2.1 section 2, RFC 6749 section 2.3.1, RFC 7591 section 2.
 
 use crate::key::ClientHash;
 use crate::limits::{CLIENT_ID_MAX, CLIENT_SECRET_MAX};
+use crate::oauth::client_document::{Document, DocumentHash, DocumentUrl};
 use crate::oauth::client_id::{self, Derived};
 use crate::oauth::fault::Fault;
 use crate::oauth::policy::Policy;
@@ -57,6 +62,8 @@ pub enum KnownBy {
     Operator,
     /// Its own: it has registered itself, and may call itself what it likes.
     SelfDeclared,
+    /// Its own, at an address that only its makers can publish at. What it says there it may have made up.
+    Document,
 }
 
 /// A client.
@@ -71,6 +78,7 @@ pub struct Client {
     refreshes: bool,
     known_by: KnownBy,
     without_page: bool,
+    document: Option<(Box<str>, DocumentHash)>,
 }
 
 /// A client as the operator describes it.
@@ -123,6 +131,31 @@ impl Client {
             refreshes: true,
             known_by: KnownBy::Operator,
             without_page,
+            document: None,
+        })
+    }
+
+    /// A client that is described by the document at its id's address, by today's policy.
+    ///
+    /// # Errors
+    /// [`Fault::ClientPolicy`] if none of its redirect URIs may be registered any more.
+    pub fn described(url: &DocumentUrl, document: &Document, policy: &Policy) -> Result<Self, Fault> {
+        let judged = document.redirects.iter().filter_map(|uri| Redirect::register(uri, &policy.redirects).ok());
+        let redirects: Vec<Redirect> = judged.collect();
+        if redirects.is_empty() {
+            return Err(Fault::ClientPolicy);
+        }
+        Ok(Self {
+            id: url.as_str().to_owned(),
+            hash: ClientHash::of(url.as_str()),
+            name: Some(document.name.clone()),
+            redirects,
+            method: document.method,
+            secret: None,
+            refreshes: document.refreshes,
+            known_by: KnownBy::Document,
+            without_page: false,
+            document: Some((url.host().into(), document.hash())),
         })
     }
 
@@ -174,6 +207,24 @@ impl Client {
         self.without_page
     }
 
+    /// The host of its document, if it has one: the identity that it cannot make up.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.document.as_ref().map(|(host, _)| &**host)
+    }
+
+    /// What its document says, if it has one.
+    #[must_use]
+    pub fn document(&self) -> Option<DocumentHash> {
+        self.document.as_ref().map(|(_, hash)| *hash)
+    }
+
+    /// Whether every code of it goes to the person's own machine, where anything could pass for it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.redirects.iter().all(|redirect| redirect.kind() == Kind::Loopback)
+    }
+
     pub(crate) const fn secret(&self) -> Option<&SecretText> {
         self.secret.as_ref()
     }
@@ -194,10 +245,33 @@ impl Client {
     }
 }
 
-/// The client with this id, by today's policy. Every endpoint asks here.
+/// Whom a `client_id` names.
+#[derive(Debug)]
+pub enum Named {
+    /// A client, of whom nothing is to be asked elsewhere.
+    Client(Box<Client>),
+    /// Whoever is described there.
+    Document(DocumentUrl),
+}
+
+/// Whom this id names, by today's policy. Every endpoint asks here.
 ///
 /// # Errors
 /// [`Fault::ClientUnknown`], or [`Fault::ClientPolicy`] if what it registered can no longer be registered.
+pub fn find(policy: &Policy, client_id: &str) -> Result<Named, Fault> {
+    match lookup(policy, client_id) {
+        Ok(client) => Ok(Named::Client(Box::new(client))),
+        Err(Fault::ClientUnknown) => {
+            DocumentUrl::parse(client_id, &policy.documents).map(Named::Document).ok_or(Fault::ClientUnknown)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The client with this id, if nothing has to be asked elsewhere.
+///
+/// # Errors
+/// As [`find`].
 pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
     if let Some(client) = policy.clients.iter().find(|client| client.id == client_id) {
         return Ok(client.clone());
@@ -227,6 +301,7 @@ pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
         refreshes: signed.declared.refreshes,
         known_by: KnownBy::SelfDeclared,
         without_page: false,
+        document: None,
     })
 }
 
@@ -265,24 +340,58 @@ impl Presented<'_> {
         }
         Ok(Some(&basic.id))
     }
+
+    /// The secret that it brings. An empty one, which some libraries send for lack of another, claims nothing.
+    fn sent(&self) -> Option<&str> {
+        self.basic.map(|basic| basic.secret.expose()).or(self.secret).filter(|secret| !secret.is_empty())
+    }
 }
 
-/// The client that a request speaks for, authenticated.
-///
-/// # Errors
-/// Those of [`Presented::client_id`], [`lookup`] and [`authenticate`]; [`Fault::Missing`] if it names none.
-pub fn identify(policy: &Policy, presented: &Presented<'_>) -> Result<Client, Fault> {
-    let id = presented.client_id()?.ok_or(Fault::Missing("client_id"))?;
-    let client = lookup(policy, id)?;
-    authenticate(&client, presented)?;
-    Ok(client)
+/// The client that a request speaks for, as far as it has to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speaker {
+    /// As grants, cuts and tokens remember it.
+    pub client: ClientHash,
+    /// Whether it has shown all that is asked of it today. Otherwise it says to be a client with a document that was not asked, and
+    /// may only do what a public client may.
+    pub authenticated: bool,
+    /// Whether it has proven who it is.
+    pub confidential: bool,
+    /// Whether its grant types include `refresh_token`.
+    pub refreshes: bool,
+    /// What its document says, if it has one and was asked.
+    pub document: Option<DocumentHash>,
+}
+
+impl Speaker {
+    /// A client, if the request proves to come from it.
+    ///
+    /// # Errors
+    /// Those of [`authenticate`].
+    pub fn known(client: &Client, presented: &Presented<'_>) -> Result<Self, Fault> {
+        authenticate(client, presented)?;
+        let (hash, refreshes, document) = (client.hash(), client.refreshes(), client.document());
+        let confidential = client.method() != AuthMethod::None;
+        Ok(Self { client: hash, authenticated: true, confidential, refreshes, document })
+    }
+
+    /// Whoever is described there, taken by its word.
+    ///
+    /// # Errors
+    /// [`Fault::ClientAuthentication`] if it sends a secret: clients with documents have none.
+    pub fn unasked(url: &DocumentUrl, presented: &Presented<'_>) -> Result<Self, Fault> {
+        if presented.sent().is_some() {
+            return Err(Fault::ClientAuthentication);
+        }
+        let client = ClientHash::of(url.as_str());
+        Ok(Self { client, authenticated: false, confidential: false, refreshes: true, document: None })
+    }
 }
 
 /// Whether a request proves to come from this client.
 ///
 /// A client with a secret may send it by Basic or in the body, whichever it registered: clients mix the two up, and they prove the
 /// same. What is not interchangeable is a secret and none: a public client that sends one believes to be another, and is refused.
-/// An empty one, which some libraries send for lack of another, claims nothing.
 ///
 /// # Errors
 /// [`Fault::ClientAuthentication`], or [`Fault::ClientAuthenticationTwice`].
@@ -290,9 +399,7 @@ pub fn authenticate(client: &Client, presented: &Presented<'_>) -> Result<(), Fa
     if presented.client_id()?.is_some_and(|id| id != client.id) {
         return Err(Fault::ClientAuthentication);
     }
-    let sent =
-        presented.basic.map(|basic| basic.secret.expose()).or(presented.secret).filter(|secret| !secret.is_empty());
-    let proven = match (client.secret(), sent) {
+    let proven = match (client.secret(), presented.sent()) {
         (Some(own), Some(sent)) => own.same(sent),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
@@ -301,7 +408,7 @@ pub fn authenticate(client: &Client, presented: &Presented<'_>) -> Result<(), Fa
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::oauth::client_id::{Declared, sign};
     use crate::oauth::policy::RegistrationPolicy;
@@ -338,6 +445,13 @@ mod tests {
         let redirects = redirects.iter().map(|uri| (*uri).to_owned()).collect();
         let declared = Declared { name: Some("Self".into()), redirects, method, refreshes: false };
         sign(&declared, salt.as_ref(), &policy.ring, NOW).unwrap()
+    }
+
+    /// The client that a request speaks for, authenticated.
+    pub(crate) fn identify(policy: &Policy, presented: &Presented<'_>) -> Result<Client, Fault> {
+        let id = presented.client_id()?.ok_or(Fault::Missing("client_id"))?;
+        let client = lookup(policy, id)?;
+        authenticate(&client, presented).map(|()| client)
     }
 
     fn basic(id: &str, secret: &str) -> Credentials {

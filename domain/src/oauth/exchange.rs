@@ -7,6 +7,7 @@
 use crate::fresh::Fresh;
 use crate::journal::{Event, Happened};
 use crate::key::{ClientHash, CutScope, GrantId, Key};
+use crate::oauth::client_document::DocumentHash;
 use crate::oauth::cut::{self, Cuts};
 use crate::oauth::fault::Fault;
 use crate::oauth::grant::{Grant, State, Why};
@@ -33,6 +34,8 @@ pub struct Exchange {
     pub code: Code,
     /// The client, authenticated if it is confidential.
     pub client: ClientHash,
+    /// What the client's document says now, if it has one.
+    pub document: Option<DocumentHash>,
     /// `redirect_uri`, which OAuth 2.1 no longer asks for, but which must be right if it is there.
     pub redirect: Option<RedirectHash>,
     /// `code_verifier`.
@@ -91,8 +94,11 @@ impl Exchange {
             return Err(Fault::ClientMismatch);
         }
         match &grant.state {
-            State::Code { challenge, redirect, expires } => {
+            State::Code { challenge, redirect, expires, document } => {
                 self.fits(grant, challenge, redirect)?;
+                if *document != self.document {
+                    return Err(Fault::ClientDocumentChanged);
+                }
                 if grant.epoch != facts.epoch() {
                     return Err(Fault::CodeEpoch);
                 }
@@ -189,5 +195,50 @@ impl Issued<'_> {
             refresh: refreshes.then(|| RefreshToken::of(id, grant, generation)),
             scopes,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::grant::tests::terms;
+    use crate::oauth::policy::tests::policy;
+    use crate::operation::{Epoch, Fact};
+    use crate::secret::Secret;
+
+    #[test]
+    fn t114_a_code_is_worth_nothing_once_its_client_s_document_says_something_else() {
+        let now = terms().created;
+        let id = GrantId { person: crate::key::Person([1; 16]), login: [2; 16] };
+        let verifier = "v".repeat(43);
+        let challenge = Challenge(crate::hash::sha256(verifier.as_bytes()));
+        let redeemed = |approved: Option<[u8; 16]>, today: Option<[u8; 16]>| {
+            let expires = now.plus(Duration::from_secs(60));
+            let approved = approved.map(DocumentHash);
+            let grant = Grant::open(terms(), Epoch::default(), challenge, RedirectHash::of("r"), expires, approved);
+            let exchange = Exchange {
+                policy: Arc::new(policy()),
+                code: Code::parse(Code::of(id, &grant).expose()).unwrap(),
+                client: terms().client,
+                document: today.map(DocumentHash),
+                redirect: None,
+                verifier: Verifier::parse(&verifier).unwrap(),
+                resource: None,
+                refreshes: true,
+                address: None,
+            };
+            let stamp = crate::fresh::Stamp([1; 16]);
+            let stored = Stored { record: Arc::new(Record::Grant(grant)), stamp, until: expires };
+            let mut facts = Facts::new(Epoch::default()).with(exchange.key(), Fact::Found(stored));
+            for cut in exchange.consults(&facts.clone()).iter() {
+                facts.add(*cut, Fact::Absent);
+            }
+            exchange.judge(&facts, now, &Fresh::new(&Secret::new([3; 32]), 0)).err()
+        };
+        assert_eq!(redeemed(Some([1; 16]), Some([1; 16])), None);
+        assert_eq!(redeemed(None, None), None);
+        for (approved, today) in [(Some([1; 16]), Some([2; 16])), (Some([1; 16]), None), (None, Some([1; 16]))] {
+            assert_eq!(redeemed(approved, today), Some(Fault::ClientDocumentChanged));
+        }
     }
 }

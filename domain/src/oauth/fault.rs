@@ -4,6 +4,7 @@
 //! it in [`Fault::wire`] and nowhere else: the OAuth error code, the status, and a fixed text. Nothing that the other side
 //! sent is ever part of it. Faults that would tell a stranger something share one text.
 
+use crate::limits::DOCUMENT_FAILURE_KEPT;
 use crate::oidc::id_token;
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ pub enum Fault {
     ClientBlocked,
     /// The client may not use this grant type.
     ClientGrantType,
+    /// The client's document could not be fetched, or breaks a rule; the log tells which.
+    ClientDocument,
+    /// The client's document says something else than when the person approved it.
+    ClientDocumentChanged,
 
     // Authorization requests.
     /// The redirect URI is not one that the client registered.
@@ -216,6 +221,10 @@ pub struct Wire {
 /// Seconds after which a store or provider that does not answer is worth another try.
 const RETRY_SOON: u32 = 5;
 
+/// Seconds after which a client's document is asked for again.
+const DOCUMENT_RETRY: u32 = 30;
+const _: () = assert!(Duration::from_secs(30).as_secs() == DOCUMENT_FAILURE_KEPT.as_secs() && DOCUMENT_RETRY == 30);
+
 impl Fault {
     /// Too many requests; worth trying again after this long.
     #[must_use]
@@ -248,6 +257,8 @@ impl Fault {
             F::ClientAuthenticationTwice => plain(400, "invalid_request", "The client's credentials are given in more than one way."),
             F::ClientBlocked             => plain(400, "unauthorized_client", "This client has been blocked by the operator."),
             F::ClientGrantType           => plain(400, "unauthorized_client", "This client may not use this grant type."),
+            F::ClientDocument            => later(503, "temporarily_unavailable", "The application's metadata document could not be fetched or cannot be accepted. Try again later.", DOCUMENT_RETRY),
+            F::ClientDocumentChanged     => plain(400, "invalid_grant", "The application's metadata document has changed since it was approved. Authorize again."),
 
             F::RedirectUnregistered      => plain(400, "invalid_request", "The redirect URI is not one that the client has registered."),
             F::ResponseType              => plain(400, "unsupported_response_type", "Only the response type code is supported."),

@@ -14,6 +14,7 @@ use crate::key::ClientHash;
 use crate::limits::{
     FLOW_LIFE, GRANT_CLIENT_NAME_MAX, LOGIN_COOKIE_MAX, LOGIN_HINT_MAX, REDIRECT_MAX, SCOPE_GRANT_MAX, STATE_MAX,
 };
+use crate::oauth::client_document::DocumentHash;
 use crate::oauth::fault::Fault;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::resource::ResourceHash;
@@ -47,6 +48,8 @@ pub struct Flow {
     pub resource: ResourceHash,
     /// The client's PKCE challenge.
     pub challenge: Challenge,
+    /// What the client's document said, if it has one.
+    pub document: Option<DocumentHash>,
     /// Until when it goes on.
     pub expires: Timestamp,
 }
@@ -77,8 +80,9 @@ const FLOW_BODY_MAX: usize = 16
     + SCOPE_GRANT_MAX
     + 16
     + 32
+    + 16
     + 8
-    + 10 * FIELD_OVERHEAD;
+    + 11 * FIELD_OVERHEAD;
 const LOGIN_BODY_MAX: usize = FLOW_BODY_MAX + 4 + 32 + 2 * FIELD_OVERHEAD;
 const _: () = assert!((1 + LOGIN_BODY_MAX + SEAL_OVERHEAD).div_ceil(3) * 4 <= LOGIN_COOKIE_MAX);
 
@@ -162,7 +166,8 @@ impl Flow {
             .text(7, self.scopes.line())
             .bytes(8, &self.resource.0)
             .bytes(9, &self.challenge.0)
-            .time(10, self.expires);
+            .time(10, self.expires)
+            .optional(11, self.document.as_ref().map(|hash| hash.0.as_slice()));
     }
 
     fn read(fields: &Fields<'_>) -> Result<Self, Broken> {
@@ -176,6 +181,7 @@ impl Flow {
             scopes: Scopes::parse(fields.text(7)?).map_err(|_| Broken)?,
             resource: ResourceHash(fields.array(8)?),
             challenge: Challenge(fields.array(9)?),
+            document: fields.optional_array(11)?.map(DocumentHash),
             expires: fields.time(10)?,
         })
     }
@@ -293,6 +299,7 @@ pub(crate) mod tests {
             scopes: Scopes::of(["mcp"]),
             resource: ResourceHash::of("https://gate.example/mcp"),
             challenge: Challenge([7; 32]),
+            document: Some(DocumentHash([8; 16])),
             expires: NOW.plus(FLOW_LIFE),
         }
     }

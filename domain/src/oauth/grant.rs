@@ -17,6 +17,7 @@ use crate::key::{ClientHash, ProviderSession};
 use crate::limits::{
     ABSOLUTE_LIFE, ACCESS_LIFE, GRANT_CLIENT_NAME_MAX, IDLE_LIFE, REFRESH_GRACE, ROTATIONS_REMEMBERED, SPENT_LIFE,
 };
+use crate::oauth::client_document::DocumentHash;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::redirect::RedirectHash;
 use crate::oauth::resource::ResourceHash;
@@ -96,6 +97,8 @@ pub enum State {
         redirect: RedirectHash,
         /// Until when it can be redeemed.
         expires: Timestamp,
+        /// What the client's document said when the person approved it, if it has one.
+        document: Option<DocumentHash>,
     },
     /// The code has been redeemed: a session.
     Live(Live),
@@ -145,8 +148,9 @@ impl Grant {
         challenge: Challenge,
         redirect: RedirectHash,
         expires: Timestamp,
+        document: Option<DocumentHash>,
     ) -> Self {
-        Self { terms, epoch, state: State::Code { challenge, redirect, expires }, unknown: Vec::new() }
+        Self { terms, epoch, state: State::Code { challenge, redirect, expires, document }, unknown: Vec::new() }
     }
 
     /// The grant with its code redeemed, or rolled forward to `generation` by a refresh token whose record was lost.
@@ -252,8 +256,9 @@ impl Grant {
             .time(10, *ends)
             .bytes(11, &self.epoch.0);
         match &self.state {
-            State::Code { challenge, redirect, expires } => {
+            State::Code { challenge, redirect, expires, document } => {
                 writer.number(12, STATE_CODE).bytes(13, &challenge.0).bytes(14, &redirect.0).time(15, *expires);
+                writer.optional(19, document.as_ref().map(|hash| hash.0.as_slice()));
             }
             State::Live(live) => {
                 writer.number(12, STATE_LIVE);
@@ -288,7 +293,7 @@ impl Grant {
         let state = match fields.number(12)? {
             STATE_CODE => {
                 let (challenge, redirect, expires) = code(&fields)?;
-                State::Code { challenge, redirect, expires }
+                State::Code { challenge, redirect, expires, document: fields.optional_array(19)?.map(DocumentHash) }
             }
             STATE_LIVE => {
                 let spent = match fields.optional(13)? {
@@ -320,7 +325,7 @@ impl Grant {
             created: fields.time(9)?,
             ends: fields.time(10)?,
         };
-        Ok(Self { terms, epoch: Epoch(fields.array(11)?), state, unknown: fields.unknown(18) })
+        Ok(Self { terms, epoch: Epoch(fields.array(11)?), state, unknown: fields.unknown(19) })
     }
 }
 
@@ -397,6 +402,7 @@ pub(crate) mod tests {
             Challenge([2; 32]),
             RedirectHash([3; 32]),
             NOW.plus(Duration::from_secs(60)),
+            Some(DocumentHash([4; 16])),
         )
     }
 

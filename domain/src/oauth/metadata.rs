@@ -101,6 +101,7 @@ fn authorization_server(policy: &Policy) -> String {
             methods().filter(|name| *name != AuthMethod::None.name()),
         )
         .boolean("authorization_response_iss_parameter_supported", true)
+        .boolean("client_id_metadata_document_supported", policy.documents.on)
         .texts("protected_resources", policy.resources.iter().map(Resource::identifier))
         // No ID token is ever issued. Readers of an OpenID configuration refuse one without these two, and the specification wants
         // this algorithm among the second (OpenID Connect Discovery section 3).
@@ -159,7 +160,7 @@ mod tests {
                 r#""token_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post"],"#,
                 r#""revocation_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post"],"#,
                 r#""introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],"#,
-                r#""authorization_response_iss_parameter_supported":true,"protected_resources":["https://gate.example/mcp"],"#,
+                r#""authorization_response_iss_parameter_supported":true,"client_id_metadata_document_supported":true,"protected_resources":["https://gate.example/mcp"],"#,
                 r#""subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}"#
             )
         );

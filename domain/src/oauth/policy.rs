@@ -2,6 +2,7 @@
 
 use crate::key::ClientHash;
 use crate::oauth::client::Client;
+use crate::oauth::client_document::DocumentPolicy;
 use crate::oauth::grant::Lifetimes;
 use crate::oauth::redirect::RedirectPolicy;
 use crate::oauth::resource::Resources;
@@ -22,6 +23,8 @@ pub struct Policy {
     pub redirects: RedirectPolicy,
     /// Who may register.
     pub registration: RegistrationPolicy,
+    /// Which documents describe a client.
+    pub documents: DocumentPolicy,
     /// The clients that the operator has registered, each `client_id` once.
     pub clients: Vec<Client>,
     /// What is protected.
@@ -69,6 +72,7 @@ pub(crate) mod tests {
             lifetimes: Lifetimes::default(),
             redirects: RedirectPolicy::default(),
             registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
+            documents: DocumentPolicy { on: true, ..DocumentPolicy::default() },
             clients: Vec::new(),
             resources: Resources::new(vec![resource]).unwrap(),
             introspectors: Vec::new(),

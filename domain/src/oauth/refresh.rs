@@ -34,8 +34,10 @@ pub struct Refresh {
     pub policy: Arc<Policy>,
     /// The refresh token.
     pub token: RefreshToken,
-    /// The client, authenticated if it is confidential.
+    /// The client.
     pub client: ClientHash,
+    /// Whether it has shown all that is asked of it: without, it may only be a public one.
+    pub authenticated: bool,
     /// `scope`: narrows the access token that comes back, not the grant.
     pub scopes: Option<Scopes>,
     /// `resource`, if it was sent.
@@ -69,6 +71,9 @@ impl Refresh {
         }
         if grant.terms.client != self.client {
             return Err(Fault::ClientMismatch);
+        }
+        if grant.terms.confidential && !self.authenticated {
+            return Err(Fault::ClientAuthentication);
         }
         if now >= grant.terms.ends {
             return Err(Fault::SessionEnded);

@@ -5,16 +5,16 @@
 //! registration is ever fetched. A registered `scope` would be a ceiling that clients do not expect, so none is registered.
 
 use crate::fresh::Fresh;
-use crate::limits::{CLIENT_NAME_MAX, OAUTH_BODY_MAX, REDIRECTS_MAX};
+use crate::limits::{OAUTH_BODY_MAX, REDIRECTS_MAX};
 use crate::oauth::client::{self, AuthMethod, Client};
 use crate::oauth::client_id::{self, Declared, Derived};
+use crate::oauth::client_metadata::{self, AUTHORIZATION_CODE, CODE, REFRESH_TOKEN};
 use crate::oauth::fault::Fault;
 use crate::oauth::policy::Policy;
 use crate::oauth::redirect::Redirect;
 use crate::secret::SecretText;
 use crate::time::Timestamp;
 use crate::wire::json::{self, Json, ObjectWriter, WrongType};
-use crate::wire::text;
 
 /// A client that has registered itself, with what only it may know.
 #[derive(Debug)]
@@ -52,13 +52,13 @@ pub fn register(
         return Err(refusal(policy));
     }
     let method = auth_method(&body)?;
-    check_keys(&body)?;
-    check_response_types(&body)?;
+    client_metadata::check_keys(&body)?;
+    client_metadata::check_response_types(&body)?;
     let declared = Declared {
-        name: name(&body)?,
+        name: client_metadata::name(&body)?,
         redirects: redirects.iter().map(|redirect| redirect.as_str().to_owned()).collect(),
         method,
-        refreshes: refreshes(&body)?,
+        refreshes: client_metadata::refreshes(&body)?,
     };
     let salt = method.has_secret().then(|| fresh.secret::<16>("client id"));
     let id = client_id::sign(&declared, salt.as_ref().map(|salt| salt.expose()), &policy.ring, now)
@@ -109,10 +109,6 @@ impl Registered {
     }
 }
 
-const AUTHORIZATION_CODE: &str = "authorization_code";
-const REFRESH_TOKEN: &str = "refresh_token";
-const CODE: &str = "code";
-
 fn registered(policy: &Policy, id: &str) -> Option<Registered> {
     let signed = client_id::open(id, &policy.ring)?;
     let management = signed.derive(id, Derived::RegistrationAccessToken, &policy.ring);
@@ -139,11 +135,7 @@ fn refusal(policy: &Policy) -> Fault {
 const _: () = assert!(REDIRECTS_MAX == 10);
 
 fn redirects(body: &Json, policy: &Policy) -> Result<Vec<Redirect>, Fault> {
-    let listed = body
-        .optional_text_list("redirect_uris")
-        .map_err(|WrongType| Fault::RedirectUri("redirect_uris is not a list of strings"))?
-        .filter(|list| !list.is_empty())
-        .ok_or(Fault::RedirectUri("redirect_uris is missing or empty"))?;
+    let listed = client_metadata::redirect_uris(body)?;
     if listed.len() > REDIRECTS_MAX {
         return Err(Fault::RedirectUri("redirect_uris has more than 10 of them"));
     }
@@ -159,70 +151,17 @@ fn redirects(body: &Json, policy: &Policy) -> Result<Vec<Redirect>, Fault> {
 
 /// Left out, it means Basic (RFC 7591 section 2), and the answer says so.
 fn auth_method(body: &Json) -> Result<AuthMethod, Fault> {
-    let name = optional_text(body, "token_endpoint_auth_method", "token_endpoint_auth_method is not a string")?;
-    name.map_or(Some(AuthMethod::ClientSecretBasic), AuthMethod::named).ok_or(Fault::ClientMetadata(
-        "token_endpoint_auth_method is not none, client_secret_basic or client_secret_post",
-    ))
-}
-
-/// Left out, it means both that are offered: a client that never heard of refresh tokens ignores one. Others that a client
-/// lists in case they are offered are left out of the answer.
-fn refreshes(body: &Json) -> Result<bool, Fault> {
-    let Some(listed) = optional_texts(body, "grant_types", "grant_types is not a list of strings")? else {
-        return Ok(true);
-    };
-    if !listed.contains(&AUTHORIZATION_CODE) {
-        return Err(Fault::ClientMetadata("grant_types lacks authorization_code"));
-    }
-    Ok(listed.contains(&REFRESH_TOKEN))
-}
-
-fn check_response_types(body: &Json) -> Result<(), Fault> {
-    match optional_texts(body, "response_types", "response_types is not a list of strings")?.as_deref() {
-        None | Some([CODE]) => Ok(()),
-        Some(_) => Err(Fault::ClientMetadata("response_types is something else than code")),
-    }
-}
-
-/// A name to be shown: one line without tricks, cut where it is too long.
-fn name(body: &Json) -> Result<Option<String>, Fault> {
-    let given = optional_text(body, "client_name", "client_name is not a string")?.unwrap_or_default();
-    let name = text::displayable(given, CLIENT_NAME_MAX);
-    let cut = name.get(..name.floor_char_boundary(CLIENT_NAME_MAX)).unwrap_or_default().trim_end();
-    Ok(Some(cut.to_owned()).filter(|name| !name.is_empty()))
-}
-
-/// Keys are of no use to any method that is offered, but whoever sends a private one should hear of it (RFC 7591 section 2).
-fn check_keys(body: &Json) -> Result<(), Fault> {
-    let Some(jwks) = body.member("jwks") else { return Ok(()) };
-    if body.member("jwks_uri").is_some() {
-        return Err(Fault::ClientMetadata("it has both jwks and jwks_uri"));
-    }
-    let keys = jwks.optional_list("keys").ok().flatten().ok_or(Fault::ClientMetadata("jwks is not a key set"))?;
-    let is_secret = |key: &Json| {
-        PRIVATE_PARTS.iter().any(|part| key.member(part).is_some()) || key.optional_text("kty") == Ok(Some("oct"))
-    };
-    if keys.iter().any(is_secret) {
-        return Err(Fault::ClientMetadata("jwks holds a private or symmetric key"));
-    }
-    Ok(())
-}
-
-/// The members of a JWK that only its owner may have (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1).
-const PRIVATE_PARTS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-
-fn optional_text<'a>(body: &'a Json, name: &str, rule: &'static str) -> Result<Option<&'a str>, Fault> {
-    body.optional_text(name).map_err(|WrongType| Fault::ClientMetadata(rule))
-}
-
-fn optional_texts<'a>(body: &'a Json, name: &str, rule: &'static str) -> Result<Option<Vec<&'a str>>, Fault> {
-    body.optional_text_list(name).map_err(|WrongType| Fault::ClientMetadata(rule))
+    client_metadata::auth_method(body)?.map_or(Some(AuthMethod::ClientSecretBasic), AuthMethod::named).ok_or(
+        Fault::ClientMetadata("token_endpoint_auth_method is not none, client_secret_basic or client_secret_post"),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::client::{KnownBy, Presented, identify};
+    use crate::limits::CLIENT_NAME_MAX;
+    use crate::oauth::client::tests::identify;
+    use crate::oauth::client::{KnownBy, Presented};
     use crate::oauth::policy::RegistrationPolicy;
     use crate::oauth::policy::tests::{NOW, policy};
     use crate::secret::Secret;

@@ -19,8 +19,10 @@ use std::net::IpAddr;
 pub struct Revoke {
     /// The token.
     pub token: Revocable,
-    /// The client, authenticated if it is confidential; none if a public client did not say who it is.
+    /// The client; none if a public client did not say who it is.
     pub client: Option<ClientHash>,
+    /// Whether it has shown all that is asked of it: without, it may only be a public one.
+    pub authenticated: bool,
     /// Where the request came from.
     pub address: Option<IpAddr>,
 }
@@ -93,7 +95,7 @@ impl Revoke {
         };
         match self.client {
             Some(client) if client != grant.terms.client => return Err(Fault::ClientMismatch),
-            None if grant.terms.confidential => return Err(Fault::ClientAuthentication),
+            _ if grant.terms.confidential && !self.authenticated => return Err(Fault::ClientAuthentication),
             _ => {}
         }
         if matches!(grant.state, State::Revoked(_)) {

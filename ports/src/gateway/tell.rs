@@ -4,7 +4,7 @@ use super::Gateway;
 use crate::{Clock, World, ask};
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::oauth::admit::{Admit, Wish};
-use portcullis_domain::oauth::client::{AuthMethod, Presented};
+use portcullis_domain::oauth::client::Presented;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::identity::Claims;
 use portcullis_domain::oauth::token::AccessToken;
@@ -28,22 +28,20 @@ impl<W: World> Gateway<W> {
         if form.repeated_except(&[]).is_some() {
             return Err(Fault::Repeated);
         }
-        if presented.client_id()?.is_none() {
-            return Err(Fault::ClientAuthentication);
-        }
-        let client = self.authenticated(presented, address)?;
-        if client.method() == AuthMethod::None {
+        let id = presented.client_id()?.ok_or(Fault::ClientAuthentication)?;
+        let speaker = self.speaker(presented, false, address).await?;
+        if !speaker.confidential {
             return Err(Fault::ClientAuthentication);
         }
         let token = form.one("token").ok().flatten().ok_or(Fault::Missing("token"))?;
         let Ok(token) = self.open(token) else { return Ok(introspect::inactive()) };
-        if !introspect::may_know(&self.policy, client.hash(), &token) {
-            let event = Event::new(Happened::IntrospectionRefused).of(token.id).by(client.hash()).from(address);
+        if !introspect::may_know(&self.policy, speaker.client, &token) {
+            let event = Event::new(Happened::IntrospectionRefused).of(token.id).by(speaker.client).from(address);
             self.note(self.world.clock().now(), event);
             return Ok(introspect::inactive());
         }
         match self.known(Arc::clone(&token)).await {
-            Ok(claims) => Ok(introspect::active(&self.policy, client.id(), &token, &claims)),
+            Ok(claims) => Ok(introspect::active(&self.policy, id, &token, &claims)),
             Err(Fault::TokenUnknown | Fault::TokenExpired | Fault::TokenRevoked) => Ok(introspect::inactive()),
             Err(fault) => Err(fault),
         }

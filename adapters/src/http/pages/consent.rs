@@ -27,6 +27,8 @@ pub fn consent(page: &ConsentPage<'_>, gate: &Gate) -> Page {
             client: asked.client.name(),
             client_id: asked.client.id(),
             known_by: asked.client.known_by(),
+            host: asked.client.host(),
+            local: asked.client.is_local(),
             kind: asked.redirect.kind(),
             place: &place,
             app: app.as_deref(),
@@ -47,6 +49,10 @@ pub(super) struct Shown<'a> {
     pub(super) client: Option<&'a str>,
     pub(super) client_id: &'a str,
     pub(super) known_by: KnownBy,
+    /// Where its document lies.
+    pub(super) host: Option<&'a str>,
+    /// Whether it can be sent back to this device only.
+    pub(super) local: bool,
     pub(super) kind: Kind,
     pub(super) place: &'a str,
     pub(super) app: Option<&'a str>,
@@ -90,6 +96,19 @@ fn identity(shown: &Shown<'_>, gate: &Gate, main: &mut Html) {
             main.raw("<p class=\"caution\"><strong>Not verified.</strong> This application is known only by its own claims: ");
             main.raw("it registered itself and chose its name. Approve only if you have just started this from it yourself.</p>\n");
         }
+        KnownBy::Document => described(shown, main),
+    }
+}
+
+/// An application that is known by its address: that is what stands there, and its name is what it says there.
+fn described(shown: &Shown<'_>, main: &mut Html) {
+    main.raw("<h2>The application is published by</h2>\n<p class=\"place\">");
+    uncut(main, shown.host.unwrap_or_default());
+    main.raw("</p>\n<p class=\"caution\"><strong>Only this address is verified.</strong> The application chose its name itself. ");
+    main.raw("Approve only if you know the address and have just started this yourself.</p>\n");
+    if shown.local {
+        main.raw("<p class=\"caution\"><strong>Take care:</strong> this application is sent back to this device only, where any ");
+        main.raw("program could pass for it. The address above does not show that it is the one that asks.</p>\n");
     }
 }
 

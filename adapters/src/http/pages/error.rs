@@ -50,6 +50,11 @@ pub(super) const fn words(fault: Fault) -> (&'static str, &'static str) {
             "Remove this connection in your application and add it again, so that the application registers anew. If you did not \
              start this yourself, close this page.",
         ),
+        F::ClientDocument => (
+            "This application cannot log you in here now",
+            "Wait a little, then go back to your application and start again. If it stays so, tell the application’s makers: what it \
+             publishes about itself cannot be used. If you did not start this yourself, close this page.",
+        ),
         F::ClientBlocked => (
             "This application cannot log you in here",
             "Ask the operator if you need it. If you did not start this yourself, close this page.",

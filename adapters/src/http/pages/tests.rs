@@ -9,7 +9,8 @@ use super::*;
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::limits::PAGE_ADDRESS_MAX;
 use portcullis_domain::oauth::authorize::{self, Refusal};
-use portcullis_domain::oauth::client::{Client, Configured, KnownBy};
+use portcullis_domain::oauth::client::{Client, Configured, KnownBy, lookup};
+use portcullis_domain::oauth::client_document::DocumentPolicy;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
@@ -35,6 +36,8 @@ fn claude() -> Shown<'static> {
         client: Some("Claude Code"),
         client_id: "claude-code",
         known_by: KnownBy::SelfDeclared,
+        host: None,
+        local: false,
         kind: Kind::Https,
         place: "claude.ai",
         app: None,
@@ -315,6 +318,7 @@ fn policy() -> Policy {
         lifetimes: Lifetimes::default(),
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
+        documents: DocumentPolicy::default(),
         clients: vec![Client::configured(own, &RedirectPolicy::default()).unwrap()],
         resources: Resources::new(vec![resource]).unwrap(),
         introspectors: Vec::new(),
@@ -326,7 +330,9 @@ fn page_of(policy: &Policy, client: &str, redirect: &str, scope: &str) -> String
     let query = format!(
         "client_id={client}&redirect_uri={redirect}&response_type=code&code_challenge={CHALLENGE}&code_challenge_method=S256&scope={scope}"
     );
-    let asked = authorize::judge(policy, &Form::parse(&query).unwrap(), NOW, &fresh).unwrap();
+    let form = Form::parse(&query).unwrap();
+    let client = authorize::client_id(&form).and_then(|id| lookup(policy, id)).unwrap();
+    let asked = authorize::judge(policy, &form, client, NOW, &fresh).unwrap();
     let cookie = SetCookie { name: "pc-csrf".into(), value: SecretText::new("cookie value".into()) };
     let page = ConsentPage { asked, flow: "the sealed flow".into(), csrf: SecretText::new("the token".into()), cookie };
     consent(&page, &gate()).into_body()

@@ -1,0 +1,124 @@
+//! What clients publish about themselves, fetched where strangers say that it is: only by the guarded outbound client, one call at a
+//! time for one address, rarely for one host, and remembered for as long as its host says, within bounds.
+//!
+//! OAuth Client ID Metadata Document sections 4 and 6, RFC 9111. Whatever goes wrong is told apart in the log alone.
+
+mod cache;
+mod freshness;
+
+use crate::fetch::{Answer, Caps, Fetch, Refusal, Request, Resolver, SystemResolver};
+use crate::system::Buckets;
+use cache::{Cache, Found};
+use portcullis_domain::bucket::Rate;
+use portcullis_domain::hash;
+use portcullis_domain::limits;
+use portcullis_domain::oauth::client_document::{Document, DocumentUrl};
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::redirect::RedirectPolicy;
+use portcullis_domain::wire::header;
+use portcullis_ports::Documents;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Clients' documents. Its memory is bounded, whoever asks for what.
+pub struct ClientDocuments<R = SystemResolver> {
+    fetch: Fetch<R>,
+    redirects: RedirectPolicy,
+    documents: Cache<Document>,
+    hosts: Buckets<[u8; 16]>,
+    started: Instant,
+}
+
+/// Why there is no document: for the log.
+#[derive(Debug)]
+enum Trouble {
+    Call(Refusal),
+    Status(u16),
+    ContentType,
+    Document(Fault),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(refusal) => write!(out, "it cannot be had ({refusal:?})"),
+            Self::Status(status) => write!(out, "it is answered with status {status}"),
+            Self::ContentType => out.write_str("it is not application/json"),
+            Self::Document(fault) => out.write_str(&fault.wire().text()),
+        }
+    }
+}
+
+impl<R: Resolver> ClientDocuments<R> {
+    /// Nothing is known yet. `fetch` is one that may reach what strangers name, and nothing else.
+    #[must_use]
+    pub fn new(fetch: Fetch<R>, redirects: RedirectPolicy) -> Self {
+        let rate = Rate::new(limits::DOCUMENT_CALLS_PER_SECOND, Duration::from_secs(1), limits::DOCUMENT_CALLS_BURST);
+        Self {
+            fetch,
+            redirects,
+            documents: Cache::default(),
+            hosts: Buckets::new(rate, limits::DOCUMENT_HOSTS_MAX),
+            started: Instant::now(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Counts a call to a host for what was never had from there. What is known is asked for again without counting: nobody keeps
+    /// it from its clients by asking its host for something else.
+    fn count(&self, host: &str) -> Result<(), Fault> {
+        let host = hash::first(&hash::sha256(host.as_bytes()));
+        self.hosts.count(host, self.now()).map_err(Fault::rate_limited)
+    }
+
+    async fn read(&self, url: &DocumentUrl) -> Result<(Document, Duration), Trouble> {
+        let answer = self.get(url.as_str(), limits::CLIENT_DOCUMENT_MAX).await?;
+        let document = Document::judge(url, &answer.body, &self.redirects).map_err(Trouble::Document)?;
+        Ok((document, freshness::of(&answer)))
+    }
+
+    async fn get(&self, url: &str, answer_max: usize) -> Result<Answer, Trouble> {
+        let caps = Caps { deadline: limits::DOCUMENT_DEADLINE, answer_max };
+        let request = Request::get(url.to_owned(), "application/json");
+        let answer = self.fetch.fetch(request, caps).await.map_err(Trouble::Call)?;
+        if answer.status != 200 {
+            return Err(Trouble::Status(answer.status));
+        }
+        if answer.content_type.as_deref().is_some_and(header::is_json) { Ok(answer) } else { Err(Trouble::ContentType) }
+    }
+}
+
+impl<R: Resolver> Documents for ClientDocuments<R> {
+    async fn document(&self, url: &DocumentUrl) -> Result<Arc<Document>, Fault> {
+        let flight = match self.documents.find(url.as_str(), self.now(), || self.count(url.host()))? {
+            Found::Fresh(document) => return Ok(document),
+            Found::Failed => return Err(Fault::ClientDocument),
+            Found::Flight(flight) => flight,
+        };
+        let landed = flight.land(async {
+            match self.read(url).await {
+                Ok((document, fresh)) => Ok(self.documents.keep(url.as_str(), url.host(), document, fresh, self.now())),
+                Err(cause) => {
+                    tracing::info!(host = url.host(), %cause, "a client's document cannot be used");
+                    self.documents.fail(url.as_str(), self.now());
+                    Err(Fault::ClientDocument)
+                }
+            }
+        });
+        landed.await
+    }
+
+    fn last(&self, url: &DocumentUrl) -> Option<Arc<Document>> {
+        self.documents.last(url.as_str(), self.now())
+    }
+}
+
+impl<R> fmt::Debug for ClientDocuments<R> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ClientDocuments(..)")
+    }
+}
