@@ -2,11 +2,12 @@
 
 mod identity;
 mod reach;
+mod relying_party;
 
 use crate::config::{
     CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config, Domain,
-    KeyFile, MasterKeys, Origin, PerAddress, PerClient, PerPerson, Provider, RateLimits,
-    Resource as ConfiguredResource, Storage, StorageType, Tls as ConfiguredTls, UpstreamUrl,
+    KeyFile, MasterKeys, Origin, PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource, Storage,
+    StorageType, Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::gate::{Allowance, AllowedOrigins, Gate, Metrics, Protection};
@@ -35,6 +36,7 @@ use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
 use reach::{identity_provider, own_places, strangers};
+use relying_party::relying_party;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -143,7 +145,8 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         danger_plain_http: _judged_when_read,
         trusted_proxy_cidrs,
         master_keys,
-        provider: Provider::Oidc(oidc),
+        provider,
+        people,
         resources,
         assertion_key_files,
         allowed_origins,
@@ -233,8 +236,8 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         introspectors: introspection_resource_servers.iter().map(|id| ClientHash::of(id.as_str())).collect(),
     });
 
-    let issuer = oidc.issuer_url.as_str().to_owned();
-    let (provider, relying_party) = identity_provider(oidc, ca_files.into_iter().map(|file| file.pem))?;
+    let (issuer, ca_file, relying_party) = relying_party(provider, people);
+    let provider = identity_provider(&issuer, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
     let journal = Arc::new(CountedJournal::new(Rate::new(
         security_events.per_second,
         Duration::from_secs(1),

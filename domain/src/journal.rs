@@ -23,6 +23,8 @@ pub enum Happened {
     CodeIssued,
     /// A login failed at or after the identity provider.
     LoginRefused,
+    /// The provider's list of a person's groups was cut, or could not be read.
+    GroupsIncomplete,
     /// A code was redeemed: a session begins.
     TokensIssued,
     /// A redeemed code came again with everything right: its session is revoked.
@@ -47,7 +49,7 @@ pub enum Happened {
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -56,6 +58,7 @@ impl Happened {
         Self::BrowserMismatch,
         Self::CodeIssued,
         Self::LoginRefused,
+        Self::GroupsIncomplete,
         Self::TokensIssued,
         Self::CodeReplayed,
         Self::TokensRefreshed,
@@ -81,6 +84,7 @@ impl Happened {
             Self::BrowserMismatch            => "browser_mismatch",
             Self::CodeIssued                 => "authorization_code_issued",
             Self::LoginRefused               => "login_refused",
+            Self::GroupsIncomplete           => "groups_incomplete",
             Self::TokensIssued               => "token_issued",
             Self::CodeReplayed               => "authorization_code_reuse_detected",
             Self::TokensRefreshed            => "token_refreshed",
@@ -146,6 +150,13 @@ impl Event {
     pub const fn of(mut self, grant: GrantId) -> Self {
         self.person = Some(grant.person);
         self.grant = Some(grant);
+        self
+    }
+
+    /// To this person.
+    #[must_use]
+    pub const fn about(mut self, person: Person) -> Self {
+        self.person = Some(person);
         self
     }
 

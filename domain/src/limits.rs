@@ -175,6 +175,10 @@ pub const TEXT_VALUE_MAX: usize = 2_048;
 pub const SECRET_VALUE_MAX: usize = 512;
 /// A secret that the operator chooses and this gate checks.
 pub const CHOSEN_SECRET_MIN: usize = 16;
+/// The name of a claim.
+pub const CLAIM_NAME_MAX: usize = 256;
+/// Audiences of an ID token that Dex is asked for.
+pub const DEX_AUDIENCES_MAX: usize = 50;
 /// What a scope lets a client do, in words.
 pub const SCOPE_DESCRIPTION_MAX: usize = 200;
 
@@ -184,6 +188,9 @@ pub const SCOPE_DESCRIPTION_MAX: usize = 200;
 pub const LOGIN_COOKIE_MAX: usize = 2_000;
 /// Logins in progress in one browser; one more clears the oldest.
 pub const LOGIN_COOKIES_MAX: usize = 3;
+
+/// How many seconds somebody who may not enter reads so before the browser goes back to the application.
+pub const REFUSAL_SHOWN_SECS: u8 = 8;
 
 // Lifetimes.
 

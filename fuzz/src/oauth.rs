@@ -145,7 +145,7 @@ fn begun(scheduler: &Scheduler) -> (Arc<Gateway<Surroundings<Memory>>>, SecretTe
     let policy: Arc<Policy> = Arc::new(crate::clients::new_policy());
     let credentials =
         Credentials { client_id: "gate".into(), client_secret: SecretText::new("a secret of the gate".into()) };
-    let party = RelyingParty { credentials, profile: profile::GENERIC, scopes: None };
+    let party = RelyingParty::new(credentials, profile::GENERIC);
     let claims = Claims { issuer: "https://id.example".into(), subject: "alice".into(), ..Claims::default() };
     let expires = Timestamp::FAR;
     let callback = Callback {

@@ -3,7 +3,7 @@
 use crate::jose::{KID, keys, signed};
 use portcullis_domain::limits;
 use portcullis_domain::oidc::discovery::{self, Provider};
-use portcullis_domain::oidc::id_token::{self, Expected, Refused};
+use portcullis_domain::oidc::id_token::{self, Expected, Occasion, Refused};
 use portcullis_domain::oidc::{callback as callback_room, token_response as response_room};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::form::Form;
@@ -98,7 +98,9 @@ pub fn id_token(data: &[u8]) {
     let token = signed(header.as_bytes(), data);
     let (provider, keys) = (provider(), keys());
     let judge = |client_id: &str, nonce: &str, now: u64| {
-        let expected = Expected { provider: &provider, client_id, nonce, access_token: "at", max_age: None };
+        let occasion = Occasion::Login { nonce, max_age: None };
+        let expected =
+            Expected { provider: &provider, client_id, access_token: "at", groups_claim: "groups", occasion };
         id_token::judge(&token, &keys, &expected, Timestamp::from_secs(now))
     };
     let Ok(person) = judge("gate", "n-1", NOW) else { return };
@@ -126,6 +128,16 @@ pub fn id_token(data: &[u8]) {
     assert!(
         person.groups.is_empty() || claims["groups"].as_array().is_some_and(|all| all.iter().all(Value::is_string))
     );
+
+    // The answer to a refresh speaks of the same person or of nobody.
+    let refreshed = |subject: &str| {
+        let occasion = Occasion::Refresh { subject };
+        let expected =
+            Expected { provider: &provider, client_id: "gate", access_token: "at", groups_claim: "groups", occasion };
+        id_token::judge(&token, &keys, &expected, Timestamp::from_secs(NOW))
+    };
+    assert_eq!(refreshed(&person.subject).as_ref(), Ok(&person));
+    assert_eq!(refreshed(&format!("{}x", person.subject)), Err(Refused::OtherSubject));
 
     assert_eq!(judge("gate", "n-2", NOW), Err(Refused::OtherNonce));
     assert_eq!(judge("gate", "", NOW), Err(Refused::OtherNonce));

@@ -8,7 +8,7 @@ mod tell;
 use crate::{Clock, Entropy, IdentityProvider, Journal, World, transact};
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::journal::{Event, Happened};
-use portcullis_domain::key::{ClientHash, ProviderSession};
+use portcullis_domain::key::{ClientHash, Person, ProviderSession};
 use portcullis_domain::oauth::authorize::{self, Asked, Refusal, Refused};
 use portcullis_domain::oauth::callback::Callback;
 use portcullis_domain::oauth::client::{Client, Presented};
@@ -334,9 +334,9 @@ impl<W: World> Gateway<W> {
         let expected = id_token::Expected {
             provider,
             client_id: &self.relying_party.credentials.client_id,
-            nonce: nonce.expose(),
             access_token: tokens.access_token.expose(),
-            max_age: login.max_age,
+            groups_claim: &self.relying_party.groups_claim,
+            occasion: id_token::Occasion::Login { nonce: nonce.expose(), max_age: login.max_age },
         };
         let keys = port.keys().await.map_err(|_| Fault::ProviderUnavailable)?;
         let now = self.world.clock().now();
@@ -346,7 +346,14 @@ impl<W: World> Gateway<W> {
             judged = id_token::judge(tokens.id_token.expose(), &newer, &expected, now);
         }
         let person = judged.map_err(Fault::IdToken)?;
+        if !self.relying_party.entry.admits(&person) {
+            return Err(Fault::PersonRefused);
+        }
         let base_url = &self.policy.base_url;
+        if !person.groups_complete {
+            let known = Person::of(base_url, &person.issuer, &person.subject);
+            self.note(now, Event::new(Happened::GroupsIncomplete).about(known).from(address));
+        }
         let provider_session =
             person.session.as_deref().map(|session| ProviderSession::of(base_url, &person.issuer, session));
         let claims = Claims::from(person);

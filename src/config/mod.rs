@@ -23,8 +23,8 @@ pub(crate) use nearest::nearest;
 pub use surroundings::{Process, Surroundings, Unreadable};
 pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
-    CaFile, CertificateFile, Cidr, ClientAuthentication, ClientId, ClientName, KeyFile, LogFormat, LogLevel,
-    ScopeDescription, ScopeName, StorageType,
+    CaFile, CertificateFile, Cidr, ClaimName, ClientAuthentication, ClientId, ClientName, EmailAddress, EmailDomain,
+    GroupName, KeyFile, LogFormat, LogLevel, ProviderType, ScopeDescription, ScopeName, StorageType, Subject,
 };
 
 use keys::{
@@ -37,7 +37,6 @@ use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use values::ProviderType;
 
 impl Config {
     /// Reads the file that a command line names; every file and variable that it names itself is read too.
@@ -89,6 +88,7 @@ keys! {
         trusted_proxy_cidrs: Vec<Cidr> = list("trustedProxyCIDRs") "Networks of the proxies in front, whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed.",
         master_keys: MasterKeys = part() "The keys that seal everything.",
         provider: Provider = part() "The identity provider.",
+        people: People = or("allowedPeople", json!({})) "Who may enter: whoever is in one of these lists. Without any, everybody whom the provider lets in.",
         resources: Vec<Resource> = some("resources") "The protected MCP servers.",
         assertion_key_files: Vec<KeyFile> = list("assertionKeyFiles") "Files with keys as PKCS #8 in PEM that sign assertions by ES256 and RS256. Of each kind the first one signs; all are published.",
         allowed_origins: Option<Vec<Origin>> = optional("allowedOrigins") "Web origins whose pages may call the resources. Left out: the known web clients and loopback.",
@@ -131,8 +131,44 @@ keys! {
         issuer_url: IssuerUrl = required("issuerUrl") "Its issuer, byte for byte: https, or http on loopback.",
         client_id: ClientId = required("clientId") "The gate's own client identifier there.",
         client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
-        scopes: Vec<ScopeName> = or("scopes", json!(["openid", "profile", "email"])) "What the gate asks for there; openid must be among them.",
+        scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there; openid must be among them. Left out: what is usual with this provider.",
+        groups_claim: ClaimName = or("groupsClaim", "groups") "The claim of the ID token that lists the person's groups.",
         ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
+    }
+}
+
+keys! {
+    /// Dex.
+    pub struct Dex judged as DexDraft by safety::dex {
+        issuer_url: IssuerUrl = required("issuerUrl") "Its issuer, byte for byte: https, or http on loopback.",
+        client_id: ClientId = required("clientId") "The gate's own client identifier there.",
+        client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
+        connector_id: Option<ConnectorId> = optional("connectorId") "The connector that everybody logs in with. Left out: Dex asks.",
+        scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there; openid must be among them. Left out: openid, profile, email, groups and offline_access.",
+        audiences: Vec<ClientId> = list("crossClientAudiences") "Other clients of Dex that the person's ID token is to be good for; each must trust the gate's client there.",
+        ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
+    }
+}
+
+keys! {
+    /// Google.
+    pub struct Google judged as GoogleDraft by safety::google {
+        issuer_url: IssuerUrl = or("issuerUrl", "https://accounts.google.com") "Its issuer; another one is for trials only.",
+        client_id: ClientId = required("clientId") "The gate's own client identifier there.",
+        client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
+        hosted_domain: Option<EmailDomain> = optional("hostedDomain") "The organization whose accounts may enter, by the `hd` that Google signs.",
+        scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there; openid must be among them. Left out: openid, profile and email.",
+        ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
+    }
+}
+
+keys! {
+    /// Who may enter.
+    pub struct People {
+        email_domains: Vec<EmailDomain> = list("emailDomains") "Who has a verified e-mail address at one of these domains, exactly.",
+        emails: Vec<EmailAddress> = list("emails") "Who has one of these e-mail addresses, verified.",
+        groups: Vec<GroupName> = list("groups") "Who is in one of these groups.",
+        subjects: Vec<Subject> = list("subjects") "Who has one of these subjects at the provider.",
     }
 }
 
@@ -230,7 +266,21 @@ keys! {
     }
 }
 
-objects!(Tls, Oidc, Resource, Client, Storage, RateLimits, PerAddress, PerClient, PerPerson, SecurityEvents);
+objects!(
+    Tls,
+    Oidc,
+    Dex,
+    Google,
+    People,
+    Resource,
+    Client,
+    Storage,
+    RateLimits,
+    PerAddress,
+    PerClient,
+    PerPerson,
+    SecurityEvents
+);
 
 impl Value for Scope {
     fn schema() -> Json {
@@ -245,22 +295,45 @@ impl Value for Scope {
 /// The identity provider that persons log in at.
 #[derive(Clone, Debug)]
 pub enum Provider {
-    /// Any OpenID provider, by discovery.
-    Oidc(Oidc),
+    /// Any OpenID provider, by discovery, with what is usual with one of its kind.
+    Oidc(ProviderType, Oidc),
+    /// Dex.
+    Dex(Dex),
+    /// Google.
+    Google(Google),
 }
 
 impl Part for Provider {
     fn walk(keys: &mut Keys<'_>) -> Option<Self> {
-        let kind = keys
-            .required::<ProviderType>("provider", "How persons log in: oidc, an OpenID provider found by discovery.");
-        let oidc = keys.optional::<Oidc>("oidc", "The OpenID provider.");
-        match (kind?, oidc?) {
-            (ProviderType::Oidc, Some(oidc)) => Some(Self::Oidc(oidc)),
-            (ProviderType::Oidc, None) => {
-                keys.place()?.key("oidc").complain("is missing", "add it, with issuerUrl, clientId and clientSecret");
-                None
-            }
+        let kind = keys.required::<ProviderType>(
+            "provider",
+            "How persons log in: oidc, an OpenID provider found by discovery; keycloak, entra, okta or auth0, the same with what is usual there; dex; google.",
+        );
+        let oidc = keys.optional::<Oidc>("oidc", "The OpenID provider, if it is neither Dex nor Google.");
+        let dex = keys.optional::<Dex>("dex", "Dex, if that is the provider.");
+        let google = keys.optional::<Google>("google", "Google, if that is the provider.");
+        let (kind, oidc, dex, google) = (kind?, oidc?, dex?, google?);
+        let wanted = match kind {
+            ProviderType::Dex => "dex",
+            ProviderType::Google => "google",
+            _ => "oidc",
+        };
+        let blocks = [("oidc", oidc.is_some()), ("dex", dex.is_some()), ("google", google.is_some())];
+        for (name, _) in blocks.iter().filter(|(name, given)| *given && *name != wanted) {
+            let instead = "remove it, or name that provider in provider";
+            keys.place()?.key(name).complain("is of no use with this provider", instead);
         }
+        let found = match kind {
+            ProviderType::Dex => dex.map(Self::Dex),
+            ProviderType::Google => google.map(Self::Google),
+            kind => oidc.map(|oidc| Self::Oidc(kind, oidc)),
+        };
+        if found.is_none() {
+            keys.place()?
+                .key(wanted)
+                .complain("is missing", "add it, with clientId, clientSecret and, but for google, issuerUrl");
+        }
+        found
     }
 }
 

@@ -2,8 +2,13 @@
 
 use super::place::Place;
 use super::urls::is_own;
-use super::{Client, ClientAuthentication, ClientDraft, ConfigDraft, OidcDraft, Provider, Resource, ResourceDraft};
-use portcullis_domain::limits::{RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX, UPSTREAM_ADDRESSES_MAX};
+use super::{
+    Client, ClientAuthentication, ClientDraft, ConfigDraft, DexDraft, GoogleDraft, OidcDraft, Provider, Resource,
+    ResourceDraft, ScopeName,
+};
+use portcullis_domain::limits::{
+    DEX_AUDIENCES_MAX, RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX, UPSTREAM_ADDRESSES_MAX,
+};
 use portcullis_domain::oauth::client_id::PREFIX;
 use portcullis_domain::oauth::redirect::Kind;
 use std::net::SocketAddr;
@@ -16,10 +21,15 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
     clients(draft, at);
     introspectors(draft, at);
     documents(draft, at);
-    if let (Some(base), Some(Provider::Oidc(oidc))) = (&draft.base_url, &draft.provider)
-        && base.as_str() == oidc.issuer_url.as_str()
+    let issuer = draft.provider.as_ref().map(|provider| match provider {
+        Provider::Oidc(_, oidc) => ("oidc", &oidc.issuer_url),
+        Provider::Dex(dex) => ("dex", &dex.issuer_url),
+        Provider::Google(google) => ("google", &google.issuer_url),
+    });
+    if let (Some(base), Some((block, issuer))) = (&draft.base_url, issuer)
+        && base.as_str() == issuer.as_str()
     {
-        at.key("oidc").key("issuerUrl").complain("is the gate itself", "write the issuer of the identity provider");
+        at.key(block).key("issuerUrl").complain("is the gate itself", "write the issuer of the identity provider");
     }
 }
 
@@ -186,9 +196,28 @@ pub(super) fn client(draft: &ClientDraft, at: &Place<'_>) {
     }
 }
 
-/// The rules of the provider.
+/// The rules of an OpenID provider.
 pub(super) fn oidc(draft: &OidcDraft, at: &Place<'_>) {
-    if draft.scopes.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.as_str() == "openid")) {
+    provider_scopes(draft.scopes.as_ref(), at);
+}
+
+/// The rules of Dex.
+pub(super) fn dex(draft: &DexDraft, at: &Place<'_>) {
+    provider_scopes(draft.scopes.as_ref(), at);
+    if draft.audiences.as_ref().is_some_and(|audiences| audiences.len() > DEX_AUDIENCES_MAX) {
+        at.key("crossClientAudiences").complain("holds too many clients", "keep at most 50");
+    }
+}
+
+/// The rules of Google.
+pub(super) fn google(draft: &GoogleDraft, at: &Place<'_>) {
+    provider_scopes(draft.scopes.as_ref(), at);
+}
+
+fn provider_scopes(scopes: Option<&Option<Vec<ScopeName>>>, at: &Place<'_>) {
+    if let Some(Some(scopes)) = scopes
+        && !scopes.iter().any(|scope| scope.as_str() == "openid")
+    {
         at.key("scopes").complain("lacks openid, without which there is no ID token", "add \"openid\"");
     }
 }

@@ -89,6 +89,7 @@ fn rich() -> Json {
                 json!({ "tokenEndpoint": "https://dex.example.com/token", "clientId": "gate", "clientSecret": "hush" }),
             ),
             ("/storage", json!({ "type": "memory" })),
+            ("/allowedPeople", json!({})),
         ],
     )
 }
@@ -170,8 +171,37 @@ fn exchange(config: &Config) -> &Exchange {
 }
 
 fn oidc(config: &Config) -> &Oidc {
-    let Provider::Oidc(oidc) = &config.provider;
+    let Provider::Oidc(_, oidc) = &config.provider else { panic!("another provider") };
     oidc
+}
+
+fn dex(config: &Config) -> Dex {
+    match &config.provider {
+        Provider::Dex(dex) => dex.clone(),
+        _ => dex(&read(&change(least(), &at("dex", "clientId", json!("gate")))).unwrap()),
+    }
+}
+
+fn google(config: &Config) -> Google {
+    match &config.provider {
+        Provider::Google(google) => google.clone(),
+        _ => google(&read(&change(least(), &at("google", "clientId", json!("gate")))).unwrap()),
+    }
+}
+
+/// The least with another provider in its place, and this changed there.
+fn at<'a>(provider: &'a str, key: &str, value: Json) -> Vec<(&'a str, Json)> {
+    let mut block = json!({ "issuerUrl": "https://id.example.com", "clientId": "gate", "clientSecret": "hush" });
+    block[key] = value;
+    if key == "clientSecretFile" {
+        block.as_object_mut().unwrap().remove("clientSecret");
+    }
+    let place = if provider == "dex" { "/dex" } else { "/google" };
+    vec![("/provider", json!(provider)), ("/oidc", Json::Null), (place, block)]
+}
+
+fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn master_keys(config: &Config) -> String {
@@ -277,8 +307,12 @@ fn arrivals() -> Vec<Arrival> {
             master_keys,
             "random",
         ),
-        // The one value that it can have is the one that it has.
-        ("provider", vec![], |c| matches!(c.provider, Provider::Oidc(_)).to_string(), "true"),
+        (
+            "provider",
+            vec![("/provider", json!("keycloak"))],
+            |c| matches!(c.provider, Provider::Oidc(ProviderType::Keycloak, _)).to_string(),
+            "true",
+        ),
         (
             "oidc.issuerUrl",
             vec![("/oidc/issuerUrl", json!("https://b.example/"))],
@@ -301,14 +335,124 @@ fn arrivals() -> Vec<Arrival> {
         (
             "oidc.scopes",
             vec![("/oidc/scopes", json!(["openid", "groups"]))],
-            |c| oidc(c).scopes.iter().map(ScopeName::as_str).collect::<Vec<_>>().join(" "),
+            |c| words(oidc(c).scopes.iter().flatten().map(ScopeName::as_str)),
             "openid groups",
+        ),
+        (
+            "oidc.groupsClaim",
+            vec![("/oidc/groupsClaim", json!("https://b.example/groups"))],
+            |c| oidc(c).groups_claim.as_str().into(),
+            "https://b.example/groups",
         ),
         (
             "oidc.caFile",
             vec![("/oidc/caFile", json!("/run/ca.pem"))],
             |c| file(oidc(c).ca_file.as_ref().map(|file| &file.path)),
             "/run/ca.pem",
+        ),
+        (
+            "dex.issuerUrl",
+            at("dex", "issuerUrl", json!("https://b.example/")),
+            |c| dex(c).issuer_url.as_str().into(),
+            "https://b.example/",
+        ),
+        ("dex.clientId", at("dex", "clientId", json!("me")), |c| dex(c).client_id.as_str().into(), "me"),
+        (
+            "dex.clientSecret",
+            at("dex", "clientSecret", json!("another")),
+            |c| dex(c).client_secret.expose().into(),
+            "another",
+        ),
+        (
+            "dex.clientSecretFile",
+            at("dex", "clientSecretFile", json!("/run/secret")),
+            |c| dex(c).client_secret.expose().into(),
+            "a secret out of a file",
+        ),
+        (
+            "dex.scopes",
+            at("dex", "scopes", json!(["openid", "groups"])),
+            |c| words(dex(c).scopes.iter().flatten().map(ScopeName::as_str)),
+            "openid groups",
+        ),
+        (
+            "dex.caFile",
+            at("dex", "caFile", json!("/run/ca.pem")),
+            |c| file(dex(c).ca_file.as_ref().map(|file| &file.path)),
+            "/run/ca.pem",
+        ),
+        (
+            "google.issuerUrl",
+            at("google", "issuerUrl", json!("https://b.example/")),
+            |c| google(c).issuer_url.as_str().into(),
+            "https://b.example/",
+        ),
+        ("google.clientId", at("google", "clientId", json!("me")), |c| google(c).client_id.as_str().into(), "me"),
+        (
+            "google.clientSecret",
+            at("google", "clientSecret", json!("another")),
+            |c| google(c).client_secret.expose().into(),
+            "another",
+        ),
+        (
+            "google.clientSecretFile",
+            at("google", "clientSecretFile", json!("/run/secret")),
+            |c| google(c).client_secret.expose().into(),
+            "a secret out of a file",
+        ),
+        (
+            "google.scopes",
+            at("google", "scopes", json!(["openid", "groups"])),
+            |c| words(google(c).scopes.iter().flatten().map(ScopeName::as_str)),
+            "openid groups",
+        ),
+        (
+            "google.caFile",
+            at("google", "caFile", json!("/run/ca.pem")),
+            |c| file(google(c).ca_file.as_ref().map(|file| &file.path)),
+            "/run/ca.pem",
+        ),
+        (
+            "dex.connectorId",
+            at("dex", "connectorId", json!("ldap")),
+            |c| words(dex(c).connector_id.iter().map(ConnectorId::as_str)),
+            "ldap",
+        ),
+        (
+            "dex.crossClientAudiences",
+            at("dex", "crossClientAudiences", json!(["kubernetes"])),
+            |c| words(dex(c).audiences.iter().map(ClientId::as_str)),
+            "kubernetes",
+        ),
+        (
+            "google.hostedDomain",
+            at("google", "hostedDomain", json!("example.com")),
+            |c| words(google(c).hosted_domain.iter().map(EmailDomain::as_str)),
+            "example.com",
+        ),
+        (
+            "allowedPeople.emailDomains",
+            vec![("/allowedPeople", json!({ "emailDomains": ["example.com"] }))],
+            |c| words(c.people.email_domains.iter().map(EmailDomain::as_str)),
+            "example.com",
+        ),
+        (
+            "allowedPeople.emails",
+            vec![("/allowedPeople", json!({ "emails": ["ada@example.com"] }))],
+            |c| words(c.people.emails.iter().map(EmailAddress::as_str)),
+            "ada@example.com",
+        ),
+        (
+            "allowedPeople.groups",
+            vec![("/allowedPeople", json!({ "groups": ["staff"] }))],
+            |c| words(c.people.groups.iter().map(GroupName::as_str)),
+            "staff",
+        ),
+        (
+            "allowedPeople.subjects",
+            vec![("/allowedPeople", json!({ "subjects": ["s-1"] }))],
+            |c| words(c.people.subjects.iter().map(Subject::as_str)),
+            "s-1",
         ),
         (
             "resources[].path",
@@ -770,7 +914,7 @@ fn all_complaints_come_at_once_with_their_paths() {
         "baseURL": "https://mcp.example.com",
         "listen": "0.0.0.0:8080",
         "masterKeys": ["short", { "key": KEY, "keyFile": "/run/key" }, 7],
-        "provider": "dex",
+        "provider": "github",
         "oidc": { "issuerUrl": "http://id.example.com", "clientID": "gate" },
         "resources": [{ "upstream": "ws://mcp.internal", "subtree": "yes" }, { "path": "/mcp", "scopes": ["a b", {}] }],
         "sessionDuration": "30d",
@@ -815,7 +959,7 @@ fn all_complaints_come_at_once_with_their_paths() {
         "baseURL: is not a key of this version; did you mean baseUrl? If not, remove it",
         "encryptionKey: is not a key of this version; did you mean masterKeys? If not, remove it",
         "refreshGrace: is out of bounds; write 0s to 10m",
-        "provider: names a provider that this version does not have; write \"oidc\", the only one so far",
+        "provider: names a provider that this version does not have; write \"oidc\", \"dex\", \"google\", \"keycloak\", \"entra\", \"okta\" or \"auth0\"",
         "oidc.clientSecret: is missing; give one of clientSecret, clientSecretFile",
     ] {
         assert!(said.lines().any(|said| said == line), "{line} is not in\n{said}");
@@ -1035,6 +1179,31 @@ fn keys_that_contradict_each_other_are_refused() {
             "an earlier client",
         ),
         (&[("/oidc/scopes", json!(["profile"]))], "oidc.scopes", "lacks openid"),
+        (&at("dex", "scopes", json!(["profile"])), "dex.scopes", "lacks openid"),
+        (&at("google", "scopes", json!(["profile"])), "google.scopes", "lacks openid"),
+        (&at("dex", "connectorId", json!("a b")), "dex.connectorId", "is not the identifier of a connector"),
+        (&at("dex", "crossClientAudiences", json!(vec!["a"; 51])), "dex.crossClientAudiences", "too many"),
+        (&at("google", "hostedDomain", json!("@example.com")), "google.hostedDomain", "is not a domain"),
+        (&at("dex", "issuerUrl", json!("https://mcp.example.com")), "dex.issuerUrl", "is the gate itself"),
+        (&[("/provider", json!("dex")), ("/oidc", Json::Null)], "dex", "is missing"),
+        (&[("/google", json!({ "clientId": "a", "clientSecret": "b" }))], "google", "is of no use with this provider"),
+        (&[("/oidc/groupsClaim", json!("a b"))], "oidc.groupsClaim", "is not the name of a claim"),
+        (
+            &[("/allowedPeople", json!({ "emailDomains": ["*.example.com"] }))],
+            "allowedPeople.emailDomains[0]",
+            "is not a domain",
+        ),
+        (
+            &[("/allowedPeople", json!({ "emails": ["a@b@c.example"] }))],
+            "allowedPeople.emails[0]",
+            "is not an e-mail address",
+        ),
+        (
+            &[("/allowedPeople", json!({ "groups": ["g".repeat(257)] }))],
+            "allowedPeople.groups[0]",
+            "is not the name of a group",
+        ),
+        (&[("/allowedPeople", json!({ "subjects": ["\u{e9}"] }))], "allowedPeople.subjects[0]", "is not a subject"),
         (&[("/clients/0/clientId", json!("dcr_app"))], "clients[0].clientId", "registration hands out"),
         (
             &[("/baseUrl", json!("https://mcp.example.com/gate")), ("/resources/0/path", json!("/gate/oauth/token"))],
@@ -1137,7 +1306,9 @@ fn f27_no_complaint_and_no_debug_says_a_value() {
             if pointer.starts_with("/resources/0/scopes/0/") && !value.is_string() {
                 continue;
             }
-            let changes = [("/tls", tls()), (&pointer, value.clone())];
+            let provider = ["dex", "google"].into_iter().find(|name| pointer.starts_with(&format!("/{name}/")));
+            let mut changes = provider.map_or_else(Vec::new, |name| at(name, "clientId", json!("gate")));
+            changes.extend([("/tls", tls()), (&pointer, value.clone())]);
             let Err(complaints) = read(&change(rich(), &changes)) else { continue };
             for complaint in complaints.0 {
                 let unknown_key = complaint.path.ends_with("canary-key");

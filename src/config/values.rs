@@ -3,7 +3,11 @@
 use super::complaint::{Wrong, wrong};
 use super::keys::{FilePath, Text, Value};
 use super::place::Place;
-use portcullis_domain::limits::{CLIENT_ID_MAX, CLIENT_NAME_MAX, SCOPE_DESCRIPTION_MAX, SCOPE_GRANT_MAX};
+use portcullis_domain::limits::{
+    CLAIM_NAME_MAX, CLIENT_ID_MAX, CLIENT_NAME_MAX, GROUP_MAX, HOST_MAX, PROFILE_TEXT_MAX, SCOPE_DESCRIPTION_MAX,
+    SCOPE_GRANT_MAX, SUBJECT_MAX,
+};
+use portcullis_domain::oidc::entry::{Address, is_domain};
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use serde_json::{Value as Json, json};
@@ -197,6 +201,36 @@ texts! {
     pub struct ClientName: json!({ "maxLength": CLIENT_NAME_MAX }), |text| {
         unless(text.len() > CLIENT_NAME_MAX, "is too long for the consent page", "use a name of at most 128 bytes")
     };
+
+    /// The name of a claim.
+    pub struct ClaimName: json!({ "minLength": 1, "maxLength": CLAIM_NAME_MAX }), |text| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        let instead = "write plain ASCII without spaces, at most 256 bytes";
+        unless(text.is_empty() || text.len() > CLAIM_NAME_MAX || !plain, "is not the name of a claim", instead)
+    };
+
+    /// The domain of e-mail addresses.
+    pub struct EmailDomain: json!({ "pattern": "^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)*$", "maxLength": HOST_MAX }), |text| {
+        unless(!is_domain(text), "is not a domain", "write what stands behind the @, as example.com")
+    };
+
+    /// An e-mail address.
+    pub struct EmailAddress: json!({ "pattern": "^[^@ ]+@[^@ ]+$", "maxLength": PROFILE_TEXT_MAX }), |text| {
+        let good = text.len() <= PROFILE_TEXT_MAX && Address::read(text).is_some();
+        unless(!good, "is not an e-mail address", "write one name at one domain, without quotes and comments")
+    };
+
+    /// The name of a group.
+    pub struct GroupName: json!({ "minLength": 1, "maxLength": GROUP_MAX }), |text| {
+        let plain = (1..=GROUP_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+        unless(!plain, "is not the name of a group", "write it as the provider does, at most 256 bytes")
+    };
+
+    /// `sub` (OpenID Connect Core section 2).
+    pub struct Subject: json!({ "minLength": 1, "maxLength": SUBJECT_MAX }), |text| {
+        let plain = (1..=SUBJECT_MAX).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        unless(!plain, "is not a subject", "write it as the provider does: 1 to 255 characters of plain ASCII")
+    };
 }
 
 /// One rule.
@@ -350,10 +384,25 @@ words! {
 
 words! {
     /// How the identity provider is spoken to.
-    pub(super) enum ProviderType {
-        /// OpenID Connect by discovery.
+    pub enum ProviderType {
+        /// OpenID Connect by the book.
         Oidc = "oidc",
-    } else wrong("names a provider that this version does not have", r#"write "oidc", the only one so far"#)
+        /// Dex, with a block of its own.
+        Dex = "dex",
+        /// Google, with a block of its own.
+        Google = "google",
+        /// Keycloak.
+        Keycloak = "keycloak",
+        /// Entra ID.
+        Entra = "entra",
+        /// Okta.
+        Okta = "okta",
+        /// Auth0.
+        Auth0 = "auth0",
+    } else wrong(
+        "names a provider that this version does not have",
+        r#"write "oidc", "dex", "google", "keycloak", "entra", "okta" or "auth0""#,
+    )
 }
 
 #[cfg(test)]
@@ -464,7 +513,7 @@ mod tests {
     fn words_are_matched_exactly() {
         assert_eq!(LogLevel::parse("info"), Ok(LogLevel::Info));
         assert_eq!(said::<LogLevel>("INFO"), "is not a log level");
-        for text in ["dex", "google", "OIDC", ""] {
+        for text in ["github", "OIDC", ""] {
             assert_eq!(said::<ProviderType>(text), "names a provider that this version does not have");
         }
     }

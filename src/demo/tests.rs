@@ -8,7 +8,7 @@ use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_adapters::system::SystemClock;
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::oidc::discovery::{self, ClientAuthentication};
-use portcullis_domain::oidc::id_token::{self, Expected, Person, Refused};
+use portcullis_domain::oidc::id_token::{self, Expected, Occasion, Person, Refused};
 use portcullis_domain::oidc::profile::GENERIC;
 use portcullis_domain::oidc::request::{BackChannel, Credentials, Login, Wishes, authorization_url, redeem};
 use portcullis_domain::oidc::token_response::{self, Failure, Tokens};
@@ -107,6 +107,7 @@ impl Gate {
             nonce: "the nonce",
             code_challenge: CHALLENGE,
             wishes: &wishes,
+            further: &[],
         };
         let url = authorization_url(&self.provider, &GENERIC, &login);
         url.strip_prefix(&self.demo.issuer()).unwrap().to_owned()
@@ -147,9 +148,9 @@ impl Gate {
         let expected = Expected {
             provider: &self.provider,
             client_id: super::CLIENT_ID,
-            nonce,
             access_token: tokens.access_token.expose(),
-            max_age: Some(60),
+            groups_claim: "groups",
+            occasion: Occasion::Login { nonce, max_age: Some(60) },
         };
         id_token::judge(tokens.id_token.expose(), &self.keys, &expected, SystemClock::start().now())
     }
@@ -470,7 +471,7 @@ fn the_configuration_loads_and_names_what_runs() {
     assert_eq!(config.listen, listen);
     assert!(config.admin_listen == demo.admin && demo.admin.ip().is_loopback());
     assert!(matches!(config.master_keys, MasterKeys::DangerRandom));
-    let Provider::Oidc(oidc) = &config.provider;
+    let Provider::Oidc(_, oidc) = &config.provider else { panic!("another provider") };
     assert!(oidc.client_secret.same(demo.client_secret.expose()));
     assert_eq!(config.resources.len(), 1);
     let kept = Config::read(demo.configuration(Some(Path::new("/nowhere/key"))).expose(), &Nowhere).unwrap();

@@ -1,13 +1,10 @@
 //! What reaches out: to the identity provider, which the configuration names, and to wherever strangers say.
 
 use super::complaint;
-use crate::config::{CaFile, Complaints, Oidc as ConfiguredOidc, Resource, UpstreamUrl};
+use crate::config::{CaFile, Complaints, Resource, UpstreamUrl};
 use portcullis_adapters::fetch::{Fetch, FetchConfig, Misconfigured};
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_domain::oauth::client_document::DocumentPolicy;
-use portcullis_domain::oidc::profile;
-use portcullis_domain::oidc::relying_party::RelyingParty;
-use portcullis_domain::oidc::request::Credentials;
 use portcullis_domain::wire::uri::Uri;
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,24 +41,13 @@ fn unusable_roots(bad: Misconfigured) -> Complaints {
     complaint("caFiles", &format!("{bad:?}"), "name files that hold PEM certificates")
 }
 
-/// The identity provider, and what the gate is to it.
-pub(super) fn identity_provider(
-    configured: ConfiguredOidc,
-    roots: impl Iterator<Item = String>,
-) -> Result<(Oidc, RelyingParty), Complaints> {
-    let ConfiguredOidc { issuer_url, client_id, client_secret, scopes, ca_file } = configured;
-    let issuer = issuer_url.as_str();
+/// The provider of this issuer.
+pub(super) fn identity_provider(issuer: &str, roots: impl Iterator<Item = String>) -> Result<Oidc, Complaints> {
     let fetch = FetchConfig {
-        extra_roots: roots.chain(ca_file.map(|file| file.pem)).map(String::into_bytes).collect(),
+        extra_roots: roots.map(String::into_bytes).collect(),
         // The operator has named this host, so it may be a private one.
         named_hosts: named_host(issuer).into_iter().collect(),
         ..FetchConfig::default()
     };
-    let fetch = Fetch::new(fetch).map_err(unusable_roots)?;
-    let relying_party = RelyingParty {
-        credentials: Credentials { client_id: client_id.as_str().to_owned(), client_secret },
-        profile: profile::GENERIC,
-        scopes: Some(scopes.iter().map(|scope| scope.as_str().to_owned()).collect()),
-    };
-    Ok((Oidc::new(issuer.to_owned(), fetch, Pace::default()), relying_party))
+    Ok(Oidc::new(issuer.to_owned(), Fetch::new(fetch).map_err(unusable_roots)?, Pace::default()))
 }

@@ -30,6 +30,7 @@ mod listener;
 mod listener_tls;
 mod markup;
 mod passing;
+mod people;
 mod process;
 mod provider;
 mod races;

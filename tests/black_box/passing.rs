@@ -61,7 +61,6 @@ fn t226_r67_r68_the_upstream_hears_from_the_gate_who_it_is() {
 fn t226_what_is_not_known_of_a_person_is_not_said() {
     let world = World::start();
     let client = world.public_client("A client");
-    let many: Vec<String> = (0..601).map(|number| format!("g{number}")).collect();
     for (claims, absent) in [
         (json!({ "email_verified": false }), "X-Forwarded-Email"),
         (json!({ "email_verified": "true" }), "X-Forwarded-Email"),
@@ -73,7 +72,6 @@ fn t226_what_is_not_known_of_a_person_is_not_said() {
         (json!({ "groups": ["staff", ["admins"]] }), "X-Forwarded-Groups"),
         (json!({ "groups": { "admins": true } }), "X-Forwarded-Groups"),
         (json!({ "groups": ["staff", 1] }), "X-Forwarded-Groups"),
-        (json!({ "groups": many }), "X-Forwarded-Groups"),
         (json!({ "_claim_names": { "groups": "src1" } }), "X-Forwarded-Groups"),
         (json!({ "preferred_username": "a\r\nX-Forwarded-User: root" }), "X-Forwarded-Preferred-Username"),
     ] {

@@ -10,7 +10,7 @@
 //! | T193 | `t193_…`; what changes while the gate runs is in the provider adapter's tests |
 //! | T194 | `t194_…`; silence until the deadline is in the provider adapter's tests |
 //! | T195, R03 | `t195_…` |
-//! | T197 | what is believed of groups is in `passing::t226_…`; an allow-list of domains or groups does not exist yet |
+//! | T197 | `people::t197_…`; what the MCP server is told of groups is in `passing::t226_…` |
 //! | T198 | `t198_…`: userinfo is never asked |
 //! | T199 | `t199_…`; the pauses between two readings are in the provider adapter's tests |
 //! | T201 | `t201_…` here and in `admin` |
@@ -647,7 +647,7 @@ fn t203_r59_only_four_wishes_of_a_client_reach_the_provider() {
         ("prompt", "login select_account"),
         ("login_hint", "ada@example.com&connector_id=mock"),
         ("max_age", "60"),
-        ("scope", "openid profile email"),
+        ("scope", "openid profile email offline_access"),
     ] {
         assert_eq!(authorization.param(name), value);
     }

@@ -173,7 +173,8 @@ impl<W: World> Call<'_, W> {
     }
 
     fn back(&self, refusal: &Refusal) -> Result<Answer, Fault> {
-        if refusal.redirect.kind() == Kind::App {
+        // A person who may not enter hears so from us: applications say it in words of their own, if at all.
+        if refusal.redirect.kind() == Kind::App || refusal.fault == Fault::PersonRefused {
             return Ok(Answer::page(pages::refusal(refusal, &self.gate.pages)));
         }
         Answer::redirect(self.method, &refusal.location(&self.gate.gateway.policy().base_url))

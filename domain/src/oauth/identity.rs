@@ -24,7 +24,7 @@ pub struct Claims {
     pub name: Option<String>,
     /// `preferred_username`.
     pub preferred_username: Option<String>,
-    /// `groups`: all of them, at most [`GROUPS_MAX`], or none.
+    /// `groups`: the first [`GROUPS_MAX`] of them.
     pub groups: Vec<String>,
 }
 
@@ -39,11 +39,7 @@ impl Claims {
 
 impl From<Person> for Claims {
     fn from(person: Person) -> Self {
-        let Person {
-            issuer, subject, email, email_verified, name, preferred_username, groups, groups_complete, ..
-        } = person;
-        // Part of a list would be a false one: what is left out may be the group that something is closed to.
-        let groups = if groups_complete { groups } else { Vec::new() };
+        let Person { issuer, subject, email, email_verified, name, preferred_username, groups, .. } = person;
         Self { issuer, subject, email, email_verified, name, preferred_username, groups }
     }
 }
@@ -221,26 +217,6 @@ pub(crate) mod tests {
     }
 
     const NOW: Timestamp = Timestamp::from_secs(100);
-
-    #[test]
-    fn t197_half_a_list_of_groups_is_no_list() {
-        let person = |groups_complete| Person {
-            issuer: "https://idp.example".into(),
-            subject: "alice".into(),
-            email: None,
-            email_verified: false,
-            name: None,
-            preferred_username: None,
-            locale: None,
-            groups: vec!["staff".into()],
-            groups_complete,
-            session: None,
-            authenticated_at: None,
-            expires: NOW,
-        };
-        assert_eq!(Claims::from(person(true)).groups, ["staff"]);
-        assert!(Claims::from(person(false)).groups.is_empty());
-    }
 
     #[test]
     fn a_login_without_a_refresh_token_keeps_the_one_that_is_there() {

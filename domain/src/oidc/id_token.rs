@@ -61,6 +61,8 @@ pub enum Refused {
     OtherAccessToken,
     /// `sub` is missing, empty, longer than [`limits::SUBJECT_MAX`], or not printable ASCII.
     BadSubject,
+    /// `sub` is somebody else than the person whose tokens were refreshed.
+    OtherSubject,
     /// A maximal age was asked for and `auth_time` is missing, too long ago, or to come.
     AuthenticationTooOld,
 }
@@ -72,12 +74,30 @@ pub struct Expected<'a> {
     pub provider: &'a Provider,
     /// Our client identifier there.
     pub client_id: &'a str,
-    /// The nonce of this login.
-    pub nonce: &'a str,
     /// The access token that came in the same answer.
     pub access_token: &'a str,
-    /// `max_age` in seconds, if it was asked for.
-    pub max_age: Option<u32>,
+    /// The claim that lists the person's groups.
+    pub groups_claim: &'a str,
+    /// What it answers.
+    pub occasion: Occasion<'a>,
+}
+
+/// What an ID token answers.
+#[derive(Clone, Copy)]
+pub enum Occasion<'a> {
+    /// A login.
+    Login {
+        /// The nonce of this login.
+        nonce: &'a str,
+        /// `max_age` in seconds, if it was asked for.
+        max_age: Option<u32>,
+    },
+    /// A refresh of the tokens of somebody who is known already: the token must speak of nobody else (OpenID Connect Core
+    /// section 12.2).
+    Refresh {
+        /// Their `sub`.
+        subject: &'a str,
+    },
 }
 
 /// Who has logged in.
@@ -102,9 +122,12 @@ pub struct Person {
     pub locale: Option<String>,
     /// `groups`.
     pub groups: Vec<String>,
-    /// Whether `groups` holds every group that the provider named. False when there were more than
-    /// [`limits::GROUPS_MAX`], or when the claim was not a list of texts: then no group is believed (T197).
+    /// Whether `groups` holds every group of the person. False when there were more than [`limits::GROUPS_MAX`], of which the
+    /// first are here; when the claim was not a list of texts, or the provider lists them elsewhere (Entra ID's overage): then
+    /// no group is believed (T197).
     pub groups_complete: bool,
+    /// `hd`, the organization that the account belongs to, as Google says it.
+    pub hosted_domain: Option<String>,
     /// `sid`, the provider's session.
     pub session: Option<String>,
     /// `auth_time`.
@@ -141,8 +164,8 @@ pub fn judge(token: &str, keys: &KeySet, expected: &Expected<'_>, now: Timestamp
     let claims = token.claims().map_err(Refused::BadClaims)?;
     parties(&claims, expected)?;
     let expires = times(&claims, now)?;
-    if !secret::same(claims.nonce.as_deref().unwrap_or_default().as_bytes(), expected.nonce.as_bytes())
-        || expected.nonce.is_empty()
+    if let Occasion::Login { nonce, .. } = expected.occasion
+        && (nonce.is_empty() || !secret::same(claims.nonce.as_deref().unwrap_or_default().as_bytes(), nonce.as_bytes()))
     {
         return Err(Refused::OtherNonce);
     }
@@ -153,10 +176,12 @@ pub fn judge(token: &str, keys: &KeySet, expected: &Expected<'_>, now: Timestamp
         }
     }
     let subject = claims.subject.clone().filter(|subject| is_subject(subject)).ok_or(Refused::BadSubject)?;
-    if let Some(max_age) = expected.max_age {
-        fresh_enough(&claims, max_age, now)?;
+    match expected.occasion {
+        Occasion::Login { max_age: Some(max_age), .. } => fresh_enough(&claims, max_age, now)?,
+        Occasion::Refresh { subject: known } if known != subject => return Err(Refused::OtherSubject),
+        Occasion::Login { .. } | Occasion::Refresh { .. } => {}
     }
-    Ok(person(&claims, expected.provider.issuer.clone(), subject, expires))
+    Ok(person(&claims, expected, subject, expires))
 }
 
 /// Steps 2 to 5 of section 3.1.3.7.
@@ -210,12 +235,12 @@ fn is_subject(subject: &str) -> bool {
     (1..=limits::SUBJECT_MAX).contains(&subject.len()) && subject.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
 }
 
-fn person(claims: &Claims, issuer: String, subject: String, expires: Timestamp) -> Person {
+fn person(claims: &Claims, expected: &Expected<'_>, subject: String, expires: Timestamp) -> Person {
     let email = profile_text(claims, "email");
     let email_verified = email.is_some() && claims.other("email_verified") == Some(&Json::Bool(true));
-    let (groups, groups_complete) = groups(claims);
+    let (groups, groups_complete) = groups(claims, expected.groups_claim);
     Person {
-        issuer,
+        issuer: expected.provider.issuer.clone(),
         subject,
         email,
         email_verified,
@@ -224,6 +249,7 @@ fn person(claims: &Claims, issuer: String, subject: String, expires: Timestamp) 
         locale: profile_text(claims, "locale"),
         groups,
         groups_complete,
+        hosted_domain: profile_text(claims, "hd"),
         session: session(claims),
         authenticated_at: claims.authenticated_at,
         expires,
@@ -248,9 +274,10 @@ fn profile_text(claims: &Claims, name: &str) -> Option<String> {
 }
 
 /// Groups open doors, so a claim that is not exactly a list of texts opens none: a text is not a list of one.
-fn groups(claims: &Claims) -> (Vec<String>, bool) {
-    let list = match claims.other("groups") {
-        None => return (Vec::new(), true),
+fn groups(claims: &Claims, name: &str) -> (Vec<String>, bool) {
+    let list = match claims.other(name) {
+        // A provider that has too many for a token says where to ask for them, or only that there are some.
+        None => return (Vec::new(), claims.other("_claim_names").is_none() && claims.other("hasgroups").is_none()),
         Some(Json::List(list)) => list,
         Some(_) => return (Vec::new(), false),
     };
@@ -292,7 +319,9 @@ mod tests {
 
     fn judged_at(token: &str, now: u64, max_age: Option<u32>) -> Result<Person, Refused> {
         let provider = provider();
-        let expected = Expected { provider: &provider, client_id: "gate", nonce: "n-1", access_token: "at", max_age };
+        let occasion = Occasion::Login { nonce: "n-1", max_age };
+        let expected =
+            Expected { provider: &provider, client_id: "gate", access_token: "at", groups_claim: "groups", occasion };
         let keys = keys(&[Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519, Algorithm::Ps256]);
         judge(token, &keys, &expected, Timestamp::from_secs(now))
     }
@@ -438,8 +467,13 @@ mod tests {
         );
         // Not even a login that has lost its own nonce.
         let provider = provider();
-        let expected =
-            Expected { provider: &provider, client_id: "gate", nonce: "", access_token: "at", max_age: None };
+        let expected = Expected {
+            provider: &provider,
+            client_id: "gate",
+            access_token: "at",
+            groups_claim: "groups",
+            occasion: Occasion::Login { nonce: "", max_age: None },
+        };
         for nonce in ["", r#""""#] {
             let token = honest(Algorithm::Ed25519, &with("nonce", nonce));
             let keys = keys(&[Algorithm::Ed25519]);
@@ -511,6 +545,40 @@ mod tests {
         assert_eq!((kept.len(), complete), (limits::GROUPS_MAX, false));
         let (kept, complete) = groups(&format!("[{}]", many[1..].join(",")));
         assert_eq!((kept.len(), complete), (limits::GROUPS_MAX, true));
+    }
+
+    #[test]
+    fn t197_groups_that_the_provider_keeps_elsewhere_are_not_no_groups() {
+        for more in [r#"{"groups":"src1"}"#, "true"] {
+            for name in ["_claim_names", "hasgroups"] {
+                let person = claims(&with(name, more)).unwrap();
+                assert_eq!((person.groups, person.groups_complete), (Vec::new(), false), "{name} {more}");
+            }
+        }
+    }
+
+    /// OpenID Connect Core section 12.2: no nonce, another `iat`, the same person.
+    #[test]
+    fn t189_a_refreshed_token_speaks_of_the_same_person_or_of_nobody() {
+        let provider = provider();
+        let keys = keys(&[Algorithm::Ed25519]);
+        let judged = |payload: &str, subject| {
+            let occasion = Occasion::Refresh { subject };
+            let expected = Expected {
+                provider: &provider,
+                client_id: "gate",
+                access_token: "at",
+                groups_claim: "groups",
+                occasion,
+            };
+            judge(&honest(Algorithm::Ed25519, payload), &keys, &expected, Timestamp::from_secs(NOW))
+        };
+        assert!(judged(&with("nonce", ""), "s-1").is_ok());
+        assert!(judged(GOOD, "s-1").is_ok());
+        assert_eq!(judged(GOOD, "s-2"), Err(Refused::OtherSubject));
+        assert_eq!(judged(&with("iss", r#""https://other.example""#), "s-1"), Err(Refused::OtherIssuer));
+        assert_eq!(judged(&with("aud", r#""other""#), "s-1"), Err(Refused::OtherAudience));
+        assert_eq!(judged(&with("exp", "999000"), "s-1"), Err(Refused::Expired));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod callback;
 pub mod discovery;
+pub mod entry;
 pub mod id_token;
 pub mod profile;
 pub mod relying_party;

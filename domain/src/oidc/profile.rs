@@ -2,6 +2,8 @@
 //!
 //! OpenID Connect Core section 3.1.2.1 (scopes and parameters of the authorization request) and section 11
 //! (`offline_access`). A profile adds fixed words of ours; nothing that a client or a browser sent gets in through it.
+//!
+//! A provider that gives no ID token, such as GitHub, has no profile: put one in between that does, such as Dex.
 
 use super::discovery::Provider;
 
@@ -13,6 +15,8 @@ pub struct Profile {
     /// Scopes asked for when the configuration names none. Those that the provider does not list are left out, because
     /// some providers refuse the whole request for one scope that they do not know.
     pub scopes: &'static [&'static str],
+    /// Scopes that it refuses the whole request for: never asked for, whatever is configured.
+    pub refused_scopes: &'static [&'static str],
     /// Further parameters of the authorization request, such as `access_type=offline` for Google.
     pub parameters: &'static [(&'static str, &'static str)],
     /// Whether every login asks the provider to show its consent page again (`prompt=consent`): with some providers the
@@ -24,25 +28,61 @@ pub struct Profile {
 pub const GENERIC: Profile = Profile {
     name: "oidc",
     scopes: &["openid", "profile", "email", "offline_access"],
+    refused_scopes: &[],
     parameters: &[],
     always_consent: false,
 };
 
+/// Dex: one refresh token per person and client, replaced on every use.
+pub const DEX: Profile =
+    Profile { name: "dex", scopes: &["openid", "profile", "email", "groups", "offline_access"], ..GENERIC };
+
+/// Google: `offline_access` is unknown there. A refresh token is asked for by parameter, and given once only unless the person
+/// is asked again.
+pub const GOOGLE: Profile = Profile {
+    name: "google",
+    scopes: &["openid", "profile", "email"],
+    refused_scopes: &["offline_access"],
+    parameters: &[("access_type", "offline")],
+    always_consent: true,
+};
+
+/// Keycloak gives a refresh token without being asked; `offline_access` would make a session there that never ends.
+pub const KEYCLOAK: Profile = Profile { name: "keycloak", scopes: &["openid", "profile", "email"], ..GENERIC };
+
+/// Entra ID, of one tenant: the issuer names the tenant.
+pub const ENTRA: Profile = Profile { name: "entra", ..GENERIC };
+
+/// Okta has its groups behind a scope.
+pub const OKTA: Profile =
+    Profile { name: "okta", scopes: &["openid", "profile", "email", "groups", "offline_access"], ..GENERIC };
+
+/// Auth0 has groups under claims of the tenant's own naming only.
+pub const AUTH0: Profile = Profile { name: "auth0", ..GENERIC };
+
+/// The scope by which Dex makes an ID token good for another of its clients too (cross-client trust).
+#[must_use]
+pub fn dex_audience(client_id: &str) -> String {
+    format!("audience:server:client_id:{client_id}")
+}
+
 impl Profile {
     /// The value of `scope` to ask `provider` for.
     ///
-    /// What the operator configured is asked for as it is; only `openid` is added, without which there is no ID token.
-    /// The defaults are cut down to what the provider says that it supports, if it says so.
+    /// What the operator configured is asked for as it is; only `openid` is added, without which there is no ID token, and
+    /// what this kind of provider refuses is left out. The defaults are cut down to what the provider says that it supports,
+    /// if it says so.
     #[must_use]
-    pub fn scope(&self, configured: Option<&[String]>, provider: &Provider) -> String {
+    pub fn scope(&self, configured: Option<&[String]>, further: &[String], provider: &Provider) -> String {
         let mut words: Vec<&str> = vec!["openid"];
         match configured {
             Some(configured) => words.extend(configured.iter().map(String::as_str)),
             None => words.extend(self.scopes.iter().filter(|scope| provider.supports_scope(scope))),
         }
+        words.extend(further.iter().map(String::as_str));
         let mut once: Vec<&str> = Vec::with_capacity(words.len());
         for word in words {
-            if !once.contains(&word) {
+            if !once.contains(&word) && !self.refused_scopes.contains(&word) {
                 once.push(word);
             }
         }
@@ -58,17 +98,37 @@ mod tests {
     #[test]
     fn defaults_are_cut_down_to_what_the_provider_knows() {
         let mut provider = provider();
-        assert_eq!(GENERIC.scope(None, &provider), "openid profile email");
+        assert_eq!(GENERIC.scope(None, &[], &provider), "openid profile email");
         provider.scopes = None;
-        assert_eq!(GENERIC.scope(None, &provider), "openid profile email offline_access");
+        assert_eq!(GENERIC.scope(None, &[], &provider), "openid profile email offline_access");
         provider.scopes = Some(Vec::new());
-        assert_eq!(GENERIC.scope(None, &provider), "openid");
+        assert_eq!(GENERIC.scope(None, &[], &provider), "openid");
     }
 
     #[test]
     fn the_operators_scopes_are_asked_for_as_they_are_with_openid_first() {
         let configured = ["groups", "openid", "groups"].map(str::to_owned);
-        assert_eq!(GENERIC.scope(Some(&configured), &provider()), "openid groups");
-        assert_eq!(GENERIC.scope(Some(&[]), &provider()), "openid");
+        assert_eq!(GENERIC.scope(Some(&configured), &[], &provider()), "openid groups");
+        assert_eq!(GENERIC.scope(Some(&[]), &[], &provider()), "openid");
+    }
+
+    #[test]
+    fn seed_bug_03_offline_access_is_never_asked_of_google() {
+        let mut provider = provider();
+        provider.scopes = None;
+        assert_eq!(GOOGLE.scope(None, &[], &provider), "openid profile email");
+        let configured = ["email", "offline_access"].map(str::to_owned);
+        assert_eq!(GOOGLE.scope(Some(&configured), &[], &provider), "openid email");
+        assert_eq!(DEX.scope(Some(&configured), &[], &provider), "openid email offline_access");
+        assert!(GOOGLE.parameters.contains(&("access_type", "offline")) && GOOGLE.always_consent);
+    }
+
+    #[test]
+    fn m12_dex_is_asked_for_groups_and_for_every_audience_whatever_it_lists() {
+        let audiences = ["kubernetes", "grafana"].map(dex_audience);
+        assert_eq!(
+            DEX.scope(None, &audiences, &provider()),
+            "openid profile email audience:server:client_id:kubernetes audience:server:client_id:grafana"
+        );
     }
 }

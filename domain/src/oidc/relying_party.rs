@@ -1,6 +1,7 @@
 //! This gateway as a client of the identity provider: OpenID Connect Core section 3.1.2.
 
 use super::discovery::Provider;
+use super::entry::Entry;
 use super::profile::Profile;
 use super::request::{self, Credentials, Wishes};
 use crate::oauth::flow::Login;
@@ -14,9 +15,31 @@ pub struct RelyingParty {
     pub profile: Profile,
     /// The scopes that the operator wants asked for; the profile's where nothing is configured.
     pub scopes: Option<Vec<String>>,
+    /// Scopes that are asked for beside these, such as Dex's for further audiences.
+    pub further_scopes: Vec<String>,
+    /// Parameters of the authorization request beside the profile's, such as Dex's `connector_id`.
+    pub parameters: Vec<(&'static str, String)>,
+    /// Under which claim the provider lists a person's groups.
+    pub groups_claim: String,
+    /// Whom the operator lets in.
+    pub entry: Entry,
 }
 
 impl RelyingParty {
+    /// A client there that asks for what is usual with this provider, and lets everybody in.
+    #[must_use]
+    pub fn new(credentials: Credentials, profile: Profile) -> Self {
+        Self {
+            credentials,
+            profile,
+            scopes: None,
+            further_scopes: Vec::new(),
+            parameters: Vec::new(),
+            groups_claim: "groups".to_owned(),
+            entry: Entry::default(),
+        }
+    }
+
     /// Where the browser is sent for this login, to come back to `redirect_uri`.
     #[must_use]
     pub fn authorization_url(&self, provider: &Provider, redirect_uri: &str, login: &Login, wishes: &Wishes) -> String {
@@ -24,11 +47,12 @@ impl RelyingParty {
         let request = request::Login {
             client_id: &self.credentials.client_id,
             redirect_uri,
-            scope: &self.profile.scope(self.scopes.as_deref(), provider),
+            scope: &self.profile.scope(self.scopes.as_deref(), &self.further_scopes, provider),
             state: state.expose(),
             nonce: nonce.expose(),
             code_challenge: &login.challenge(),
             wishes,
+            further: &self.parameters,
         };
         request::authorization_url(provider, &self.profile, &request)
     }

@@ -33,6 +33,8 @@ pub struct Login<'a> {
     pub code_challenge: &'a str,
     /// What the client may ask of the provider.
     pub wishes: &'a Wishes,
+    /// Parameters of the operator's, beside the profile's.
+    pub further: &'a [(&'static str, String)],
 }
 
 /// The parameters of a client's authorization request that are passed on. There are no others: a parameter that is not
@@ -87,6 +89,7 @@ pub fn authorization_url(provider: &Provider, profile: &Profile, login: &Login<'
         query.push(("max_age", max_age));
     }
     query.extend(profile.parameters);
+    query.extend(login.further.iter().map(|(name, value)| (*name, value.as_str())));
     form::with_query(&provider.authorization_endpoint, query)
 }
 
@@ -132,6 +135,13 @@ pub fn redeem(
         ("redirect_uri", redirect_uri),
         ("code_verifier", code_verifier.expose()),
     ];
+    back_channel(provider, &provider.token_endpoint, credentials, &parameters)
+}
+
+/// Asks for newer tokens (RFC 6749 section 6). No scope: the same as before.
+#[must_use]
+pub fn refresh(provider: &Provider, credentials: &Credentials, refresh_token: &SecretText) -> BackChannel {
+    let parameters = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
     back_channel(provider, &provider.token_endpoint, credentials, &parameters)
 }
 
@@ -202,6 +212,7 @@ mod tests {
             nonce: "n-1",
             code_challenge: "c-1",
             wishes,
+            further: &[],
         }
     }
 
@@ -246,6 +257,14 @@ mod tests {
         let wishes = Wishes { login: true, ..Wishes::default() };
         let url = authorization_url(&provider(), &profile, &login(&wishes));
         assert!(url.ends_with("&prompt=login%20consent&access_type=offline"), "{url}");
+    }
+
+    #[test]
+    fn the_operator_adds_parameters_that_are_escaped() {
+        let further = [("connector_id", "ldap & co".to_owned())];
+        let wishes = Wishes::default();
+        let url = authorization_url(&provider(), &GENERIC, &Login { further: &further, ..login(&wishes) });
+        assert_eq!(url, format!("https://id.example/auth?{BASE}&connector_id=ldap%20%26%20co"));
     }
 
     fn credentials() -> Credentials {

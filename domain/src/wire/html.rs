@@ -111,11 +111,12 @@ impl Html {
 
     /// Appends the element for the head of a page that sends the browser on at once, without a script; nothing for a link that
     /// leads nowhere, because the page would be lost.
-    pub fn refresh(&mut self, target: Target<'_>) -> &mut Self {
+    pub fn refresh(&mut self, target: Target<'_>, seconds: u8) -> &mut Self {
         if target.0 == NOWHERE {
             return self;
         }
-        self.raw("<meta http-equiv=\"refresh\" content=\"0;url=").text(target.0).raw("\">")
+        let seconds = seconds.to_string();
+        self.raw("<meta http-equiv=\"refresh\" content=\"").text(&seconds).raw(";url=").text(target.0).raw("\">")
     }
 
     /// Appends a part that was written apart.
@@ -275,10 +276,10 @@ mod tests {
     #[test]
     fn t214_a_refresh_leads_where_the_link_does_and_never_nowhere() {
         let mut head = Html::new();
-        head.refresh(Target::judged_redirect("cursor://a/b?code=1&state=2;url='x'"));
+        head.refresh(Target::judged_redirect("cursor://a/b?code=1&state=2;url='x'"), 0);
         let expected = r#"<meta http-equiv="refresh" content="0;url=cursor://a/b?code=1&amp;state=2;url=&#39;x&#39;">"#;
         assert_eq!(head.as_str(), expected);
-        assert_eq!(Html::new().refresh(Target::judged_redirect("javascript:alert(1)")).as_str(), "");
+        assert_eq!(Html::new().refresh(Target::judged_redirect("javascript:alert(1)"), 0).as_str(), "");
     }
 
     #[test]

@@ -115,14 +115,14 @@ pub fn layout(title: &str, main: &Html) -> Page {
     Page { status: 200, body: document(title, None, None, main), referrer: Referrer::SameOrigin }
 }
 
-/// The whole document: `onward` is where the browser goes at once, `host` stands above the sheet.
-fn document(title: &str, onward: Option<Target<'_>>, host: Option<&str>, main: &Html) -> String {
+/// The whole document: `onward` is where the browser goes after so many seconds, `host` stands above the sheet.
+fn document(title: &str, onward: Option<(Target<'_>, u8)>, host: Option<&str>, main: &Html) -> String {
     let mut page = Html::new();
     page.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>").text(title);
     page.raw("</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
-    if let Some(target) = onward {
-        page.refresh(target).raw("\n");
+    if let Some((target, seconds)) = onward {
+        page.refresh(target, seconds).raw("\n");
     }
     page.raw("<style>").raw(STYLE).raw("</style>\n</head>\n<body>\n");
     if let Some(host) = host {

@@ -1,10 +1,11 @@
-//! The way back to an application on this device: RFC 8252 section 7.1.
+//! The way back to an application on this device: RFC 8252 section 7.1. And to any application, for a person who may not enter.
 //!
 //! A browser that is redirected to a private-use scheme keeps showing what it showed before, so the answer is a page. It sends the
 //! browser on by itself, because the application waits for the answer, a refusal as well; and since browsers may want a person's
 //! click for that, or have no such application, it has a link that does the same.
 
 use super::{Gate, Page, Referrer, Stranger, document, error};
+use portcullis_domain::limits::REFUSAL_SHOWN_SECS;
 use portcullis_domain::oauth::authorize::Refusal;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::wire::html::{Html, Target};
@@ -38,7 +39,7 @@ pub(super) fn write_welcome(person: &str, app: Option<&str>, location: &str, gat
     open(&app, location, &mut main);
     main.raw("<p>After that you can close this window.</p>\n");
     main.raw("<p class=\"quiet small\">Not your account? Do not go on in the application: disconnect it there, and start again.</p>\n");
-    finish("You are logged in", location, &main, gate)
+    finish("You are logged in", (location, 0), &main, gate)
 }
 
 pub(super) fn write_refusal(fault: Fault, app: Option<&str>, location: &str, gate: &Gate) -> Page {
@@ -50,7 +51,9 @@ pub(super) fn write_refusal(fault: Fault, app: Option<&str>, location: &str, gat
     main.raw(" should open by itself to hear of it. If it does not, use the button. After that you can close this window.</p>\n");
     open(&app, location, &mut main);
     main.raw("<h2>What you can do</h2>\n<p>").raw(next).raw("</p>\n");
-    finish(title, location, &main, gate)
+    // Whoever may not enter is to read that before the application says it in its own words.
+    let seconds = if fault == Fault::PersonRefused { REFUSAL_SHOWN_SECS } else { 0 };
+    finish(title, (location, seconds), &main, gate)
 }
 
 fn application(name: Option<&str>) -> Stranger {
@@ -65,8 +68,8 @@ fn open(app: &Stranger, location: &str, main: &mut Html) {
     main.raw("</a></div>\n");
 }
 
-fn finish(title: &'static str, location: &str, main: &Html, gate: &Gate) -> Page {
-    let onward = Target::judged_redirect(location);
+fn finish(title: &'static str, (location, seconds): (&str, u8), main: &Html, gate: &Gate) -> Page {
+    let onward = (Target::judged_redirect(location), seconds);
     let title = format!("{title} – {}", gate.host);
     Page { status: 200, body: document(&title, Some(onward), Some(&gate.host), main), referrer: Referrer::Nothing }
 }
