@@ -60,6 +60,38 @@ fn every_test_that_is_named_exists() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+#[test]
+fn every_client_has_a_test_that_replays_what_it_sends() {
+    let (there, document) = (tests(), read("docs/clients.md"));
+    let rows: Vec<Vec<&str>> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|line| line.split(" | ").collect())
+        .filter(|cells: &Vec<&str>| cells[0] != "client")
+        .collect();
+    for row in &rows {
+        let [client, _, redirects, _, test] = row[..] else { panic!("{row:?}") };
+        let test = test.trim_matches('`');
+        assert!(there.contains(test), "{client} names {test}, which is not there");
+        assert!(!redirects.is_empty(), "{client}");
+    }
+    let clients: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+    let expected = [
+        "Claude Code",
+        "claude.ai",
+        "ChatGPT",
+        "Cursor",
+        "VS Code",
+        "Codex",
+        "Gemini CLI",
+        "Windsurf",
+        "Zed",
+        "mcp-remote",
+        "MCP Inspector",
+    ];
+    assert_eq!(clients, expected);
+}
+
 /// One fault: its name, when it arises, and under which heading.
 struct Refusal {
     heading: String,

@@ -13,6 +13,7 @@
 mod admin;
 mod allowance;
 mod authorize;
+mod clients;
 mod codes;
 mod consent;
 mod cookies;
