@@ -126,30 +126,33 @@ impl<W: World> Clone for Core<W> {
 
 impl<W: World> Handler for Core<W> {
     fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
-        self.answer(request, peer)
+        let gate = &*self.gate;
+        let (route, resource) = gate.routes.find(request.uri().path(), &gate.metadata, gate.gateway.policy());
+        let method = request.method().clone();
+        let judged = self.judge(&request, route, &peer);
+        async move {
+            let response = if let Err(fault) = judged {
+                Answer::fault(fault).into_response(&gate.site)
+            } else if let (route::Route::ForwardAuth, Some(resource)) = (route, resource) {
+                Box::pin(forward_auth::answer(gate, resource, &request, &peer)).await.into_response(&gate.site)
+            } else if let Some(resource) = resource {
+                protected::answer(self, resource, request, &peer).await
+            } else {
+                // On the heap: they are large, and rare beside what is protected.
+                Box::pin(endpoints::answer(gate, route, request, &peer)).await.into_response(&gate.site)
+            };
+            gate.metrics.request(route, &method, response.status());
+            response
+        }
     }
 }
 
 impl<W: World> Core<W> {
-    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<AnswerBody> {
-        let gate = &*self.gate;
-        let (route, resource) = gate.routes.find(request.uri().path(), &gate.metadata, gate.gateway.policy());
-        let method = request.method().clone();
-        let long = request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_MAX);
-        let response = if long {
-            Answer::fault(Fault::TooLong("request target")).into_response(&gate.site)
-        } else if let Err(fault) = self.host_is_ours(&request, route, &peer) {
-            Answer::fault(fault).into_response(&gate.site)
-        } else if let (route::Route::ForwardAuth, Some(resource)) = (route, resource) {
-            Box::pin(forward_auth::answer(gate, resource, &request, &peer)).await.into_response(&gate.site)
-        } else if let Some(resource) = resource {
-            protected::answer(self, resource, request, peer).await
-        } else {
-            // On the heap: they are large, and rare beside what is protected.
-            Box::pin(endpoints::answer(gate, route, request, &peer)).await.into_response(&gate.site)
-        };
-        gate.metrics.request(route, &method, response.status());
-        response
+    fn judge(&self, request: &Request<RequestBody>, route: route::Route, peer: &Peer) -> Result<(), Fault> {
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_MAX) {
+            return Err(Fault::TooLong("request target"));
+        }
+        self.host_is_ours(request, route, peer)
     }
 
     /// Everything but the health check is served under the configured host only: a page on another name that points here must

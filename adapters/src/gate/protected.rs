@@ -21,6 +21,7 @@ use portcullis_domain::oauth::visitor::Visitor;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::header::Challenge;
 use portcullis_ports::{Clock, Counted, World};
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,52 +117,62 @@ impl Upstreams {
 const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
 
 /// Answers a request to a protected resource.
-pub(crate) async fn answer<W: World>(
+#[expect(clippy::manual_async_fn, reason = "an async function keeps its arguments twice, and a request is large")]
+pub(crate) fn answer<W: World>(
     core: &Core<W>,
     resource: &Resource,
-    request: Request<RequestBody>,
-    peer: Peer,
-) -> Response<AnswerBody> {
-    let gate = &*core.gate;
-    let (Some(protected), Some(pool)) = (gate.protection.of(resource), core.upstreams.of(resource)) else {
-        return Answer::fault(Fault::Internal("a resource has no upstream")).into_response(&gate.site);
-    };
-    if let Err(fault) = protected.origins.check(request.headers()) {
-        return Answer::fault(fault).into_response(&gate.site);
-    }
-    if cors::is_preflight(&request) {
-        return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
-    }
-    let (admitted, identity) = match admit(gate, resource, &protected.form, request.headers()).await {
-        Ok(admitted) => admitted,
-        Err(fault) => {
-            let address = client(peer.address(), request.headers(), &gate.proxies).address;
-            return turn_away(gate, fault, resource, request.uri().path(), address).open().into_response(&gate.site);
+    mut request: Request<RequestBody>,
+    peer: &Peer,
+) -> impl Future<Output = Response<AnswerBody>> + Send {
+    async move {
+        let gate = &*core.gate;
+        let (Some(protected), Some(pool)) = (gate.protection.of(resource), core.upstreams.of(resource)) else {
+            return Answer::fault(Fault::Internal("a resource has no upstream")).into_response(&gate.site);
+        };
+        if let Err(fault) = protected.origins.check(request.headers()) {
+            return Answer::fault(fault).into_response(&gate.site);
         }
-    };
-    let person = admitted.token.id.person;
-    if let Err(wait) = protected.allowance.people.count(person) {
-        return Answer::fault(Fault::rate_limited(wait)).open().into_response(&gate.site);
-    }
-    let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
-    core.standing.begin(Arc::clone(&admitted.token), overrun, peer.sever());
-    let onward = Onward {
-        client: client(peer.address(), request.headers(), &gate.proxies).address,
-        proto: &gate.site.proto,
-        public_host: &gate.site.public_host,
-        identity: &identity,
-        body_max: protected.allowance.body_max,
-    };
-    let for_a_page = request.headers().contains_key(ORIGIN);
-    let session = Session { gateway: &gate.gateway, person, resource: resource.hash() };
-    match pass(pool, request, onward, &peer, &session).await {
-        Ok(mut response) => {
-            if for_a_page {
-                cors::open(response.headers_mut());
+        if cors::is_preflight(&request) {
+            return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
+        }
+        let (admitted, identity) = match admit(gate, resource, &protected.form, request.headers()).await {
+            Ok(admitted) => admitted,
+            Err(fault) => {
+                let address = client(peer.address(), request.headers(), &gate.proxies).address;
+                return turn_away(gate, fault, resource, request.uri().path(), address)
+                    .open()
+                    .into_response(&gate.site);
             }
-            response
+        };
+        let person = admitted.token.id.person;
+        if let Err(wait) = protected.allowance.people.count(person) {
+            return Answer::fault(Fault::rate_limited(wait)).open().into_response(&gate.site);
         }
-        Err(fault) => Answer::fault(fault).open().into_response(&gate.site),
+        let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
+        core.standing.begin(Arc::clone(&admitted.token), overrun, peer.sever());
+        let onward = Onward {
+            client: client(peer.address(), request.headers(), &gate.proxies).address,
+            proto: &gate.site.proto,
+            public_host: &gate.site.public_host,
+            identity: &identity,
+            body_max: protected.allowance.body_max,
+        };
+        let for_a_page = request.headers().contains_key(ORIGIN);
+        let session = Session { gateway: &gate.gateway, person, resource: resource.hash() };
+        let refused = |fault| Answer::fault(fault).open().into_response(&gate.site);
+        let passing = match session.release(request.headers_mut()).and_then(|()| forward(pool, request, onward, peer)) {
+            Ok(passing) => passing,
+            Err(fault) => return refused(fault),
+        };
+        match passing.await.and_then(|response| session.bind(response)) {
+            Ok(mut response) => {
+                if for_a_page {
+                    cors::open(response.headers_mut());
+                }
+                response
+            }
+            Err(fault) => refused(fault),
+        }
     }
 }
 
@@ -173,19 +184,6 @@ fn is_subscription(request: &Request<RequestBody>) -> bool {
 }
 
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
-
-async fn pass<W: World>(
-    pool: &Pool,
-    mut request: Request<RequestBody>,
-    onward: Onward<'_>,
-    peer: &Peer,
-    session: &Session<'_, W>,
-) -> Result<Response<AnswerBody>, Fault> {
-    session.release(request.headers_mut())?;
-    let mut response = forward(pool, request, onward, peer).await?;
-    session.bind(response.headers_mut())?;
-    Ok(response)
-}
 
 /// Whether the bearer may, and what the upstream is told of the person. What was worked out for an earlier request with the same
 /// bearer is not worked out again; whether the session stands is asked every time.

@@ -138,7 +138,7 @@ pub(super) fn serve<T: Handshake, H: Handler>(
             let (handler, counts) = (&handler, &counts);
             // On the heap and not in the connection: the library keeps its place for as long as the connection lives, and
             // an idle one, or one whose answer streams, has no use for it.
-            Box::pin(async move { Ok::<_, Infallible>(answer(request, peer, handler, counts).await) })
+            Box::pin(answer(request, peer, handler, counts))
         });
         let connection = http1::Builder::new()
             .half_close(false)
@@ -184,28 +184,33 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>) {
     .await;
 }
 
-async fn answer<H: Handler>(request: Request<Incoming>, peer: Peer, handler: &H, counts: &Counts) -> Response<Served> {
+fn answer<H: Handler>(
+    request: Request<Incoming>,
+    peer: Peer,
+    handler: &H,
+    counts: &Counts,
+) -> impl Future<Output = Result<Response<Served>, Infallible>> + Send {
     let (turn, vitals) = (peer.turn, peer.vitals.clone());
     let judged = judge(&request);
     let keep = judged.is_ok() && !counts.draining();
-    let mut response = match judged {
-        Ok(()) => {
-            let request = request.map(|incoming| RequestBody::new(incoming, turn, vitals.clone()));
-            handler.handle(request, peer).await
+    let request = request.map(|incoming| RequestBody::new(incoming, turn, vitals.clone()));
+    async move {
+        let mut response = match judged {
+            Ok(()) => handler.handle(request, peer).await,
+            Err(status) => {
+                let mut response = Response::new(AnswerBody::empty());
+                *response.status_mut() = status;
+                response
+            }
+        };
+        if !keep || counts.draining() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Err(status) => {
-            let mut response = Response::new(AnswerBody::empty());
-            *response.status_mut() = status;
-            response
+        if is_event_stream(&response) {
+            vitals.set_event_stream();
         }
-    };
-    if !keep || counts.draining() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(response.map(|body| Served::new(body, turn, vitals)))
     }
-    if is_event_stream(&response) {
-        vitals.set_event_stream();
-    }
-    response.map(|body| Served::new(body, turn, vitals))
 }
 
 /// Refuses what has one reading to the library and another to somebody else, before any handler sees it.

@@ -4,7 +4,7 @@
 //! An upstream's 401 or 407 becomes 502: the client has shown the gate a good token, a 401 would send it back to log
 //! in again, and the challenge would not be the gate's. An upstream's 101 becomes 502: nothing is upgraded.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::task::Poll;
 
@@ -38,21 +38,27 @@ pub struct Onward<'a> {
 /// Passes a request on and its answer back. The future and the response's body hold the upstream connection; dropping
 /// either ends it.
 ///
+/// What can be said before anything is sent is said at once and not by the future, which would otherwise keep the whole request
+/// in its place beside what is made of it.
+///
 /// # Errors
 /// Why the upstream's answer is not what the client gets. What is said of it is no JSON-RPC: nobody knows which call it would answer.
-pub async fn forward(
-    pool: &Pool,
+pub fn forward<'a>(
+    pool: &'a Pool,
     mut request: Request<RequestBody>,
-    onward: Onward<'_>,
-    peer: &Peer,
-) -> Result<Response<AnswerBody>, Fault> {
+    onward: Onward<'a>,
+    peer: &'a Peer,
+) -> Result<impl Future<Output = Result<Response<AnswerBody>, Fault>> + Send + use<'a>, Fault> {
     let target = pool.upstream().target(request.uri()).map_err(|_| Fault::Target)?;
     request.body_mut().cap(onward.body_max).map_err(|_| Fault::BodyTooLarge)?;
     let (head, body) = request.into_parts();
     let asked =
         Asked { method: head.method, target, headers: head.headers, onward, client: peer.value_of(onward.client) };
-    let (answer, lease) = exchange(pool, &asked, Outgoing::new(body), peer).await?;
-    pass_back(answer, lease, peer)
+    let outgoing = Outgoing::new(body);
+    Ok(async move {
+        let (answer, lease) = exchange(pool, &asked, outgoing, peer).await?;
+        pass_back(answer, lease, peer)
+    })
 }
 
 /// A request's head, and what the gate says beside it.
@@ -76,7 +82,8 @@ async fn exchange(pool: &Pool, asked: &Asked<'_>, outgoing: Outgoing, peer: &Pee
             Err(Unsent::Lost(refused)) => return Err(refused),
         },
     };
-    let mut lease = pool.connect(place).await.map_err(|unreachable| match unreachable {
+    // On the heap: a new connection is rare, and what leads to one is large.
+    let mut lease = Box::pin(pool.connect(place)).await.map_err(|unreachable| match unreachable {
         Unreachable::Down => Fault::UpstreamDown,
         Unreachable::Late => Fault::UpstreamLate,
         Unreachable::Busy => Fault::UpstreamBusy,

@@ -9,7 +9,6 @@
 //! RFC 9112 sections 2.2 (line ends), 5.2 (folding), 6 (message body) and 7.1 (chunked coding).
 
 use std::borrow::Cow;
-use std::io::BufRead;
 
 use portcullis_domain::limits;
 
@@ -127,10 +126,7 @@ impl Framing {
 
     /// Takes one line, or what has come of it, and hands back the bytes behind it.
     fn feed_line<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], Misframed> {
-        let mut behind = rest;
-        // `skip_until` is the one search for a byte in std that is as fast as memchr; on a slice it cannot fail.
-        let used = behind.skip_until(b'\n').map_err(|_| Misframed::LineEnd)?;
-        let piece = rest.get(..used).ok_or(Misframed::LineEnd)?;
+        let (piece, behind) = rest.split_at_checked(through_line_feed(rest)).ok_or(Misframed::LineEnd)?;
         self.section = self.section.saturating_add(piece.len());
         let (most, refusal) = match self.state {
             State::ChunkSize | State::ChunkEnd => (limits::CHUNK_LINE_MAX, Misframed::Chunk),
@@ -251,6 +247,11 @@ impl Framing {
         let partial = std::mem::take(&mut self.partial);
         *self = Self { partial, ..Self::new() };
     }
+}
+
+/// How many bytes the first line takes, its line feed included; all of them, if no line ends here.
+pub(super) fn through_line_feed(bytes: &[u8]) -> usize {
+    memchr::memchr(b'\n', bytes).map_or(bytes.len(), |place| place.saturating_add(1))
 }
 
 /// Skips at most `left` bytes: how many are still to come, and what lies behind.

@@ -47,7 +47,10 @@ impl Handler for Everything {
                     identity: &self.0.identity,
                     body_max: self.0.body_max,
                 };
-                forward(&self.0.pool, request, onward, &peer).await.unwrap_or_else(refused)
+                match forward(&self.0.pool, request, onward, &peer) {
+                    Ok(passing) => passing.await.unwrap_or_else(refused),
+                    Err(fault) => refused(fault),
+                }
             }
         }
     }

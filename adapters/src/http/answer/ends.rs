@@ -1,11 +1,9 @@
 //! Where the body of an answer ends (RFC 9112 section 6.3), and what of the bytes that came belongs to it.
 
-use std::io::BufRead;
-
 use hyper::body::Bytes;
 use portcullis_domain::limits;
 
-use crate::http::framing::{Misframed, chunk_size};
+use crate::http::framing::{Misframed, chunk_size, through_line_feed};
 
 /// What is still to come of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,8 +117,7 @@ fn take_data(heard: &mut Bytes, left: &mut u64) -> Option<Bytes> {
 
 /// A line without its end, if it has come whole.
 fn line(heard: &mut Bytes, most: usize) -> Result<Option<Bytes>, Misframed> {
-    let mut behind = &heard[..];
-    let used = behind.skip_until(b'\n').map_err(|_| Misframed::LineEnd)?;
+    let used = through_line_feed(heard);
     if used > most {
         return Err(Misframed::TooLarge);
     }

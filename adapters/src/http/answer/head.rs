@@ -1,14 +1,12 @@
 //! The head of an answer: its status, the fields that may go on, and what it says of the message itself.
 
-use std::io::BufRead;
-
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use portcullis_domain::limits;
 
 use super::ends::Ends;
-use crate::http::framing::{content_length, trim};
+use crate::http::framing::{content_length, through_line_feed, trim};
 use crate::http::headers;
 
 /// A head that is none.
@@ -45,9 +43,7 @@ pub struct Head {
 pub(super) fn end(bytes: &[u8], line: &mut usize) -> Result<Option<usize>, Misanswered> {
     loop {
         let rest = bytes.get(*line..).unwrap_or_default();
-        let mut behind = rest;
-        // `skip_until` is the one search for a byte in std that is as fast as memchr; on a slice it cannot fail.
-        let used = behind.skip_until(b'\n').map_err(|_| Misanswered::LineEnd)?;
+        let used = through_line_feed(rest);
         let end = line.saturating_add(used);
         if end > limits::UPSTREAM_HEAD_MAX {
             return Err(Misanswered::TooLarge);
@@ -109,8 +105,7 @@ impl<'b> Iterator for Lines<'b> {
 
     fn next(&mut self) -> Option<&'b [u8]> {
         let rest = self.bytes.get(self.at..)?;
-        let mut behind = rest;
-        let used = behind.skip_until(b'\n').ok()?;
+        let used = through_line_feed(rest);
         self.at = self.at.saturating_add(used);
         rest.get(..used)?.strip_suffix(b"\r\n")
     }
