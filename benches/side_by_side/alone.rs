@@ -2,11 +2,11 @@
 
 use super::Extent;
 use super::harness::browser::refresh_request;
+use super::harness::process::{Process, gate, until_listening};
 use super::harness::{Ask, Pkce, Provider, Script, Tokens, Upstream};
 use super::harness::{RESOURCE, Request, SCOPE, World, at_once, configuration};
 use super::load::{Caller, spread_over};
-use super::process::{Process, until_listening};
-use super::proxies::{call, gate};
+use super::proxies::call;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

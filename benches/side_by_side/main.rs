@@ -27,7 +27,6 @@ mod harness;
 mod alone;
 mod load;
 mod machine;
-mod process;
 mod proxies;
 
 use proxies::{Bench, Proxy};

@@ -1,7 +1,7 @@
 //! Everybody who takes part: one server, and before it nginx, HAProxy and the gate.
 
-use super::harness::{Gate, Provider, Request, Upstream, World, configuration, free_address, until_ready};
-use super::process::{Process, until_listening};
+use super::harness::process::{Process, gate, until_listening};
+use super::harness::{Request, World, free_address};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -89,22 +89,6 @@ pub fn call(bearer: &str) -> Request {
         .header("Accept", "application/json, text/event-stream")
         .header("MCP-Protocol-Version", "2025-11-25")
         .header("User-Agent", "a-client/1.0")
-}
-
-/// A gate of the release profile with a configuration that is changed first.
-pub fn gate(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) -> (Process, World) {
-    fs::create_dir_all(folder).unwrap();
-    let (provider, upstream) = (Provider::start(), Upstream::start());
-    let mut config = configuration(&provider, &upstream);
-    change(&mut config);
-    let file = folder.join("gate.json");
-    fs::write(&file, config.to_string()).unwrap();
-    let address = |key: &str| config[key].as_str().unwrap().parse().unwrap();
-    let (public, admin) = (address("listen"), address("adminListen"));
-    let process = Process::start(Command::new(env!("CARGO_BIN_EXE_portcullis")).args(["serve", "--config"]).arg(file));
-    until_listening(public);
-    until_ready(public);
-    (process, World::around(Gate::elsewhere(public, admin), provider, upstream))
 }
 
 /// The server behind all of them: 370 bytes of JSON, whatever is asked.

@@ -359,3 +359,29 @@ fn ten_thousand_requests_on_one_connection() {
     assert_eq!(server.requests().len(), 10_000);
     assert!(!client.is_ended_within(Duration::from_millis(50)));
 }
+
+#[test]
+fn t236_a_large_body_goes_on_when_an_upstream_that_did_not_read_reads_again() {
+    let server = Server::scripted(|mut line| {
+        loop {
+            // Long enough for every buffer on the way to be full.
+            std::thread::sleep(Duration::from_millis(150));
+            if line.request().is_none() || !line.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") {
+                return;
+            }
+        }
+    });
+    let body_max = 32 << 20;
+    let gate = Gate::planned(server.address, Plan { body_max, ..Plan::default() });
+    let body = "x".repeat(24 << 20);
+    let sized = format!("POST /mcp HTTP/1.1\r\nHost: gate.example\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let chunked = format!(
+        "POST /mcp HTTP/1.1\r\nHost: gate.example\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    let mut client = gate.client();
+    for request in [&sized, &chunked, &sized, &chunked] {
+        assert_eq!(client.ask(request).status, 200);
+        assert_eq!(server.last().body.len(), body.len());
+    }
+}

@@ -3,12 +3,14 @@
 
 pub mod browser;
 pub mod http;
+pub mod process;
 pub mod provider;
 pub mod tls;
 pub mod upstream;
 
 pub use browser::{Ask, Authorization, Browser, Client, Consent, Pkce, Returned, Tokens};
 pub use http::{Connection, Request, Response};
+pub use process::Process as Program;
 pub use provider::{Provider, Script};
 pub use upstream::{Answer, Upstream};
 

@@ -239,7 +239,7 @@ fn serve(shared: &Shared, mut stream: impl Read + Write) {
 }
 
 /// Reads one request; nothing if the connection ended.
-pub(super) fn request(connection: usize, stream: &mut impl Read, ahead: &mut Vec<u8>) -> Option<Seen> {
+pub fn request(connection: usize, stream: &mut impl Read, ahead: &mut Vec<u8>) -> Option<Seen> {
     let end = loop {
         if let Some(end) = ahead.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
@@ -290,7 +290,8 @@ fn chunked(stream: &mut impl Read, ahead: &mut Vec<u8>, head: usize) -> Option<(
     }
 }
 
-fn fill(stream: &mut impl Read, ahead: &mut Vec<u8>) -> Option<()> {
+/// Reads what comes next; nothing if the connection ended.
+pub fn fill(stream: &mut impl Read, ahead: &mut Vec<u8>) -> Option<()> {
     let mut buffer = [0; 16 << 10];
     loop {
         match stream.read(&mut buffer) {

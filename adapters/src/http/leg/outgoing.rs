@@ -100,10 +100,16 @@ impl Outgoing {
             self.gather(cx).map_err(Unsent::Body)?;
             let left = self.made.get(self.written..).unwrap_or_default();
             if left.is_empty() {
+                let was_enough = self.made.len() >= GATHER;
                 self.made = Vec::new();
                 self.written = 0;
-                ready!(Pin::new(stream).poll_flush(cx)).map_err(|_| Unsent::Refused)?;
-                return if self.body.is_none() { Poll::Ready(Ok(())) } else { Poll::Pending };
+                ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(|_| Unsent::Refused)?;
+                match &self.body {
+                    None => return Poll::Ready(Ok(())),
+                    // The body was not asked for more as long as there was enough to write: nobody would say that more is there.
+                    Some(_) if was_enough => continue,
+                    Some(_) => return Poll::Pending,
+                }
             }
             match ready!(Pin::new(&mut *stream).poll_write(cx, left)) {
                 Ok(count @ 1..) => {

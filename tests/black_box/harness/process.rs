@@ -1,7 +1,10 @@
 //! A program that runs for as long as it is held, and what the system knows of it.
 
+use super::{Gate, Provider, Upstream, World, configuration, until_ready};
+use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,11 @@ impl Process {
     pub fn cpu(&self) -> Duration {
         let ticks: u64 = self.family().iter().map(|id| ticks(*id)).sum();
         Duration::from_millis(ticks * 10)
+    }
+
+    /// Open file descriptors of the program itself.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.0.id())).map_or(0, Iterator::count)
     }
 
     /// Resident bytes of the program itself.
@@ -53,6 +61,23 @@ impl Drop for Process {
             let _ = Command::new("kill").args(["-KILL", &id.to_string()]).stderr(Stdio::null()).status();
         }
     }
+}
+
+/// The gate as a process of its own, with the configuration of [`configuration`] that is changed first. Its file lies in this folder,
+/// which is made.
+pub fn gate(folder: &Path, change: impl FnOnce(&mut Value)) -> (Process, World) {
+    fs::create_dir_all(folder).unwrap();
+    let (provider, upstream) = (Provider::start(), Upstream::start());
+    let mut config = configuration(&provider, &upstream);
+    change(&mut config);
+    let file = folder.join("gate.json");
+    fs::write(&file, config.to_string()).unwrap();
+    let address = |key: &str| config[key].as_str().unwrap().parse().unwrap();
+    let (public, admin) = (address("listen"), address("adminListen"));
+    let process = Process::start(Command::new(env!("CARGO_BIN_EXE_portcullis")).args(["serve", "--config"]).arg(file));
+    until_listening(public);
+    until_ready(public);
+    (process, World::around(Gate::elsewhere(public, admin), provider, upstream))
 }
 
 /// Waits until somebody listens there.
