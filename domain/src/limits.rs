@@ -149,7 +149,7 @@ const _: () = assert!(DOCUMENT_FRESH.as_secs() <= DOCUMENT_FRESH_MAX.as_secs());
 pub const KEYS_MAX: usize = 8;
 /// Rotations whose times a grant remembers: the most that one grace can hold.
 pub const ROTATIONS_REMEMBERED: usize = 8;
-/// Grants listed in an identity record, for display only.
+/// Sessions of one person, which are listed in the identity record: with one more the one that began first ends.
 pub const IDENTITY_GRANTS_MAX: usize = 64;
 /// One encoded record.
 pub const RECORD_MAX: usize = 256 * 1024;

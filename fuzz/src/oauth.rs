@@ -155,6 +155,7 @@ fn begun(scheduler: &Scheduler) -> (Arc<Gateway<Surroundings<Memory>>>, SecretTe
         provider_session: None,
         upstream_refresh: None,
         address: None,
+        surplus: None,
     };
     let code = scheduler.run(transact(&world, callback)).expect("a first login gets a code");
     (Arc::new(Gateway::new(world, policy, party)), code)

@@ -5,12 +5,12 @@ mod shares;
 mod speaker;
 mod tell;
 
-use crate::{Clock, Entropy, IdentityProvider, Journal, World, transact};
+use crate::{Clock, Entropy, IdentityProvider, Journal, World, ask, transact};
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{ClientHash, Person, ProviderSession};
 use portcullis_domain::oauth::authorize::{self, Asked, Refusal, Refused};
-use portcullis_domain::oauth::callback::Callback;
+use portcullis_domain::oauth::callback::{Callback, Surplus};
 use portcullis_domain::oauth::client::{Client, Presented};
 use portcullis_domain::oauth::consent::{self, Choice, CookieNames, CsrfCookie};
 use portcullis_domain::oauth::exchange::{Exchange, Tokens};
@@ -358,15 +358,25 @@ impl<W: World> Gateway<W> {
             person.session.as_deref().map(|session| ProviderSession::of(base_url, &person.issuer, session));
         let claims = Claims::from(person);
         let name = claims.display().to_owned();
-        let callback = Callback {
+        let mut callback = Callback {
             policy: Arc::clone(&self.policy),
             flow: login.flow,
             claims,
             provider_session,
             upstream_refresh: tokens.refresh_token,
             address,
+            surplus: None,
         };
-        Ok((transact(&self.world, callback).await?, name))
+        callback.surplus = ask(&*self.world, &Surplus(callback.person())).await?;
+        let landed = match transact(&self.world, callback.clone()).await {
+            // A login of the same person at the same time may have ended the session that was to end with this one.
+            Err(Fault::Contended) => {
+                callback.surplus = ask(&*self.world, &Surplus(callback.person())).await?;
+                transact(&self.world, callback).await
+            }
+            landed => landed,
+        };
+        Ok((landed?, name))
     }
 
     /// The token endpoint: RFC 6749 sections 4.1.3 and 6.

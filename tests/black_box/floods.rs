@@ -5,6 +5,9 @@ use crate::harness::{Ask, Client, Pkce, Request, Response, Tokens, World};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
+/// Sessions of one person.
+const SESSIONS: usize = portcullis_domain::limits::IDENTITY_GRANTS_MAX;
+
 /// A gate at which an address can do five things of each kind, and then one a second.
 fn small() -> World {
     World::with(|config| {
@@ -116,4 +119,29 @@ fn t075_t251_a_client_with_a_secret_is_counted_wherever_it_comes_from_and_nobody
     assert!(statuses[..4].iter().all(|status| *status == 400), "{statuses:?}");
     assert!(statuses.contains(&429), "{statuses:?}");
     assert_eq!(from(1, &other), 400);
+}
+
+#[test]
+fn p10_a_person_has_so_many_sessions_and_with_one_more_the_first_one_ends() {
+    let world = World::start();
+    let client = world.public_client("A client");
+    let sessions: Vec<Tokens> = (0..SESSIONS).map(|_| world.tokens(&client)).collect();
+    assert!(sessions.iter().all(|tokens| world.admits(&tokens.access)));
+    let other = {
+        let pkce = Pkce::new();
+        let code = world.code_for(&Ask::of(&client, &pkce), crate::harness::Script::person("somebody else"));
+        Tokens::of(&world.exchange(&client, &code, &pkce))
+    };
+    assert!(world.admits(&sessions[0].access) && world.admits(&other.access), "others are counted for themselves");
+    let more = [world.tokens(&client), world.tokens(&client)];
+    let standing: Vec<bool> = sessions.iter().map(|tokens| world.admits(&tokens.access)).collect();
+    assert_eq!(standing.iter().position(|stands| *stands), Some(2), "the first two are over");
+    assert!(standing[2..].iter().all(|stands| *stands) && more.iter().all(|tokens| world.admits(&tokens.access)));
+    world.refresh(&client, &sessions[0].refresh).refuses(400, "invalid_grant");
+    assert_eq!(world.happened("token_revoked"), 2);
+    // Logins at one moment come in, each in the place of another.
+    let entered = crate::harness::at_once(4, |_| world.tokens(&client));
+    assert!(entered.iter().all(|tokens| world.admits(&tokens.access)));
+    let standing = sessions.iter().chain(&more).filter(|tokens| world.admits(&tokens.access)).count();
+    assert_eq!(standing + entered.len(), SESSIONS);
 }

@@ -135,7 +135,7 @@ impl Party {
     pub(crate) fn callback(&self, now: Timestamp) -> Callback {
         let claims = Claims { issuer: ISSUER.to_owned(), subject: self.subject.clone(), ..Claims::default() };
         let (policy, flow) = (Arc::clone(&self.policy), self.flow_at(now.plus(FLOW_LIFE)));
-        Callback { policy, flow, claims, provider_session: None, upstream_refresh: None, address: None }
+        Callback { policy, flow, claims, provider_session: None, upstream_refresh: None, address: None, surplus: None }
     }
 
     /// The client redeems its code; or somebody else does, with something wrong.

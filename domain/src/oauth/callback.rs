@@ -11,12 +11,12 @@ use crate::oauth::cut::{self, Cuts};
 use crate::oauth::exchange::write;
 use crate::oauth::fault::Fault;
 use crate::oauth::flow::Flow;
-use crate::oauth::grant::{Grant, Terms};
+use crate::oauth::grant::{Grant, State, Terms, Why};
 use crate::oauth::identity::{Claims, Identity, Listed};
 use crate::oauth::policy::Policy;
 use crate::oauth::redirect::RedirectHash;
 use crate::oauth::token::Code;
-use crate::operation::{Decision, Fact, Facts, Keys, Operation, Write};
+use crate::operation::{Decision, Fact, Facts, Keys, Operation, Question, Write};
 use crate::record::Record;
 use crate::secret::SecretText;
 use crate::time::Timestamp;
@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A login that has come back, judged.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Callback {
     /// The operator's decisions.
     pub policy: Arc<Policy>,
@@ -38,6 +38,34 @@ pub struct Callback {
     pub upstream_refresh: Option<SecretText>,
     /// Where the request came from.
     pub address: Option<IpAddr>,
+    /// The answer to [`Surplus`], asked just before.
+    pub surplus: Option<GrantId>,
+}
+
+/// Which session of a person has to end for one more to begin, if any.
+#[derive(Clone, Copy, Debug)]
+pub struct Surplus(pub Person);
+
+impl Question for Surplus {
+    type Reply = Option<GrantId>;
+
+    fn asks(&self) -> Keys {
+        Keys::of([Key::Identity(self.0)])
+    }
+
+    fn then(&self, _first: &Facts) -> Keys {
+        Keys::NONE
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp) -> Result<Option<GrantId>, Fault> {
+        Ok(match facts.of(&Key::Identity(self.0))? {
+            Fact::Found(stored) => {
+                let login = stored.record.identity().and_then(|identity| identity.surplus(now));
+                login.map(|login| GrantId { person: self.0, login })
+            }
+            Fact::Absent | Fact::Unreadable(_) => None,
+        })
+    }
 }
 
 impl Callback {
@@ -58,7 +86,7 @@ impl Operation for Callback {
 
     fn reads(&self) -> Keys {
         let id = self.id();
-        Keys::of([Key::FlowMark(id), Key::Identity(id.person), Key::Grant(id)])
+        Keys::of([Key::FlowMark(id), Key::Identity(id.person), Key::Grant(id)]).and(self.surplus.map(Key::Grant))
     }
 
     fn consults(&self, _own: &Facts) -> Keys {
@@ -123,13 +151,33 @@ impl Callback {
             record: Arc::new(record),
             durable: false,
         };
-        let writes = vec![
+        let mut writes = vec![
             plain(mark, marked, Record::Mark),
             plain(Key::Identity(id.person), known_until, Record::Identity(identity)),
             write(id, grant, until, fresh, false),
         ];
+        let ended = self.end_surplus(facts, now, fresh)?;
+        let ends_another = ended.is_some();
+        writes.extend(ended);
         let event = Event::new(Happened::CodeIssued).of(id).by(flow.client).from(self.address);
-        Ok(Decision::commit(writes, Ok(code)).noting(event))
+        let decision = Decision::commit(writes, Ok(code)).noting(event);
+        Ok(match self.surplus.filter(|_| ends_another) {
+            Some(surplus) => decision.noting(Event::new(Happened::SessionRevoked).of(surplus).from(self.address)),
+            None => decision,
+        })
+    }
+
+    /// The end of the person's first session, where they have as many as there may be: whoever may log in cannot fill the store.
+    fn end_surplus(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Option<Write>, Fault> {
+        let due = Surplus(self.person()).decide(facts, now)?;
+        let Some(due) = due else { return Ok(None) };
+        // Another login has come in between: whoever asks again hears which session it is now.
+        if self.surplus != Some(due) {
+            return Err(Fault::Contended);
+        }
+        let Some(stored) = facts.standing(&Key::Grant(due), now)? else { return Ok(None) };
+        let live = stored.record.grant().filter(|grant| !matches!(grant.state, State::Revoked(_)));
+        Ok(live.map(|grant| write(due, grant.revoked(Why::Surplus, facts.epoch()), stored.until, fresh, true)))
     }
 
     /// The identity after this login, and until when the one before it was to be kept.

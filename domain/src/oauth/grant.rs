@@ -137,6 +137,8 @@ pub enum Why {
     CodeReplay,
     /// A refresh token was used again after the grace.
     RefreshReplay,
+    /// Its person began more sessions than one may have.
+    Surplus,
 }
 
 impl Grant {
@@ -361,6 +363,7 @@ impl Why {
             Self::Client => 1,
             Self::CodeReplay => 2,
             Self::RefreshReplay => 3,
+            Self::Surplus => 4,
         }
     }
 
@@ -369,6 +372,7 @@ impl Why {
             1 => Ok(Self::Client),
             2 => Ok(Self::CodeReplay),
             3 => Ok(Self::RefreshReplay),
+            4 => Ok(Self::Surplus),
             _ => Err(Broken),
         }
     }

@@ -96,6 +96,14 @@ impl Identity {
         }
     }
 
+    /// The session that has to end for one more to begin: the one that began first, if there are as many as there may be.
+    #[must_use]
+    pub fn surplus(&self, now: Timestamp) -> Option<[u8; 16]> {
+        let mut standing = self.grants.iter().filter(|listed| now < listed.ends);
+        let first = standing.next()?;
+        (standing.count().saturating_add(1) >= IDENTITY_GRANTS_MAX).then_some(first.login)
+    }
+
     /// When the last of the person's sessions has ended at the latest.
     #[must_use]
     pub fn until(&self) -> Timestamp {
