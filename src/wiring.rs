@@ -1,12 +1,14 @@
 //! From a checked configuration to a gate: the only place that names concrete adapters.
 
 mod identity;
+mod keys;
 mod reach;
 mod relying_party;
+mod trusted;
 
 use crate::config::{
     CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config, Domain,
-    KeyFile, MasterKeys, Origin, PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource, Storage,
+    KeyFile, Origin, PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource, Storage,
     StorageType, Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::documents::ClientDocuments;
@@ -14,7 +16,7 @@ use portcullis_adapters::gate::{Allowance, AllowedOrigins, Gate, Metrics, Protec
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::memory::Memory;
-use portcullis_adapters::oidc::{Oidc, named_host};
+use portcullis_adapters::oidc::{Issuers, Oidc, named_host};
 use portcullis_adapters::system::{
     AddressLimiter, CountedJournal, PersonLimiter, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
@@ -29,18 +31,12 @@ use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::RedirectPolicy;
 use portcullis_domain::oauth::resource::{Resource, ResourceScope, Resources};
 use portcullis_domain::operation::Epoch;
-use portcullis_domain::seal::{KeyRing, MasterKey, RingRefused};
-use portcullis_domain::secret::Secret;
-use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
 use reach::{identity_provider, own_places, strangers};
 use relying_party::relying_party;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +50,7 @@ pub(crate) struct Parts {
     turnstiles: ProcessTurnstiles,
     provider: Oidc,
     documents: ClientDocuments,
+    issuers: Issuers,
     limiter: AddressLimiter,
 }
 
@@ -66,6 +63,7 @@ impl World for Parts {
     type Turnstiles = ProcessTurnstiles;
     type Provider = Oidc;
     type Documents = ClientDocuments;
+    type Issuers = Issuers;
     type Limiter = AddressLimiter;
 
     fn store(&self) -> &Memory {
@@ -98,6 +96,10 @@ impl World for Parts {
 
     fn documents(&self) -> &ClientDocuments {
         &self.documents
+    }
+
+    fn issuers(&self) -> &Issuers {
+        &self.issuers
     }
 
     fn limiter(&self) -> &AddressLimiter {
@@ -153,6 +155,8 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         clients,
         trusted_clients,
         introspection_resource_servers,
+        trusted_audiences,
+        trusted_issuers,
         allow_public_client_registration,
         registration_token,
         trusted_public_registration_schemes,
@@ -178,7 +182,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let entropy = SystemEntropy::new();
     let base_url = base_url.as_str();
     let tls = tls.map(|tls| listener_tls(&tls, base_url)).transpose()?;
-    let ring = Arc::new(key_ring(master_keys, base_url, &entropy, clock.now())?);
+    let ring = Arc::new(keys::key_ring(master_keys, base_url, &entropy, clock.now())?);
     let redirects = RedirectPolicy {
         loopback: allow_localhost_redirect_uris,
         schemes: trusted_public_registration_schemes.iter().map(|scheme| scheme.as_str().to_owned()).collect(),
@@ -213,6 +217,9 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         protection = protection.with(&resource, upstream, origins, allowance, introduction);
         protected.push(resource);
     }
+    let (issuer, ca_file, relying_party) = relying_party(provider, people);
+    let own = relying_party.credentials.client_id.as_str();
+    let (trusted, issuers) = trusted::trusted(&trusted_audiences, trusted_issuers, own, &ca_files)?;
     let policy = Arc::new(Policy {
         base_url: base_url.to_owned(),
         ring,
@@ -234,9 +241,8 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
             complaint("resources", &format!("{refused:?}"), "give each resource paths of its own")
         })?,
         introspectors: introspection_resource_servers.iter().map(|id| ClientHash::of(id.as_str())).collect(),
+        trusted,
     });
-
-    let (issuer, ca_file, relying_party) = relying_party(provider, people);
     let provider = identity_provider(&issuer, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
     let journal = Arc::new(CountedJournal::new(Rate::new(
         security_events.per_second,
@@ -253,6 +259,7 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
         turnstiles: ProcessTurnstiles::default(),
         provider: provider.clone(),
         documents: ClientDocuments::new(strangers, policy.redirects.clone()),
+        issuers,
         limiter: AddressLimiter::new(rates(&per_address, &per_client)),
     });
     let metrics = Arc::new(Metrics::default());
@@ -280,56 +287,6 @@ impl Parts {
             self.store.sweep(self.clock.now());
         }
     }
-}
-
-fn key_ring(keys: MasterKeys, base_url: &str, entropy: &SystemEntropy, now: Timestamp) -> Result<KeyRing, Complaints> {
-    let draw = || entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"));
-    let single = |secret| vec![MasterKey { secret, seals_from: Timestamp::EPOCH, client_ids_only: false }];
-    let (path, keys) = match keys {
-        MasterKeys::Given(keys) => {
-            let key = |key: crate::config::MasterKey| MasterKey {
-                secret: key.key,
-                seals_from: key.seals_from.unwrap_or(Timestamp::EPOCH),
-                client_ids_only: key.client_ids_only,
-            };
-            ("masterKeys", keys.into_iter().map(key).collect())
-        }
-        MasterKeys::ToCreate(path) => {
-            let secret = draw()?;
-            keep(&path, &secret).map_err(|error| {
-                complaint(
-                    "masterKeyFile",
-                    &format!("cannot be written: {}", error.kind()),
-                    "name a file in a folder that this program may write to",
-                )
-            })?;
-            ("masterKeyFile", single(secret))
-        }
-        MasterKeys::DangerRandom => ("dangerRandomMasterKey", single(draw()?)),
-    };
-    KeyRing::new(&keys, base_url, now).map_err(|refused| {
-        let at = |place: usize| format!("{path}[{place}]");
-        let draw = "draw a new one with portcullis keygen";
-        match refused {
-            RingRefused::Empty => complaint(path, "is empty", draw),
-            RingRefused::TooMany => complaint(path, "has too many keys", "remove those that are no longer needed"),
-            RingRefused::NoneSeals => {
-                complaint(path, "has no key that seals now", "let one key seal from the beginning")
-            }
-            RingRefused::Repeated(place) => complaint(&at(place), "is there already", draw),
-            RingRefused::LowEntropy(place) => complaint(&at(place), "is not a random key", draw),
-        }
-    })
-}
-
-/// Writes a new master key where only this user can read it; never over a file that is there.
-fn keep(path: &Path, key: &Secret<32>) -> std::io::Result<()> {
-    use base64::Engine;
-    let line = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(key.expose()));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(line.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
 }
 
 fn client(

@@ -43,13 +43,17 @@ pub enum Happened {
     SessionRevoked,
     /// A client asked about a token of another one.
     IntrospectionRefused,
+    /// A token of another issuer was judged and let in.
+    StrangerAdmitted,
+    /// A token of an issuer that is trusted broke a rule.
+    StrangerRefused,
     /// Somebody used up their share of requests.
     RateLimited,
 }
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -68,6 +72,8 @@ impl Happened {
         Self::RefreshRolledForward,
         Self::SessionRevoked,
         Self::IntrospectionRefused,
+        Self::StrangerAdmitted,
+        Self::StrangerRefused,
         Self::RateLimited,
     ];
 
@@ -94,6 +100,8 @@ impl Happened {
             Self::RefreshRolledForward       => "refresh_token_rolled_forward",
             Self::SessionRevoked             => "token_revoked",
             Self::IntrospectionRefused       => "introspection_refused",
+            Self::StrangerAdmitted           => "foreign_token_accepted",
+            Self::StrangerRefused            => "foreign_token_rejected",
             Self::RateLimited                => "rate_limit_exceeded",
         }
     }
@@ -156,6 +164,13 @@ impl Event {
     /// To this person.
     #[must_use]
     pub const fn about(mut self, person: Person) -> Self {
+        self.person = Some(person);
+        self
+    }
+
+    /// To this person.
+    #[must_use]
+    pub const fn whose(mut self, person: Person) -> Self {
         self.person = Some(person);
         self
     }

@@ -59,7 +59,7 @@ pub const RESOURCE_MAX: usize = 2_048;
 /// A code, a refresh token or an access token, presented.
 pub const TOKEN_MAX: usize = 2_048;
 /// The `Authorization` header.
-pub const AUTHORIZATION_MAX: usize = 4_096;
+pub const AUTHORIZATION_MAX: usize = 8 * 1024;
 /// The `Cookie` header.
 pub const COOKIE_HEADER_MAX: usize = 16 * 1024;
 /// Cookies that are looked at: more than a browser keeps for one site.
@@ -468,3 +468,13 @@ pub const CREDENTIAL_PAUSE: Duration = Duration::from_secs(1);
 pub const ASSERTION_KEYS_MAX: usize = 8;
 /// `aud` of an assertion, or `audience` of an exchange.
 pub const AUDIENCE_MAX: usize = 512;
+
+/// How long a token of another issuer may live from now on: no longer than cuts are remembered.
+pub const STRANGER_LIFE_MAX: Duration = Duration::from_secs(365 * DAY);
+const _: () = assert!(STRANGER_LIFE_MAX.as_secs() + 2 * CUT_MARGIN.as_secs() < CUT_LIFE.as_secs());
+/// Issuers whose tokens are taken beside our own.
+pub const TRUSTED_ISSUERS_MAX: usize = 16;
+/// Client identifiers whose ID tokens are taken.
+pub const TRUSTED_AUDIENCES_MAX: usize = 64;
+/// How old the keys of such an issuer may be before they are read again.
+pub const ISSUER_KEYS_AGE: Duration = Duration::from_secs(60 * 60);

@@ -163,5 +163,6 @@ pub(crate) fn new_policy() -> Policy {
         clients: Vec::new(),
         resources: Resources::new(resources).expect("resources"),
         introspectors: Vec::new(),
+        trusted: Default::default(),
     }
 }

@@ -3,6 +3,7 @@
 mod protected;
 mod shares;
 mod speaker;
+mod strangers;
 mod tell;
 
 use crate::{Clock, Entropy, IdentityProvider, Journal, World, ask, transact};
@@ -40,6 +41,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::once::Once;
+pub use protected::Bearer;
 
 /// The gateway: everything that anybody can ask of it.
 pub struct Gateway<W: World> {

@@ -17,6 +17,6 @@ mod transact;
 pub use ask::{ask, ask_at_hand};
 pub use documents::Documents;
 pub use outside::{Clock, Counted, Entropy, Journal, Known, Limiter, NoEntropy, Tasks, Turnstiles, World};
-pub use provider::{BackAnswer, IdentityProvider, Unreachable};
+pub use provider::{BackAnswer, IdentityProvider, TrustedKeys, Unreachable};
 pub use store::{Outcome, Seen, Store, Unavailable};
 pub use transact::transact;

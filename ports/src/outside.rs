@@ -1,6 +1,6 @@
 //! The other ports, and the [`World`] that bundles them.
 
-use crate::{Documents, IdentityProvider, Store};
+use crate::{Documents, IdentityProvider, Store, TrustedKeys};
 use portcullis_domain::journal::Event;
 use portcullis_domain::key::{ClientHash, Partition, Person};
 use portcullis_domain::secret::Secret;
@@ -116,6 +116,8 @@ pub trait World: Send + Sync + 'static {
     type Provider: IdentityProvider;
     /// See [`Documents`].
     type Documents: Documents;
+    /// See [`TrustedKeys`].
+    type Issuers: TrustedKeys;
     /// See [`Limiter`].
     type Limiter: Limiter;
 
@@ -135,6 +137,8 @@ pub trait World: Send + Sync + 'static {
     fn provider(&self) -> &Self::Provider;
     /// What clients publish about themselves.
     fn documents(&self) -> &Self::Documents;
+    /// Keys of the issuers that are trusted.
+    fn issuers(&self) -> &Self::Issuers;
     /// Rate limits.
     fn limiter(&self) -> &Self::Limiter;
 }

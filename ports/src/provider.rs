@@ -44,3 +44,22 @@ pub trait IdentityProvider: Send + Sync + 'static {
     /// [`Unreachable`] if they cannot be had; the keys that are there stay.
     fn newer_keys(&self, known: &Arc<KeySet>) -> impl Future<Output = Result<Arc<KeySet>, Unreachable>> + Send;
 }
+
+/// The keys of the issuers whose tokens are taken beside our own, by their place in the operator's list.
+pub trait TrustedKeys: Send + Sync + 'static {
+    /// The keys of this issuer, from memory where they are recent enough.
+    ///
+    /// # Errors
+    /// [`Unreachable`] if there are none.
+    fn keys(&self, issuer: usize) -> impl Future<Output = Result<Arc<KeySet>, Unreachable>> + Send;
+
+    /// Its keys after a token has named one that `known` does not hold, as [`IdentityProvider::newer_keys`].
+    ///
+    /// # Errors
+    /// [`Unreachable`] if they cannot be had; the keys that are there stay.
+    fn newer_keys(
+        &self,
+        issuer: usize,
+        known: &Arc<KeySet>,
+    ) -> impl Future<Output = Result<Arc<KeySet>, Unreachable>> + Send;
+}

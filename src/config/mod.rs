@@ -12,6 +12,7 @@ mod nearest;
 mod place;
 mod safety;
 mod surroundings;
+mod trusted;
 mod urls;
 mod values;
 
@@ -21,6 +22,7 @@ pub use keys::BearerSecret;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
 pub use surroundings::{Process, Surroundings, Unreadable};
+pub use trusted::{ClaimRules, TrustedIssuer, TypHeaders};
 pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
     CaFile, CertificateFile, Cidr, ClaimName, ClientAuthentication, ClientId, ClientName, EmailAddress, EmailDomain,
@@ -95,6 +97,8 @@ keys! {
         clients: Vec<Client> = list("clients") "Clients that need not register.",
         trusted_clients: Vec<ClientId> = list("trustedClients") "Identifiers of `clients` that skip the consent page: only confidential ones with https redirects.",
         introspection_resource_servers: Vec<ClientId> = list("introspectionResourceServers") "Identifiers of `clients` that may ask about tokens of every client, because they are resource servers.",
+        trusted_audiences: Vec<ClientId> = list("trustedAudiences") "Client identifiers at the identity provider whose ID tokens are taken as bearer.",
+        trusted_issuers: Vec<TrustedIssuer> = list("trustedIssuers") "Issuers whose JWTs are taken as bearer.",
         allow_public_client_registration: bool = or("allowPublicClientRegistration", false) "Let anybody register a client. Without it, clients whose redirects are all known still can.",
         registration_token: Option<BearerSecret> = optional_secret(&["registrationToken", "registrationTokenFile"], limits::CHOSEN_SECRET_MIN) "A bearer token that lets its holder register any client.",
         trusted_public_registration_schemes: Vec<Scheme> = list("trustedPublicRegistrationSchemes") "Private-use schemes whose redirects may register themselves.",

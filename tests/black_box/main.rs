@@ -41,6 +41,7 @@ mod registration;
 mod resource;
 mod revoke;
 mod secrets;
+mod strangers;
 mod streams;
 mod token_endpoint;
 mod two;

@@ -67,6 +67,7 @@ pub(crate) fn policy(grace: Duration) -> Arc<Policy> {
         clients: Vec::new(),
         resources: Resources::new(vec![resource]).expect("one resource"),
         introspectors: Vec::new(),
+        trusted: Default::default(),
     })
 }
 

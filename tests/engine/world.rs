@@ -13,7 +13,7 @@ use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{
     BackAnswer, Clock, Counted, Documents, Entropy, IdentityProvider, Journal, Known, Limiter, NoEntropy, Store, Tasks,
-    Turnstiles, Unreachable, World,
+    TrustedKeys, Turnstiles, Unreachable, World,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn, ready};
@@ -66,6 +66,7 @@ impl<S: Store> World for Surroundings<S> {
     type Turnstiles = VirtualTurnstiles;
     type Provider = Elsewhere;
     type Documents = Elsewhere;
+    type Issuers = Elsewhere;
     type Limiter = Elsewhere;
 
     fn store(&self) -> &S {
@@ -97,6 +98,10 @@ impl<S: Store> World for Surroundings<S> {
     }
 
     fn documents(&self) -> &Elsewhere {
+        &Elsewhere
+    }
+
+    fn issuers(&self) -> &Elsewhere {
         &Elsewhere
     }
 
@@ -281,6 +286,16 @@ impl IdentityProvider for Elsewhere {
 
     fn newer_keys(&self, _known: &Arc<KeySet>) -> impl Future<Output = Result<Arc<KeySet>, Unreachable>> + Send {
         ready(Err(Unreachable))
+    }
+}
+
+impl TrustedKeys for Elsewhere {
+    async fn keys(&self, _issuer: usize) -> Result<Arc<KeySet>, Unreachable> {
+        Err(Unreachable)
+    }
+
+    async fn newer_keys(&self, _issuer: usize, _known: &Arc<KeySet>) -> Result<Arc<KeySet>, Unreachable> {
+        Err(Unreachable)
     }
 }
 

@@ -6,7 +6,7 @@
 //! belong to the same resource, and the original method decides nothing.
 
 use super::answer::Answer;
-use super::protected::{admit, refuse};
+use super::protected::{admit, turn_away};
 use super::{Gate, read};
 use crate::http::peer::client;
 use crate::http::{Peer, RequestBody};
@@ -34,19 +34,20 @@ pub(super) async fn answer<W: World>(
     let Some(protected) = gate.protection.of(resource).filter(|protected| protected.forward_auth) else {
         return Answer::fault(Fault::NotFound);
     };
-    if !client(peer.address(), headers, &gate.proxies).is_proxied {
+    let asker = client(peer.address(), headers, &gate.proxies);
+    if !asker.is_proxied {
         return Answer::fault(Fault::NotFound);
     }
     let path = request.uri().path().rsplit_once(PREFIX).map_or("", |(_, path)| path);
     let judged = async {
         belongs(resource, headers)?;
         protected.origins.check(headers)?;
-        let (admitted, identity) = admit(gate, resource, &protected.form, headers).await?;
-        protected.allowance.people.count(admitted.token.id.person).map_err(Fault::rate_limited)?;
-        Ok(identity)
+        let admitted = admit(gate, resource, &protected.form, headers, asker.address).await?;
+        protected.allowance.people.count(admitted.person).map_err(Fault::rate_limited)?;
+        Ok(admitted.identity)
     };
     match judged.await {
-        Err(fault) => refuse(fault, resource, path),
+        Err(fault) => turn_away(gate, fault, resource, path, asker.address),
         Ok(identity) => {
             let mut answer = Answer::empty(StatusCode::OK);
             // All of them, those that have nothing to say too: a proxy that takes them over takes over no client's own.

@@ -13,13 +13,13 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::jose::jwk::Key;
-use portcullis_domain::oauth::admit::Admitted;
+use portcullis_domain::key::Person;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
-use portcullis_domain::oauth::token::AccessToken;
 use portcullis_domain::oauth::visitor::Visitor;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::header::Challenge;
+use portcullis_ports::gateway::Bearer;
 use portcullis_ports::{Clock, Counted, World};
 use std::future::Future;
 use std::net::IpAddr;
@@ -135,23 +135,23 @@ pub(crate) fn answer<W: World>(
         if cors::is_preflight(&request) {
             return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
         }
-        let (admitted, identity) = match admit(gate, resource, &protected.form, request.headers()).await {
+        let address = client(peer.address(), request.headers(), &gate.proxies).address;
+        let admitted = match admit(gate, resource, &protected.form, request.headers(), address).await {
             Ok(admitted) => admitted,
             Err(fault) => {
-                let address = client(peer.address(), request.headers(), &gate.proxies).address;
                 return turn_away(gate, fault, resource, request.uri().path(), address)
                     .open()
                     .into_response(&gate.site);
             }
         };
-        let person = admitted.token.id.person;
+        let Admission { bearer, person, identity } = admitted;
         if let Err(wait) = protected.allowance.people.count(person) {
             return Answer::fault(Fault::rate_limited(wait)).open().into_response(&gate.site);
         }
         let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
-        core.standing.begin(Arc::clone(&admitted.token), overrun, peer.sever());
+        core.standing.begin(bearer, overrun, peer.sever());
         let onward = Onward {
-            client: client(peer.address(), request.headers(), &gate.proxies).address,
+            client: address,
             proto: &gate.site.proto,
             public_host: &gate.site.public_host,
             identity: &identity,
@@ -185,6 +185,13 @@ fn is_subscription(request: &Request<RequestBody>) -> bool {
 
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
+/// Somebody who is let in, and what what stands behind is told of them.
+pub(super) struct Admission {
+    bearer: Bearer,
+    pub(super) person: Person,
+    pub(super) identity: Arc<Identity>,
+}
+
 /// Whether the bearer may, and what the upstream is told of the person. What was worked out for an earlier request with the same
 /// bearer is not worked out again; whether the session stands is asked every time.
 pub(super) async fn admit<W: World>(
@@ -192,28 +199,51 @@ pub(super) async fn admit<W: World>(
     resource: &Resource,
     form: &Form,
     headers: &HeaderMap,
-) -> Result<(Admitted, Arc<Identity>), Fault> {
+    address: IpAddr,
+) -> Result<Admission, Fault> {
     let authorization = read::single(headers, &AUTHORIZATION)?.ok_or(Fault::TokenMissing)?;
-    let known = gate.bearers.recall(authorization);
-    let token = match &known {
-        Some(known) => Arc::clone(&known.token),
+    let known = gate.bearers.recall(authorization).filter(|known| known.is_for(resource));
+    let bearer = match &known {
+        Some(known) => known.bearer.clone(),
         None => match read::authorization(headers)? {
-            Authorization::Bearer(token) => gate.gateway.open(token)?,
+            Authorization::Bearer(token) => match gate.gateway.own(token) {
+                Some(own) => own?,
+                // On the heap: it is rare, and waits for keys.
+                None => Box::pin(gate.gateway.stranger(token, resource, Some(address))).await?,
+            },
             Authorization::None | Authorization::Basic(_) | Authorization::Other => return Err(Fault::TokenMissing),
         },
     };
-    let admitted = gate.gateway.admit(token, resource, true).await?;
-    let stamp = admitted.identity.as_ref().map(|stored| stored.stamp).ok_or(UNTOLD)?;
-    let is_fresh =
-        |known: &Known| known.of == stamp && known.renew.is_none_or(|renew| gate.gateway.world().clock().now() < renew);
+    let (admitted, person) = match &bearer {
+        Bearer::Own(token) => {
+            let admitted = gate.gateway.admit(Arc::clone(token), resource, true).await?;
+            (Some(admitted), token.id.person)
+        }
+        Bearer::Stranger(stranger) => {
+            gate.gateway.admit_stranger(stranger, resource).await?;
+            (None, stranger.person)
+        }
+    };
+    // What a stranger's token says never changes.
+    let version = match &admitted {
+        Some(admitted) => admitted.identity.as_ref().map(|stored| stored.stamp).ok_or(UNTOLD)?,
+        None => Stamp([0; 16]),
+    };
+    let is_fresh = |known: &Known| {
+        known.of == version && known.renew.is_none_or(|renew| gate.gateway.world().clock().now() < renew)
+    };
     if let Some(known) = known.filter(is_fresh) {
-        return Ok((admitted, known.identity));
+        return Ok(Admission { bearer, person, identity: known.identity });
     }
+    let visitor = match (&bearer, &admitted) {
+        (Bearer::Stranger(stranger), _) => Visitor::from(&**stranger),
+        (Bearer::Own(_), admitted) => admitted.as_ref().and_then(Visitor::of).ok_or(UNTOLD)?,
+    };
     // On the heap: it is rare, and whoever is known carries no room for it.
-    let (identity, renew) = Box::pin(introduce(gate, resource, form, &admitted, stamp)).await?;
-    let known = Known { token: Arc::clone(&admitted.token), of: stamp, identity: Arc::clone(&identity), renew };
+    let (identity, renew) = Box::pin(introduce(gate, resource, form, &visitor, version)).await?;
+    let known = Known { bearer: bearer.clone(), of: version, identity: Arc::clone(&identity), renew };
     gate.bearers.remember(authorization, known);
-    Ok((admitted, identity))
+    Ok(Admission { bearer, person, identity })
 }
 
 /// What the upstream is told of somebody who is not known yet, or no longer, and until when it may be.
@@ -221,13 +251,12 @@ async fn introduce<W: World>(
     gate: &Gate<W>,
     resource: &Resource,
     form: &Form,
-    admitted: &Admitted,
-    stamp: Stamp,
+    visitor: &Visitor,
+    version: Stamp,
 ) -> Result<(Arc<Identity>, Option<Timestamp>), Fault> {
-    let visitor = Visitor::of(admitted).ok_or(UNTOLD)?;
     let (policy, now) = (gate.gateway.policy(), gate.gateway.world().clock().now());
-    let credential = gate.credentials.of(form, policy, resource, &visitor, &stamp.0, now).await?;
-    let mut identity = identity(&visitor, form).ok_or(UNTOLD)?;
+    let credential = gate.credentials.of(form, policy, resource, visitor, &version.0, now).await?;
+    let mut identity = identity(visitor, form).ok_or(UNTOLD)?;
     let renew = credential.as_ref().map(|credential| credential.renew);
     identity.authorization = credential.map(|credential| credential.authorization);
     Ok((Arc::new(identity), renew))
@@ -236,7 +265,7 @@ async fn introduce<W: World>(
 /// What is worked out once of a bearer.
 #[derive(Clone)]
 pub(crate) struct Known {
-    token: Arc<AccessToken>,
+    bearer: Bearer,
     /// The version of the identity record that the identity was made of.
     of: Stamp,
     identity: Arc<Identity>,
@@ -244,12 +273,28 @@ pub(crate) struct Known {
     renew: Option<Timestamp>,
 }
 
+impl Known {
+    /// Whether it was worked out at this resource. A token of ours is for one alone; one that is not was judged at one.
+    fn is_for(&self, resource: &Resource) -> bool {
+        match &self.bearer {
+            Bearer::Own(_) => true,
+            Bearer::Stranger(stranger) => stranger.resource == resource.hash(),
+        }
+    }
+}
+
 /// What stands behind must not take a person for nobody.
 const UNTOLD: Fault = Fault::Internal("an identity is no header value");
 
 /// Turns away who was not admitted. Whoever has no session is counted by address; a session never is, so that nobody loses one to
 /// those who share an address with them.
-fn turn_away<W: World>(gate: &Gate<W>, fault: Fault, resource: &Resource, path: &str, address: IpAddr) -> Answer {
+pub(super) fn turn_away<W: World>(
+    gate: &Gate<W>,
+    fault: Fault,
+    resource: &Resource,
+    path: &str,
+    address: IpAddr,
+) -> Answer {
     let counted = if fault.wire().status == 401 { gate.gateway.count(Counted::Refused, address) } else { Ok(()) };
     match counted {
         Ok(()) => refuse(fault, resource, path),
@@ -258,7 +303,7 @@ fn turn_away<W: World>(gate: &Gate<W>, fault: Fault, resource: &Resource, path: 
 }
 
 /// A refusal with its challenge: RFC 9728 section 5.1.
-pub(super) fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
+fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
     let mut challenge = Challenge::new("Bearer").param("resource_metadata", &resource.metadata_url(path));
     if !resource.scope_set().is_empty() {
         challenge = challenge.param("scope", resource.scope_set().line());

@@ -8,8 +8,8 @@ use super::Gate;
 use crate::http::Sever;
 use portcullis_domain::limits::{STANDING_STEP, STANDING_STEPS, STREAM_STALE};
 use portcullis_domain::oauth::fault::Fault;
-use portcullis_domain::oauth::token::AccessToken;
 use portcullis_ports::World;
+use portcullis_ports::gateway::Bearer;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -29,7 +29,7 @@ struct Open {
 
 /// An answer that was begun.
 struct Answer {
-    token: Arc<AccessToken>,
+    bearer: Bearer,
     overrun: Duration,
     sever: Sever,
     due: u64,
@@ -71,10 +71,10 @@ impl Standing {
     }
 
     /// Puts down an answer that is about to begin. It may go on for `overrun` after its token's own end.
-    pub(crate) fn begin(&self, token: Arc<AccessToken>, overrun: Duration, sever: Sever) {
+    pub(crate) fn begin(&self, bearer: Bearer, overrun: Duration, sever: Sever) {
         let mut open = self.open();
         let due = open.due();
-        open.answers.push_back(Answer { token, overrun, sever, due, unheard: None });
+        open.answers.push_back(Answer { bearer, overrun, sever, due, unheard: None });
     }
 
     /// The answers that are due now and still open. Those that have ended are forgotten.
@@ -129,12 +129,12 @@ async fn go_through<W: World>(standing: Weak<Standing>, gate: Arc<Gate<W>>) {
 
 /// The answer, if it may go on. Where the store has to be asked for that, it comes back by itself.
 fn judge<W: World>(gate: &Arc<Gate<W>>, standing: &Arc<Standing>, answer: Answer) -> Option<Answer> {
-    if let Some(verdict) = gate.gateway.stands_at_hand(&answer.token, answer.overrun) {
+    if let Some(verdict) = gate.gateway.stands_at_hand(&answer.bearer, answer.overrun) {
         return conclude(&gate.metrics.ended, answer, verdict);
     }
     let (gate, standing) = (Arc::clone(gate), Arc::clone(standing));
     tokio::spawn(async move {
-        let verdict = gate.gateway.stands(&answer.token, answer.overrun).await;
+        let verdict = gate.gateway.stands(&answer.bearer, answer.overrun).await;
         standing.keep(conclude(&gate.metrics.ended, answer, verdict).into_iter());
     });
     None

@@ -5,10 +5,13 @@
 //! document or a key set that is no good changes nothing: the last good one stays, the keys for a bounded time (T199), the
 //! document for as long as nothing better comes (T193). Nothing of a login waits for the document.
 
+mod issuers;
 mod keys;
 
+pub use issuers::Issuers;
+
 use crate::fetch::{Caps, Fetch, Method, Refusal, Request, Resolver, SystemResolver};
-use keys::{Cache, Turn};
+use keys::{Cache, Source};
 use portcullis_domain::jose::jwk::{self, KeySet};
 use portcullis_domain::limits;
 use portcullis_domain::oidc::discovery::{self, Provider};
@@ -134,20 +137,6 @@ impl<R: Resolver> Oidc<R> {
         self.shared.look().await.map_err(|cause| cause.words())?;
         self.shared.provider().ok_or_else(|| Trouble::NotDiscovered.words())
     }
-
-    /// Reads the keys anew, in a task of its own: whoever asked may hang up, the others wait for the same answer.
-    async fn refetch(&self, turn: Turn) -> Result<Arc<KeySet>, Unreachable> {
-        let shared = Arc::clone(&self.shared);
-        let task = tokio::spawn(async move {
-            let read = shared.read_keys().await;
-            if let Err(cause) = read {
-                tracing::warn!(?cause, "the identity provider's keys could not be read");
-            }
-            shared.keys.settle(turn, read.is_ok());
-            read
-        });
-        task.await.unwrap_or(Err(Trouble::NoUsableKey)).map_err(|_| Unreachable)
-    }
 }
 
 impl<R: Resolver> IdentityProvider for Oidc<R> {
@@ -172,34 +161,36 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
     }
 
     async fn keys(&self) -> Result<Arc<KeySet>, Unreachable> {
-        if let Some(keys) = self.shared.keys.good() {
-            return Ok(keys);
-        }
-        let turn = self.shared.keys.turn().await;
-        // Whoever had the turn before may have brought them.
-        match self.shared.keys.good() {
-            Some(keys) => Ok(keys),
-            None if turn.is_too_soon() => Err(Unreachable),
-            None => self.refetch(turn.wanting_any()).await,
-        }
+        keys::keys(&self.shared).await
     }
 
     async fn newer_keys(&self, known: &Arc<KeySet>) -> Result<Arc<KeySet>, Unreachable> {
-        let newer = || self.shared.keys.good().filter(|keys| !Arc::ptr_eq(keys, known));
-        if let Some(keys) = newer() {
-            return Ok(keys);
-        }
-        let turn = self.shared.keys.turn().await;
-        if let Some(keys) = newer() {
-            return Ok(keys);
-        }
-        match (turn.is_too_soon(), turn.last_failed()) {
-            (false, _) => self.refetch(turn).await,
-            (true, true) => Err(Unreachable),
-            // They were read just now, and what is asked for was not among them.
-            (true, false) => self.shared.keys.good().ok_or(Unreachable),
-        }
+        keys::newer_keys(&self.shared, known).await
     }
+}
+
+impl<R: Resolver> Source for Shared<R> {
+    fn cache(&self) -> &Cache {
+        &self.keys
+    }
+
+    async fn read_keys(&self) -> Result<Arc<KeySet>, Trouble> {
+        let provider = self.provider().ok_or(Trouble::NotDiscovered)?;
+        Ok(self.keys.keep(key_set(&self.fetch, provider.jwks_uri.clone(), self.pace).await?))
+    }
+}
+
+/// Reads a key set.
+async fn key_set<R: Resolver>(fetch: &Fetch<R>, url: String, pace: Pace) -> Result<KeySet, Trouble> {
+    let body = get(fetch, url, "application/jwk-set+json, application/json", pace).await?;
+    let found = KeySet::read(&body).map_err(Trouble::Keys)?;
+    if found.keys().is_empty() { Err(Trouble::NoUsableKey) } else { Ok(found) }
+}
+
+async fn get<R: Resolver>(fetch: &Fetch<R>, url: String, accept: &'static str, pace: Pace) -> Result<Vec<u8>, Trouble> {
+    let caps = Caps { deadline: pace.deadline, answer_max: limits::PROVIDER_ANSWER_MAX };
+    let answer = fetch.fetch(Request::get(url, accept), caps).await.map_err(Trouble::Call)?;
+    if answer.status == 200 { Ok(answer.body) } else { Err(Trouble::Status(answer.status)) }
 }
 
 impl<R: Resolver> Shared<R> {
@@ -220,7 +211,7 @@ impl<R: Resolver> Shared<R> {
     }
 
     async fn discover(&self) -> Result<(), Trouble> {
-        let body = self.get(discovery::document_url(&self.issuer), "application/json").await?;
+        let body = get(&self.fetch, discovery::document_url(&self.issuer), "application/json", self.pace).await?;
         // Whoever configures an issuer in plain http has it so, on a host that the configuration names; https is never
         // taken down to http by a document.
         let plain_http = Uri::parse(&self.issuer).is_ok_and(|uri| uri.has_scheme("http"));
@@ -232,21 +223,6 @@ impl<R: Resolver> Shared<R> {
         }
         *self.provider.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(found));
         Ok(())
-    }
-
-    async fn read_keys(&self) -> Result<Arc<KeySet>, Trouble> {
-        let provider = self.provider().ok_or(Trouble::NotDiscovered)?;
-        let body = self.get(provider.jwks_uri.clone(), "application/jwk-set+json, application/json").await?;
-        let found = KeySet::read(&body).map_err(Trouble::Keys)?;
-        if found.keys().is_empty() {
-            return Err(Trouble::NoUsableKey);
-        }
-        Ok(self.keys.keep(found))
-    }
-
-    async fn get(&self, url: String, accept: &'static str) -> Result<Vec<u8>, Trouble> {
-        let answer = self.fetch.fetch(Request::get(url, accept), self.caps()).await.map_err(Trouble::Call)?;
-        if answer.status == 200 { Ok(answer.body) } else { Err(Trouble::Status(answer.status)) }
     }
 }
 

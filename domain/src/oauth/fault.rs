@@ -5,6 +5,7 @@
 //! sent is ever part of it. Faults that would tell a stranger something share one text.
 
 use crate::limits::DOCUMENT_FAILURE_KEPT;
+use crate::oauth::stranger;
 use crate::oidc::id_token;
 use std::time::Duration;
 
@@ -154,6 +155,10 @@ pub enum Fault {
     TokenMissing,
     /// Not an access token of ours.
     TokenUnknown,
+    /// A token of an issuer that is trusted here that broke a rule.
+    TokenForeign(stranger::Refused),
+    /// The keys of an issuer that is trusted here cannot be had now.
+    IssuerUnavailable,
     /// An access token past its end.
     TokenExpired,
     /// An access token of a session that is over.
@@ -303,8 +308,9 @@ impl Fault {
             F::ResourceBeyondGrant       => plain(400, "invalid_target", "The grant is for another resource."),
 
             F::TokenMissing              => plain(401, "invalid_token", "An access token is required."),
-            F::TokenUnknown | F::TokenExpired | F::TokenRevoked
+            F::TokenUnknown | F::TokenForeign(_) | F::TokenExpired | F::TokenRevoked
                                          => plain(401, "invalid_token", "The access token is unknown, expired or revoked."),
+            F::IssuerUnavailable         => later(503, "temporarily_unavailable", "The issuer of this token cannot be reached. Try again later.", RETRY_SOON),
             F::TokenResource             => plain(401, "invalid_token", "The access token is for another resource."),
             F::ScopeInsufficient         => plain(403, "insufficient_scope", "The access token's scope does not reach."),
 

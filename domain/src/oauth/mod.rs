@@ -27,6 +27,7 @@ pub mod register;
 pub mod resource;
 pub mod revoke;
 pub mod scope;
+pub mod stranger;
 pub mod token;
 pub mod userinfo;
 pub mod visitor;

@@ -6,6 +6,7 @@ use crate::oauth::client_document::DocumentPolicy;
 use crate::oauth::grant::Lifetimes;
 use crate::oauth::redirect::RedirectPolicy;
 use crate::oauth::resource::Resources;
+use crate::oauth::stranger::Trusted;
 use crate::seal::KeyRing;
 use crate::secret::SecretText;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Policy {
     pub resources: Resources,
     /// Clients that may ask about tokens of others, because they are resource servers (RFC 7662 section 2.1).
     pub introspectors: Vec<ClientHash>,
+    /// Whose tokens are taken beside our own.
+    pub trusted: Trusted,
 }
 
 /// Who may register (RFC 7591 section 3). Each gate is enough by itself.
@@ -76,6 +79,7 @@ pub(crate) mod tests {
             clients: Vec::new(),
             resources: Resources::new(vec![resource]).unwrap(),
             introspectors: Vec::new(),
+            trusted: Trusted::default(),
         }
     }
 }

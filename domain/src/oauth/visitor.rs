@@ -4,6 +4,7 @@ use crate::key::Person;
 use crate::oauth::admit::Admitted;
 use crate::oauth::identity::Claims;
 use crate::oauth::scope::Scopes;
+use crate::oauth::stranger::Stranger;
 use crate::time::Timestamp;
 use crate::wire::text::base64url;
 
@@ -34,5 +35,17 @@ impl Visitor {
             scopes: admitted.token.scopes.clone(),
             until: admitted.until,
         })
+    }
+}
+
+impl From<&Stranger> for Visitor {
+    fn from(stranger: &Stranger) -> Self {
+        Self {
+            person: stranger.person,
+            claims: stranger.claims.clone(),
+            session: stranger.session.clone(),
+            scopes: stranger.scopes.clone(),
+            until: stranger.expires,
+        }
     }
 }

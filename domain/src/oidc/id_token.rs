@@ -236,11 +236,22 @@ fn is_subject(subject: &str) -> bool {
 }
 
 fn person(claims: &Claims, expected: &Expected<'_>, subject: String, expires: Timestamp) -> Person {
+    described(claims, expected.provider.issuer.clone(), subject, expected.groups_claim, expires)
+}
+
+/// Whom the claims of a token describe that was judged by other rules.
+pub(crate) fn described(
+    claims: &Claims,
+    issuer: String,
+    subject: String,
+    groups_claim: &str,
+    expires: Timestamp,
+) -> Person {
     let email = profile_text(claims, "email");
     let email_verified = email.is_some() && claims.other("email_verified") == Some(&Json::Bool(true));
-    let (groups, groups_complete) = groups(claims, expected.groups_claim);
+    let (groups, groups_complete) = groups(claims, groups_claim);
     Person {
-        issuer: expected.provider.issuer.clone(),
+        issuer,
         subject,
         email,
         email_verified,

@@ -7,11 +7,27 @@ use portcullis_domain::mcp_session;
 use portcullis_domain::oauth::admit::{Admit, Admitted, Wish};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
+use portcullis_domain::oauth::stranger::{AdmitStranger, Stranger};
 use portcullis_domain::oauth::token::AccessToken;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What lets somebody in: to be asked about again for every request, and while an answer lasts.
+#[derive(Clone, Debug)]
+pub enum Bearer {
+    /// An access token of ours.
+    Own(Arc<AccessToken>),
+    /// A token that is not of our making, judged.
+    Stranger(Arc<Stranger>),
+}
+
 impl<W: World> Gateway<W> {
+    /// What a bearer is that must be of our making; nothing if it is to be judged by [`Gateway::stranger`].
+    pub fn own(&self, bearer: &str) -> Option<Result<Bearer, Fault>> {
+        let own = AccessToken::is(bearer) || self.policy.trusted.is_empty();
+        own.then(|| self.open(bearer).map(Bearer::Own))
+    }
+
     /// Opens the access token of a bearer. Whether it counts is asked by [`Gateway::admit`].
     ///
     /// # Errors
@@ -29,17 +45,25 @@ impl<W: World> Gateway<W> {
         ask(&*self.world, &Admit { token, wish, identity }).await
     }
 
-    /// Whether an answer that was begun for the bearer of this token may go on, for so long after the token's own end.
+    /// Whether an answer that was begun for this bearer may go on, for so long after the token's own end.
     ///
     /// # Errors
     /// Whatever rule ends it; [`Fault::StoreUnavailable`] says nothing about the session.
-    pub async fn stands(&self, token: &Arc<AccessToken>, overrun: Duration) -> Result<(), Fault> {
-        ask(&*self.world, &stay(token, overrun)).await.map(drop)
+    pub async fn stands(&self, bearer: &Bearer, overrun: Duration) -> Result<(), Fault> {
+        let wish = Wish::Stay { overrun };
+        match bearer {
+            Bearer::Own(token) => ask(&*self.world, &stay(token, overrun)).await.map(drop),
+            Bearer::Stranger(stranger) => ask(&*self.world, &AdmitStranger { stranger, wish }).await,
+        }
     }
 
     /// The same, if it can be said without asking the store.
-    pub fn stands_at_hand(&self, token: &Arc<AccessToken>, overrun: Duration) -> Option<Result<(), Fault>> {
-        ask_at_hand(&*self.world, &stay(token, overrun)).map(|said| said.map(drop))
+    pub fn stands_at_hand(&self, bearer: &Bearer, overrun: Duration) -> Option<Result<(), Fault>> {
+        let wish = Wish::Stay { overrun };
+        match bearer {
+            Bearer::Own(token) => ask_at_hand(&*self.world, &stay(token, overrun)).map(|said| said.map(drop)),
+            Bearer::Stranger(stranger) => ask_at_hand(&*self.world, &AdmitStranger { stranger, wish }),
+        }
     }
 
     /// A session id of the protected server, as this person's clients see it.

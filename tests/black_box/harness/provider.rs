@@ -140,6 +140,11 @@ impl Provider {
         seen.iter().filter(|seen| seen.target().split('?').next() == Some(path)).cloned().collect()
     }
 
+    /// How many requests came in all.
+    pub fn all(&self) -> usize {
+        self.0.seen.lock().unwrap().len()
+    }
+
     /// Every code and token that it has handed out.
     pub fn handed_out(&self) -> Vec<String> {
         self.0.handed_out.lock().unwrap().clone()
@@ -289,7 +294,7 @@ fn authenticates(seen: &Seen) -> bool {
         .is_some_and(|(id, secret)| unescape(id) == PROVIDER_CLIENT && unescape(secret) == PROVIDER_SECRET)
 }
 
-fn lay_over(base: &mut Value, over: &Value) {
+pub fn lay_over(base: &mut Value, over: &Value) {
     let base = base.as_object_mut().unwrap();
     for (name, value) in over.as_object().unwrap() {
         if value.is_null() {

@@ -322,6 +322,7 @@ fn policy() -> Policy {
         clients: vec![Client::configured(own, &RedirectPolicy::default()).unwrap()],
         resources: Resources::new(vec![resource]).unwrap(),
         introspectors: Vec::new(),
+        trusted: Default::default(),
     }
 }
 
