@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{DecodingKey, crypto};
 use portcullis_domain::jose::claims::Claims;
 use portcullis_domain::jose::jwk::{Key, KeySet};
 use portcullis_domain::jose::jws::Unverified;
@@ -56,6 +57,7 @@ fn check_token(token: &str) {
         if let (Some((_, kid, _)), Ok(unverified)) = (acceptable, unverified) {
             let mut named = keys.keys().iter().filter(|key| kid.is_none() || key.kid() == kid.as_deref());
             assert!(named.all(|key| unverified.clone().verify_with(key).is_err()), "refused a good token");
+            assert_ne!(second_judgement(token), Some(true), "refused a signature that another library takes");
         }
         return;
     };
@@ -67,6 +69,7 @@ fn check_token(token: &str) {
         name => name == algorithm,
     };
     assert!(fits, "another algorithm than the header names");
+    assert_ne!(second_judgement(token), Some(false), "took a signature that another library refuses");
     for key in keys.keys() {
         let opens = unverified.clone().expect("parsed").verify_with(key).is_ok();
         let named = kid.as_deref().map_or(opens, |kid| key.kid() == Some(kid));
@@ -85,6 +88,28 @@ fn check_token(token: &str) {
             assert!(opened.is_err(), "opened after a change at {at}");
         }
     }
+}
+
+/// What another library says of the signature, for a token that names one of the keys and an algorithm that both know.
+fn second_judgement(token: &str) -> Option<bool> {
+    let (algorithm, kid, _) = second_reading(token)?;
+    let (input, signature) = token.rsplit_once('.')?;
+    let named = |set: &str, member: &str| -> String {
+        let key: Value = serde_json::from_str(set).expect("a key");
+        key[member].as_str().expect("a text").to_owned()
+    };
+    let (key, family) = match kid?.as_str() {
+        "r" => (DecodingKey::from_rsa_components(&named(RSA, "n"), &named(RSA, "e")), ["RS", "PS"]),
+        "p" => (DecodingKey::from_ec_components(&named(P256, "x"), &named(P256, "y")), ["ES256", "ES256"]),
+        KID => {
+            (DecodingKey::from_ed_components(&BASE64_URL_SAFE_NO_PAD.encode(pair().public_key())), ["EdDSA", "Ed25519"])
+        }
+        _ => return None,
+    };
+    let fits = family.iter().any(|begin| algorithm.starts_with(begin));
+    let algorithm = if algorithm == "Ed25519" { "EdDSA" } else { &algorithm };
+    let algorithm = algorithm.parse().ok().filter(|_| fits)?;
+    Some(crypto::verify(signature, input.as_bytes(), &key.expect("a good key"), algorithm).unwrap_or(false))
 }
 
 /// Algorithm, `kid` and payload of a token that keeps the rules, by another JSON and base64 reader.
