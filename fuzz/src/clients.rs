@@ -2,8 +2,8 @@
 
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::limits;
-use portcullis_domain::oauth::client::{AuthMethod, KnownBy, lookup};
-use portcullis_domain::oauth::client_document::DocumentPolicy;
+use portcullis_domain::oauth::client::{AuthMethod, Client, KnownBy, lookup};
+use portcullis_domain::oauth::client_document::{Document, DocumentPolicy, DocumentUrl};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
@@ -113,6 +113,48 @@ pub fn registration(data: &[u8]) {
     forged[place] = if forged[place] == b'A' { b'B' } else { b'A' };
     let forged = String::from_utf8(forged).expect("ASCII");
     assert_eq!(lookup(policy(), &forged).err(), Some(Fault::ClientUnknown), "{id} {forged}");
+}
+
+/// F04, F05: an address that may be a client's is one to a second reader too, and a document that is taken names that address, has no
+/// secret, says nothing twice, and sends codes only to where a registration could. The first line is the address.
+pub fn document(data: &[u8]) {
+    let (line, body) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
+    let Some(url) = std::str::from_utf8(line).ok().and_then(|id| DocumentUrl::parse(id, &policy().documents)) else {
+        return;
+    };
+    let Ok(second) = Url::parse(url.as_str()) else {
+        // It also refuses what no name outside ASCII is written as, which no name server knows either.
+        assert!(url.host().contains("xn--"), "a second reader takes it too");
+        return;
+    };
+    assert_eq!(second.as_str(), url.as_str(), "nothing had to be repaired");
+    assert_eq!((second.scheme(), second.host_str()), ("https", Some(url.host())));
+    assert!(second.query().is_none() && second.fragment().is_none() && second.username().is_empty());
+    assert!(second.port().is_none() && second.path().len() > 1 && second.domain().is_some());
+    let body = body.strip_prefix(b"\n").unwrap_or(body);
+    let Ok(judged) = Document::judge(&url, body, &policy().redirects) else { return };
+    let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).expect("an object");
+    assert_eq!(members["client_id"], url.as_str());
+    let no_secret = |name: &str| members.get(name).is_none_or(serde_json::Value::is_null);
+    assert!(no_secret("client_secret") && no_secret("client_secret_expires_at"));
+    let client = Client::described(&url, &judged, policy()).expect("what was just judged is good today");
+    assert_eq!((client.id(), client.known_by(), client.without_page()), (url.as_str(), KnownBy::Document, false));
+    assert!(!client.redirects().is_empty() && !client.method().has_secret());
+    for redirect in client.redirects() {
+        let uri = redirect.as_str();
+        assert!(["https://", "http://", "cursor:"].iter().any(|start| uri.starts_with(start)), "{uri}");
+        assert!(members["redirect_uris"].as_array().expect("a list").iter().any(|own| own == uri), "{uri}");
+    }
+    // Read again it is the same; with its id twice, or at another address, it is none.
+    let written = serde_json::to_vec(&members).expect("written");
+    assert_eq!(Document::judge(&url, &written, &policy().redirects).map(|again| again.hash()), Ok(judged.hash()));
+    let text = String::from_utf8(written).expect("UTF-8");
+    let twice = text.replacen('{', &format!("{{\"client_id\":\"{}\",", url.as_str()), 1);
+    assert!(Document::judge(&url, twice.as_bytes(), &policy().redirects).is_err(), "a member twice");
+    let elsewhere = format!("{}x", url.as_str());
+    if let Some(elsewhere) = DocumentUrl::parse(&elsewhere, &policy().documents) {
+        assert!(Document::judge(&elsewhere, text.as_bytes(), &policy().redirects).is_err(), "somebody else's document");
+    }
 }
 
 /// F17, F24: a resource that is chosen is the one that a second reader of URLs sees, and a path that belongs to one does so to all.

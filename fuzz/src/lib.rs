@@ -20,6 +20,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name that `PORTCULLIS_FUZZ_TARGET` and the folders of the corpus know it by.
 pub const TARGETS: &[Target] = &[
+    ("clients-document", clients::document),
     ("clients-redirect", clients::redirect),
     ("clients-registration", clients::registration),
     ("clients-resource", clients::resource),
