@@ -2,7 +2,7 @@
 
 use crate::config::{Complaints, Config};
 use crate::wiring::{Wired, wire};
-use portcullis_adapters::gate::Admin;
+use portcullis_adapters::gate::{Admin, Embedded};
 use portcullis_adapters::http::{Bound, Plain, Serving, Settings, serve};
 use std::fmt;
 use std::io;
@@ -57,8 +57,16 @@ impl Running {
     /// # Errors
     /// [`NotStarted`].
     pub fn start(config: Config) -> Result<Self, NotStarted> {
+        Self::start_with(config, Vec::new())
+    }
+
+    /// Starts a gate before services of this process, each by the first path of its resource, whose `upstream` is `embedded`.
+    ///
+    /// # Errors
+    /// [`NotStarted`], also when a resource is embedded and its service is not there, or the other way around.
+    pub fn start_with(config: Config, services: Vec<(String, Embedded)>) -> Result<Self, NotStarted> {
         let Wired { listen, admin_listen, settings, tls, gate, parts, metrics, journal, provider, upstreams: _ } =
-            wire(config).map_err(NotStarted::Configuration)?;
+            wire(config, services).map_err(NotStarted::Configuration)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let bind = |address, cores| Bound::new(address, cores).map_err(|error| NotStarted::Listen(address, error));
         let public = match Bound::inherited(cores).map_err(NotStarted::System)? {

@@ -12,7 +12,7 @@ use crate::config::{
     StorageType, Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::documents::ClientDocuments;
-use portcullis_adapters::gate::{Allowance, AllowedOrigins, Gate, Metrics, Protection};
+use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Metrics, Protection};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::memory::Memory;
@@ -135,7 +135,7 @@ pub(crate) struct Wired {
 ///
 /// # Errors
 /// What only the rules themselves could judge, as complaints about the configuration.
-pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
+pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<Wired, Complaints> {
     let Config {
         base_url,
         listen,
@@ -205,17 +205,25 @@ pub(crate) fn wire(config: Config) -> Result<Wired, Complaints> {
     let own = own_places(base_url, [listen, admin_listen], &resources);
     let strangers = strangers(&documents, own, &ca_files)?;
     let mut protection = Protection::default().publishing(assertion_keys.iter().map(|key| key.public().clone()));
+    let mut services = services;
     let mut upstreams = Vec::with_capacity(resources.len());
     let mut protected = Vec::with_capacity(resources.len());
     for (place, configured) in resources.into_iter().enumerate() {
         let urls = configured.upstreams.iter().map(|url| url.as_str().to_owned()).collect();
         let allowance = allowance(&configured, &per_person);
         let introduction = identity::introduction(place, &configured, &assertion_keys, &ca_files)?;
-        let (resource, upstream, origins) =
-            resource(place, configured, base_url, allowed_origins.as_deref(), &ca_files)?;
-        upstreams.push((urls, Arc::clone(&upstream)));
-        protection = protection.with(&resource, upstream, origins, allowance, introduction);
+        let here = identity::service(place, &configured, &mut services)?;
+        let (resource, behind, origins) =
+            resource(place, configured, here, base_url, allowed_origins.as_deref(), &ca_files)?;
+        if let Behind::Server(upstream) = &behind {
+            upstreams.push((urls, Arc::clone(upstream)));
+        }
+        protection = protection.with(&resource, behind, origins, allowance, introduction);
         protected.push(resource);
+    }
+    if let Some((path, _)) = services.first() {
+        let instead = "write \"upstream\": \"embedded\" for the resource that it is to stand behind";
+        return Err(complaint("resources", &format!("has no embedded resource at {path}"), instead));
     }
     let (issuer, ca_file, relying_party) = relying_party(provider, people);
     let own = relying_party.credentials.client_id.as_str();
@@ -316,10 +324,11 @@ fn client(
 fn resource(
     place: usize,
     configured: ConfiguredResource,
+    here: Option<Embedded>,
     base_url: &str,
     common: Option<&[Origin]>,
     ca_files: &[CaFile],
-) -> Result<(Resource, Arc<Upstream>, AllowedOrigins), Complaints> {
+) -> Result<(Resource, Behind, AllowedOrigins), Complaints> {
     let ConfiguredResource {
         paths,
         subtree,
@@ -359,6 +368,14 @@ fn resource(
         .collect();
     let resource = Resource::new(base_url, paths, subtree, scopes, None)
         .map_err(|refused| complaint(&at(""), &format!("{refused:?}"), "write plain paths, as /mcp"))?;
+    let origins: Option<Vec<String>> = allowed_origins
+        .as_deref()
+        .or(common)
+        .map(|origins| origins.iter().map(|origin| origin.as_str().to_owned()).collect());
+    let origins = AllowedOrigins::of(base_url, origins.as_deref());
+    if let Some(here) = here {
+        return Ok((resource, Behind::Here(here), origins));
+    }
     let addresses = upstreams.iter().map(UpstreamUrl::as_str);
     let upstream = Upstream::at(addresses, mount.as_deref(), tls)
         .map_err(|bad| match bad {
@@ -370,11 +387,7 @@ fn resource(
             bad => complaint(&at(".upstream"), &format!("{bad:?}"), "write a URL without a query"),
         })?
         .with_connections_max(usize::try_from(upstream_connections).unwrap_or(usize::MAX));
-    let origins: Option<Vec<String>> = allowed_origins
-        .as_deref()
-        .or(common)
-        .map(|origins| origins.iter().map(|origin| origin.as_str().to_owned()).collect());
-    Ok((resource, Arc::new(upstream), AllowedOrigins::of(base_url, origins.as_deref())))
+    Ok((resource, Behind::Server(Arc::new(upstream)), origins))
 }
 
 /// What may be asked of a resource: what it says itself, or what is said of all.

@@ -7,6 +7,7 @@
 mod ask;
 mod deadline;
 mod documents;
+mod endpoint;
 pub mod gateway;
 mod once;
 mod outside;
@@ -16,6 +17,7 @@ mod transact;
 
 pub use ask::{ask, ask_at_hand};
 pub use documents::Documents;
+pub use endpoint::ProtectedEndpoint;
 pub use outside::{Clock, Counted, Entropy, Journal, Known, Limiter, NoEntropy, Tasks, Turnstiles, World};
 pub use provider::{BackAnswer, IdentityProvider, TrustedKeys, Unreachable};
 pub use store::{Outcome, Seen, Store, Unavailable};

@@ -94,7 +94,7 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
             None
         }
     };
-    let wired = match wire(config) {
+    let wired = match wire(config, Vec::new()) {
         Ok(wired) => wired,
         Err(complaints) => return terminal.complain(&complaints),
     };

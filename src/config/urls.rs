@@ -104,6 +104,7 @@ pub struct UpstreamUrl {
 enum UpstreamKind {
     Web { https: bool, host: String, port: u16 },
     Socket,
+    Embedded,
 }
 
 impl UpstreamUrl {
@@ -118,7 +119,7 @@ impl UpstreamUrl {
     pub fn host_and_port(&self) -> Option<(&str, u16)> {
         match &self.kind {
             UpstreamKind::Web { host, port, .. } => Some((host, *port)),
-            UpstreamKind::Socket => None,
+            UpstreamKind::Socket | UpstreamKind::Embedded => None,
         }
     }
 
@@ -126,6 +127,12 @@ impl UpstreamUrl {
     #[must_use]
     pub fn path(&self) -> &str {
         self.text.get(self.path..).unwrap_or_default()
+    }
+
+    /// Whether it is a service of the program that embeds the gate.
+    #[must_use]
+    pub const fn is_embedded(&self) -> bool {
+        matches!(self.kind, UpstreamKind::Embedded)
     }
 
     /// Whether it is reached over TLS.
@@ -137,10 +144,13 @@ impl UpstreamUrl {
 
 impl Text for UpstreamUrl {
     fn shape() -> Json {
-        json!({ "pattern": "^(https?://[^?#@]+|unix:/[^?#@]+)$" })
+        json!({ "pattern": "^(https?://[^?#@]+|unix:/[^?#@]+|embedded)$" })
     }
 
     fn parse(text: &str) -> Result<Self, Wrong> {
+        if text == "embedded" {
+            return Ok(Self { text: text.to_owned(), path: text.len(), kind: UpstreamKind::Embedded });
+        }
         if let Some(rest) = text.strip_prefix("unix:") {
             let odd = |byte: u8| byte.is_ascii_control() || b"?#@".contains(&byte);
             let socket = rest.rsplit_once(":/").map_or(rest, |(socket, _)| socket);

@@ -2,9 +2,9 @@
 
 use super::complaint;
 use crate::config::{AssertionAlgorithm, CaFile, Complaints, Exchange as ConfiguredExchange, IdentityForm};
-use crate::config::{Audience, KeyFile, Resource as ConfiguredResource, TokenKind};
+use crate::config::{Audience, KeyFile, Resource as ConfiguredResource, TokenKind, UpstreamUrl};
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
-use portcullis_adapters::gate::{Asserted, AssertionKey, Exchange, Form, Introduction, operator_key};
+use portcullis_adapters::gate::{Asserted, AssertionKey, Embedded, Exchange, Form, Introduction, operator_key};
 use portcullis_adapters::oidc::named_host;
 use portcullis_domain::jose::algorithm::Algorithm;
 use portcullis_domain::jose::operator_key::OperatorKey;
@@ -123,4 +123,20 @@ const fn token_type(kind: TokenKind) -> TokenType {
         TokenKind::IdToken => TokenType::Id,
         TokenKind::Jwt => TokenType::Jwt,
     }
+}
+
+/// The service that stands behind a resource in this process, if the configuration says so; it is taken out of those that are left.
+pub(super) fn service(
+    place: usize,
+    configured: &ConfiguredResource,
+    services: &mut Vec<(String, Embedded)>,
+) -> Result<Option<Embedded>, Complaints> {
+    if !configured.upstreams.iter().any(UpstreamUrl::is_embedded) {
+        return Ok(None);
+    }
+    let path = configured.paths.first().map_or("", |path| path.as_str());
+    let found = services.iter().position(|(own, _)| own == path).map(|at| services.swap_remove(at).1);
+    let missing = "is embedded, and this program brings no service along for it";
+    let instead = "write the URL of the MCP server; only a program of your own can embed one";
+    found.map(Some).ok_or_else(|| complaint(&format!("resources[{place}].upstream"), missing, instead))
 }

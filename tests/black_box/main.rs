@@ -20,6 +20,7 @@ mod cookies;
 mod cors;
 mod discovery;
 mod documents;
+mod embedding;
 mod floods;
 mod forward_auth;
 mod front;

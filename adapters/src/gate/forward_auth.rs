@@ -42,7 +42,7 @@ pub(super) async fn answer<W: World>(
     let judged = async {
         belongs(resource, headers)?;
         protected.origins.check(headers)?;
-        let admitted = admit(gate, resource, &protected.form, headers, asker.address).await?;
+        let admitted = admit(gate, resource, protected, headers, asker.address).await?;
         protected.allowance.people.count(admitted.person).map_err(Fault::rate_limited)?;
         Ok(admitted.identity)
     };

@@ -8,6 +8,7 @@ mod answer;
 mod bearers;
 mod cors;
 mod credential;
+mod embedded;
 mod endpoints;
 mod forward_auth;
 mod mcp_session;
@@ -21,8 +22,9 @@ mod standing;
 pub use admin::Admin;
 pub use cors::AllowedOrigins;
 pub use credential::{Asserted, AssertionKey, Exchange, Form, operator_key};
+pub use embedded::Embedded;
 pub use metrics::Metrics;
-pub use protected::{Allowance, BadUpstreams, Introduction, Protection};
+pub use protected::{Allowance, BadUpstreams, Behind, Introduction, Protection};
 pub use route::{Route, Routes};
 
 use crate::http::pages;

@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::cors::{self, AllowedOrigins};
 use super::credential::Form;
+use super::embedded::{self, Embedded};
 use super::mcp_session::Session;
 use super::read::{self, Authorization};
 use super::{Core, Gate};
@@ -36,11 +37,20 @@ pub struct Protection {
 #[derive(Debug)]
 pub(super) struct Protected {
     resource: ResourceHash,
-    upstream: Arc<Upstream>,
+    behind: Behind,
     pub(super) origins: AllowedOrigins,
     pub(super) allowance: Allowance,
     pub(super) form: Form,
     pub(super) forward_auth: bool,
+}
+
+/// What stands behind a resource.
+#[derive(Debug)]
+pub enum Behind {
+    /// A server.
+    Server(Arc<Upstream>),
+    /// A service in this process.
+    Here(Embedded),
 }
 
 /// How a resource is told of, and to whom.
@@ -71,14 +81,14 @@ impl Protection {
     pub fn with(
         mut self,
         resource: &Resource,
-        upstream: Arc<Upstream>,
+        behind: Behind,
         origins: AllowedOrigins,
         allowance: Allowance,
         introduction: Introduction,
     ) -> Self {
         let Introduction { form, forward_auth } = introduction;
         let resource = resource.hash();
-        self.resources.push(Protected { resource, upstream, origins, allowance, form, forward_auth });
+        self.resources.push(Protected { resource, behind, origins, allowance, form, forward_auth });
         self
     }
 
@@ -104,8 +114,11 @@ pub(crate) struct Upstreams {
 
 impl Upstreams {
     pub(crate) fn connect(protection: &Protection) -> Self {
-        let pool = |protected: &Protected| (protected.resource, Pool::new(Arc::clone(&protected.upstream)));
-        Self { pools: protection.resources.iter().map(pool).collect() }
+        let pool = |protected: &Protected| match &protected.behind {
+            Behind::Server(upstream) => Some((protected.resource, Pool::new(Arc::clone(upstream)))),
+            Behind::Here(_) => None,
+        };
+        Self { pools: protection.resources.iter().filter_map(pool).collect() }
     }
 
     fn of(&self, resource: &Resource) -> Option<&Pool> {
@@ -126,8 +139,8 @@ pub(crate) fn answer<W: World>(
 ) -> impl Future<Output = Response<AnswerBody>> + Send {
     async move {
         let gate = &*core.gate;
-        let (Some(protected), Some(pool)) = (gate.protection.of(resource), core.upstreams.of(resource)) else {
-            return Answer::fault(Fault::Internal("a resource has no upstream")).into_response(&gate.site);
+        let Some(protected) = gate.protection.of(resource) else {
+            return Answer::fault(Fault::Internal("a resource is not protected")).into_response(&gate.site);
         };
         if let Err(fault) = protected.origins.check(request.headers()) {
             return Answer::fault(fault).into_response(&gate.site);
@@ -136,7 +149,7 @@ pub(crate) fn answer<W: World>(
             return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
         }
         let address = client(peer.address(), request.headers(), &gate.proxies).address;
-        let admitted = match admit(gate, resource, &protected.form, request.headers(), address).await {
+        let admitted = match admit(gate, resource, protected, request.headers(), address).await {
             Ok(admitted) => admitted,
             Err(fault) => {
                 return turn_away(gate, fault, resource, request.uri().path(), address)
@@ -144,7 +157,7 @@ pub(crate) fn answer<W: World>(
                     .into_response(&gate.site);
             }
         };
-        let Admission { bearer, person, identity } = admitted;
+        let Admission { bearer, person, identity, visitor } = admitted;
         if let Err(wait) = protected.allowance.people.count(person) {
             return Answer::fault(Fault::rate_limited(wait)).open().into_response(&gate.site);
         }
@@ -160,20 +173,33 @@ pub(crate) fn answer<W: World>(
         let for_a_page = request.headers().contains_key(ORIGIN);
         let session = Session { gateway: &gate.gateway, person, resource: resource.hash() };
         let refused = |fault| Answer::fault(fault).open().into_response(&gate.site);
+        let pool = match (&protected.behind, core.upstreams.of(resource)) {
+            (Behind::Server(_), Some(pool)) => pool,
+            (Behind::Server(_), None) => return refused(Fault::Internal("a resource has no upstream")),
+            (Behind::Here(here), _) => {
+                let passing = embedded::pass(here, request, onward, peer, &session, visitor);
+                return match Box::pin(passing).await {
+                    Ok(response) => readable(response, for_a_page),
+                    Err(fault) => refused(fault),
+                };
+            }
+        };
         let passing = match session.release(request.headers_mut()).and_then(|()| forward(pool, request, onward, peer)) {
             Ok(passing) => passing,
             Err(fault) => return refused(fault),
         };
         match passing.await.and_then(|response| session.bind(response)) {
-            Ok(mut response) => {
-                if for_a_page {
-                    cors::open(response.headers_mut());
-                }
-                response
-            }
+            Ok(response) => readable(response, for_a_page),
             Err(fault) => refused(fault),
         }
     }
+}
+
+fn readable(mut response: Response<AnswerBody>, for_a_page: bool) -> Response<AnswerBody> {
+    if for_a_page {
+        cors::open(response.headers_mut());
+    }
+    response
 }
 
 /// Whether the answer is a stream that ends with its access token: one that a client opens in order to be told, and opens again
@@ -190,6 +216,8 @@ pub(super) struct Admission {
     bearer: Bearer,
     pub(super) person: Person,
     pub(super) identity: Arc<Identity>,
+    /// For a service in this process.
+    visitor: Option<Arc<Visitor>>,
 }
 
 /// Whether the bearer may, and what the upstream is told of the person. What was worked out for an earlier request with the same
@@ -197,7 +225,7 @@ pub(super) struct Admission {
 pub(super) async fn admit<W: World>(
     gate: &Gate<W>,
     resource: &Resource,
-    form: &Form,
+    protected: &Protected,
     headers: &HeaderMap,
     address: IpAddr,
 ) -> Result<Admission, Fault> {
@@ -233,17 +261,19 @@ pub(super) async fn admit<W: World>(
         known.of == version && known.renew.is_none_or(|renew| gate.gateway.world().clock().now() < renew)
     };
     if let Some(known) = known.filter(is_fresh) {
-        return Ok(Admission { bearer, person, identity: known.identity });
+        return Ok(Admission { bearer, person, identity: known.identity, visitor: known.visitor });
     }
     let visitor = match (&bearer, &admitted) {
         (Bearer::Stranger(stranger), _) => Visitor::from(&**stranger),
         (Bearer::Own(_), admitted) => admitted.as_ref().and_then(Visitor::of).ok_or(UNTOLD)?,
     };
     // On the heap: it is rare, and whoever is known carries no room for it.
-    let (identity, renew) = Box::pin(introduce(gate, resource, form, &visitor, version)).await?;
-    let known = Known { bearer: bearer.clone(), of: version, identity: Arc::clone(&identity), renew };
+    let (identity, renew) = Box::pin(introduce(gate, resource, &protected.form, &visitor, version)).await?;
+    let visitor = matches!(protected.behind, Behind::Here(_)).then(|| Arc::new(visitor));
+    let known =
+        Known { bearer: bearer.clone(), of: version, identity: Arc::clone(&identity), visitor: visitor.clone(), renew };
     gate.bearers.remember(authorization, known);
-    Ok(Admission { bearer, person, identity })
+    Ok(Admission { bearer, person, identity, visitor })
 }
 
 /// What the upstream is told of somebody who is not known yet, or no longer, and until when it may be.
@@ -269,6 +299,7 @@ pub(crate) struct Known {
     /// The version of the identity record that the identity was made of.
     of: Stamp,
     identity: Arc<Identity>,
+    visitor: Option<Arc<Visitor>>,
     /// From when on the identity is to be made anew, if it holds a credential.
     renew: Option<Timestamp>,
 }

@@ -114,12 +114,48 @@ pub enum AnswerBody {
     Whole(Bytes),
     /// It comes from the upstream.
     Passing(PassingBody),
+    /// It comes from a service in this process.
+    Embedded(EmbeddedBody),
 }
 
 impl AnswerBody {
     /// No body.
     pub fn empty() -> Self {
         Self::Whole(Bytes::new())
+    }
+
+    /// A body as it comes, without its trailers. An error breaks the client's connection off.
+    pub fn stream<B: Body<Data = Bytes> + Send + 'static>(body: B) -> Self {
+        Self::Embedded(EmbeddedBody { body: Box::pin(body.map_err(|_| BrokenOff)), vitals: None })
+    }
+}
+
+/// The body of an answer of a service in this process.
+pub struct EmbeddedBody {
+    body: Pin<Box<dyn Body<Data = Bytes, Error = BrokenOff> + Send>>,
+    pub(super) vitals: Option<Arc<Vitals>>,
+}
+
+impl std::fmt::Debug for EmbeddedBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EmbeddedBody")
+    }
+}
+
+impl EmbeddedBody {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        loop {
+            match ready!(self.body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) if frame.is_trailers() => {}
+                Some(Ok(frame)) => {
+                    if let Some(vitals) = &self.vitals {
+                        vitals.moved();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                ended => return Poll::Ready(ended),
+            }
+        }
     }
 }
 
@@ -150,6 +186,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Passing(passing) => Pin::new(passing).poll_frame(cx),
+            Self::Embedded(embedded) => embedded.poll_data(cx),
         }
     }
 
@@ -157,6 +194,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Passing(passing) => passing.is_end_stream(),
+            Self::Embedded(embedded) => embedded.body.is_end_stream(),
         }
     }
 
@@ -164,6 +202,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Self::Passing(passing) => passing.size_hint(),
+            Self::Embedded(embedded) => embedded.body.size_hint(),
         }
     }
 }

@@ -236,6 +236,6 @@ fn judge(request: &Request<Incoming>) -> Result<(), StatusCode> {
 }
 
 fn is_event_stream(response: &Response<AnswerBody>) -> bool {
-    matches!(response.body(), AnswerBody::Passing(_))
+    matches!(response.body(), AnswerBody::Passing(_) | AnswerBody::Embedded(_))
         && response.headers().get(CONTENT_TYPE).is_some_and(super::headers::names_event_stream)
 }

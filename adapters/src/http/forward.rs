@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::task::Poll;
 
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use portcullis_domain::oauth::fault::Fault;
@@ -159,5 +159,48 @@ fn pass_back(head: Head, mut lease: Lease, peer: &Peer) -> Result<Response<Answe
     let mut response = Response::new(AnswerBody::Passing(PassingBody::new(lease, peer.vitals().clone())));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
+    Ok(response)
+}
+
+/// Hands a request over to a service in this process, and its answer back, by the rules of [`forward`].
+///
+/// # Errors
+/// [`Fault::BodyTooLarge`], or why the service's answer is not what the client gets.
+pub async fn hand_over<F: Future<Output = Response<AnswerBody>> + Send>(
+    mut request: Request<RequestBody>,
+    onward: Onward<'_>,
+    peer: &Peer,
+    service: impl FnOnce(Request<RequestBody>) -> F + Send,
+) -> Result<Response<AnswerBody>, Fault> {
+    request.body_mut().cap(onward.body_max).map_err(|_| Fault::BodyTooLarge)?;
+    let client = peer.value_of(onward.client);
+    let injected = Injected {
+        host: onward.public_host,
+        client: &client,
+        proto: onward.proto,
+        public_host: onward.public_host,
+        identity: onward.identity,
+    };
+    let mut seen = HeaderMap::with_capacity(request.headers().len());
+    headers::onward(request.headers(), &injected, |name, value| {
+        seen.append(name.clone(), value.clone());
+    });
+    *request.headers_mut() = seen;
+    let mut response = service(request).await;
+    match response.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(Fault::UpstreamUnwelcome),
+        StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::UpstreamDown),
+        _ => {}
+    }
+    let connection: Vec<HeaderValue> = response.headers().get_all(CONNECTION).iter().cloned().collect();
+    let unfit: Vec<HeaderName> =
+        response.headers().keys().filter(|name| !headers::passes_response(name.as_str())).cloned().collect();
+    for name in unfit {
+        response.headers_mut().remove(name);
+    }
+    headers::back(response.headers_mut(), &connection);
+    if let AnswerBody::Embedded(body) = response.body_mut() {
+        body.vitals = Some(peer.vitals().clone());
+    }
     Ok(response)
 }

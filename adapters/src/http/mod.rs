@@ -21,9 +21,9 @@ mod ticker;
 mod upstream;
 mod vitals;
 
-pub use body::{AnswerBody, BodyFault, BrokenOff, PassingBody, RequestBody};
+pub use body::{AnswerBody, BodyFault, BrokenOff, EmbeddedBody, PassingBody, RequestBody};
 pub use connection::{Handler, Handshake, Peer, Plain, Sever};
-pub use forward::{Onward, forward};
+pub use forward::{Onward, forward, hand_over};
 pub use headers::Identity;
 pub use pool::Pool;
 pub use runtime::{Bound, Counts, Serving, Settings, serve};

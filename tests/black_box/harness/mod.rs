@@ -16,6 +16,7 @@ pub use upstream::{Answer, Upstream};
 
 use portcullis::Running;
 use portcullis::config::{Config, Process};
+use portcullis::embed::Embedded;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -182,10 +183,20 @@ pub struct Gate {
 impl Gate {
     /// Panics with all complaints if the configuration does not load.
     pub fn start(config: &Value) -> Self {
+        Self::embedding(config, Vec::new())
+    }
+
+    /// One before services of this process.
+    pub fn embedding(config: &Value, services: Vec<(String, Embedded)>) -> Self {
+        Self::try_embedding(config, services).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same, or why it does not start.
+    pub fn try_embedding(config: &Value, services: Vec<(String, Embedded)>) -> Result<Self, String> {
         let tls = config.get("tls").map(|_| tls::client(rustls::ALL_VERSIONS, &["http/1.1"]));
         let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
-        let running = Running::start(config).unwrap_or_else(|error| panic!("{error}"));
-        Self { public: running.public(), admin: running.admin(), tls, running: Some(running) }
+        let running = Running::start_with(config, services).map_err(|error| error.to_string())?;
+        Ok(Self { public: running.public(), admin: running.admin(), tls, running: Some(running) })
     }
 
     /// A gate in another process.
