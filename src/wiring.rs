@@ -26,6 +26,7 @@ use portcullis_domain::hash;
 use portcullis_domain::key::ClientHash;
 use portcullis_domain::oauth::client::{Client, Configured};
 use portcullis_domain::oauth::client_document::DocumentPolicy;
+use portcullis_domain::oauth::client_keys::ClientKeys;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::RedirectPolicy;
@@ -34,7 +35,7 @@ use portcullis_domain::operation::Epoch;
 use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
-use reach::{identity_provider, own_places, strangers};
+use reach::{for_client_keys, identity_provider, own_places, strangers};
 use relying_party::relying_party;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -189,6 +190,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         uris: trusted_public_registration_redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
     };
     let trusted = |id: &str| trusted_clients.iter().any(|trusted| trusted.as_str() == id);
+    let keys_of_clients = for_client_keys(clients.iter(), &ca_files)?;
     let clients = clients
         .into_iter()
         .enumerate()
@@ -266,7 +268,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         tasks: RuntimeTasks,
         turnstiles: ProcessTurnstiles::default(),
         provider: provider.clone(),
-        documents: ClientDocuments::new(strangers, policy.redirects.clone()),
+        documents: ClientDocuments::new(strangers, keys_of_clients, policy.redirects.clone()),
         issuers,
         limiter: AddressLimiter::new(rates(&per_address, &per_client)),
     });
@@ -303,14 +305,22 @@ fn client(
     trusted: &impl Fn(&str) -> bool,
     redirects: &RedirectPolicy,
 ) -> Result<Client, Complaints> {
-    let ConfiguredClient { client_id, client_secret, name, redirect_uris, token_endpoint_auth_method: _judged } =
-        configured;
+    let ConfiguredClient {
+        client_id,
+        client_secret,
+        jwks,
+        jwks_uri,
+        name,
+        redirect_uris,
+        token_endpoint_auth_method: _judged,
+    } = configured;
     let configured = Configured {
         without_page: trusted(client_id.as_str()),
         id: client_id.as_str().to_owned(),
         name: name.as_str().to_owned(),
         redirects: redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
         secret: client_secret,
+        keys: jwks.map(|jwks| ClientKeys::Set(jwks.0)).or(jwks_uri.map(|url| ClientKeys::At(url.0))),
     };
     Client::configured(configured, redirects).map_err(|fault| {
         complaint(

@@ -79,6 +79,18 @@ impl ProviderSession {
     }
 }
 
+/// An assertion of a client: a digest of (gateway, client, `jti`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssertionId(pub [u8; 16]);
+
+impl AssertionId {
+    /// The assertion that this client calls `jti`.
+    #[must_use]
+    pub fn of(base_url: &str, client: ClientHash, jti: &str) -> Self {
+        Self(digest_of("portcullis client assertion", &[base_url.as_bytes(), &client.0, jti.as_bytes()]))
+    }
+}
+
 /// Whom a cut ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CutScope {
@@ -101,6 +113,8 @@ pub enum Key {
     Identity(Person),
     /// This login has come back from the identity provider already.
     FlowMark(GrantId),
+    /// This assertion of a client has been used already.
+    AssertionMark(AssertionId),
     /// "Nothing created before T lives."
     Cut(CutScope),
     /// Which key ring this store was begun with.
@@ -121,6 +135,7 @@ impl Key {
             Self::Cut(CutScope::All) => Partition(*b"cut of everybody"),
             Self::Cut(CutScope::Client(client)) => Partition(kind(*b"cut of a client ", &client.0)),
             Self::Cut(CutScope::ProviderSession(session)) => Partition(kind(*b"cut of a session", &session.0)),
+            Self::AssertionMark(id) => Partition(id.0),
             Self::RingCheck => Partition(*b"key ring's check"),
         }
     }
@@ -134,6 +149,7 @@ impl fmt::Display for Key {
             Self::Grant(id) => write!(out, "grant:{}", text::base64url(&id.login)),
             Self::FlowMark(id) => write!(out, "flow:{}", text::base64url(&id.login)),
             Self::Identity(_) => out.write_str("identity"),
+            Self::AssertionMark(_) => out.write_str("assertion"),
             Self::Cut(_) => out.write_str("cut"),
             Self::RingCheck => out.write_str("ring-check"),
         }
@@ -184,6 +200,7 @@ mod tests {
             Key::Cut(CutScope::All),
             Key::Cut(CutScope::Client(ClientHash([3; 32]))),
             Key::Cut(CutScope::ProviderSession(ProviderSession([3; 16]))),
+            Key::AssertionMark(AssertionId([9; 16])),
             Key::RingCheck,
         ];
         assert!(keys.iter().take(4).all(|key| key.partition() == Partition(person.0)));

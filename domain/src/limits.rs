@@ -113,6 +113,15 @@ pub const FETCH_LOOKUP_DEADLINE: Duration = Duration::from_secs(3);
 
 // Clients' documents and keys.
 
+/// How long a client's assertion may live, and how long ago it may have been made.
+pub const CLIENT_ASSERTION_LIFE: Duration = Duration::from_secs(5 * 60);
+/// `jti` of a client's assertion.
+pub const CLIENT_ASSERTION_ID_MAX: usize = 256;
+/// `jwks` of a registration, which becomes a part of the `client_id`: one RSA key, or some elliptic ones.
+pub const CLIENT_KEYS_MAX: usize = 1_024;
+/// `jwks_uri` of a client.
+pub const KEYS_URL_MAX: usize = 400;
+
 /// One call for a client's document, resolving and waiting included.
 pub const DOCUMENT_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a document is taken as it is, whatever its host says.

@@ -98,7 +98,7 @@ impl Record {
             (Key::Grant(_), KIND_GRANT) => Grant::decode(body).map(Self::Grant),
             (Key::Identity(_), KIND_IDENTITY) => Identity::decode(body).map(Self::Identity),
             (Key::Cut(_), KIND_CUT) => Cut::decode(body).map(Self::Cut),
-            (Key::FlowMark(_), KIND_MARK) => Ok(Self::Mark),
+            (Key::FlowMark(_) | Key::AssertionMark(_), KIND_MARK) => Ok(Self::Mark),
             (Key::RingCheck, KIND_RING_CHECK) => {
                 let fields = Fields::parse(body)?;
                 let checks = fields.all(1).map(|check| check.try_into().map_err(|_| Broken));

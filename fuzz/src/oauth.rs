@@ -6,7 +6,7 @@ use crate::engine::surroundings::world::Surroundings;
 use portcullis_adapters::gate::{Route, Routes};
 use portcullis_adapters::memory::Memory;
 use portcullis_domain::fresh::{Fresh, Stamp};
-use portcullis_domain::key::{CutScope, GrantId, Key, Person};
+use portcullis_domain::key::{AssertionId, CutScope, GrantId, Key, Person};
 use portcullis_domain::limits;
 use portcullis_domain::oauth::authorize::{self, Asked, Refused};
 use portcullis_domain::oauth::callback::Callback;
@@ -170,7 +170,7 @@ pub fn token_request(data: &[u8]) {
     let body = text.replace("CLIENT", client_id()).replace("CODE", code.expose()).replace("VERIFIER", VERIFIER);
     let Ok(form) = Form::parse(&body) else { return };
     let only = |name| form.one(name).ok().flatten();
-    let presented = Presented { basic: None, id: only("client_id"), secret: only("client_secret") };
+    let presented = Presented { id: only("client_id"), secret: only("client_secret"), ..Presented::default() };
     match scheduler.run(gateway.token(&form, presented, None)) {
         Ok(tokens) => {
             assert_eq!(only("grant_type"), Some("authorization_code"));
@@ -219,7 +219,9 @@ pub fn route(data: &[u8]) {
 pub fn record(data: &[u8]) {
     let id = GrantId { person: Person([1; 16]), login: [2; 16] };
     let sealer = Sealer::new(Arc::clone(&policy().ring));
-    let keys = [Key::Grant(id), Key::Identity(id.person), Key::FlowMark(id), Key::Cut(CutScope::All), Key::RingCheck];
+    let mark = Key::AssertionMark(AssertionId([3; 16]));
+    let keys =
+        [Key::Grant(id), Key::Identity(id.person), Key::FlowMark(id), mark, Key::Cut(CutScope::All), Key::RingCheck];
     for key in keys {
         assert!(!matches!(sealer.open(&key, data), Ok(Fact::Found(_))), "nobody can seal but we");
         let Ok(record) = Record::decode(&key, data) else { continue };
@@ -251,7 +253,7 @@ mod tests {
         let body = include_str!("../corpus/oauth-token-request/good");
         let body = body.replace("CLIENT", client_id()).replace("CODE", code.expose()).replace("VERIFIER", VERIFIER);
         let form = Form::parse(&body).unwrap();
-        let presented = Presented { basic: None, id: Some(client_id()), secret: None };
+        let presented = Presented { id: Some(client_id()), ..Presented::default() };
         assert!(scheduler.run(gateway.token(&form, presented, None)).is_ok());
     }
 }

@@ -399,7 +399,7 @@ impl<W: World> Gateway<W> {
         match required("grant_type")? {
             "authorization_code" => {
                 // What a document says now is compared with what it said when the person approved it.
-                let speaker = self.speaker(presented, true, address).await?;
+                let speaker = self.speaker(&presented, true, address).await?;
                 let exchange = Exchange {
                     code: Code::parse(required("code")?)?,
                     client: speaker.client,
@@ -414,7 +414,7 @@ impl<W: World> Gateway<W> {
                 transact(&self.world, exchange).await
             }
             "refresh_token" => {
-                let speaker = self.speaker(presented, false, address).await?;
+                let speaker = self.speaker(&presented, false, address).await?;
                 let refresh = Refresh {
                     token: RefreshToken::parse(required("refresh_token")?)?,
                     client: speaker.client,
@@ -445,7 +445,7 @@ impl<W: World> Gateway<W> {
         }
         let token = form.one("token").ok().flatten().ok_or(Fault::Missing("token"))?;
         let speaker = match presented.client_id()? {
-            Some(_) => Some(self.speaker(presented, false, address).await?),
+            Some(_) => Some(self.speaker(&presented, false, address).await?),
             None => None,
         };
         let Some(token) = Revocable::parse(&self.policy.ring, token) else { return Ok(()) };

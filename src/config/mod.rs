@@ -26,7 +26,8 @@ pub use trusted::{ClaimRules, TrustedIssuer, TypHeaders};
 pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
     CaFile, CertificateFile, Cidr, ClaimName, ClientAuthentication, ClientId, ClientName, EmailAddress, EmailDomain,
-    GroupName, KeyFile, LogFormat, LogLevel, ProviderType, ScopeDescription, ScopeName, StorageType, Subject,
+    GroupName, Jwks, JwksUri, KeyFile, LogFormat, LogLevel, ProviderType, ScopeDescription, ScopeName, StorageType,
+    Subject,
 };
 
 use keys::{
@@ -39,6 +40,7 @@ use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use values::JwksFile;
 
 impl Config {
     /// Reads the file that a command line names; every file and variable that it names itself is read too.
@@ -210,9 +212,11 @@ keys! {
     pub struct Client judged as ClientDraft by safety::client {
         client_id: ClientId = required("clientId") "Its identifier.",
         client_secret: Option<SecretText> = optional_secret(&["clientSecret", "clientSecretFile"], limits::CHOSEN_SECRET_MIN) "Its secret, at least 16 characters; without one it is public.",
+        jwks: Option<Jwks> = part() "Its public keys, if it proves who it is by private_key_jwt.",
+        jwks_uri: Option<JwksUri> = optional("jwksUri") "Where it publishes them instead: https, or http on loopback.",
         name: ClientName = required("name") "Its name on the consent page.",
         redirect_uris: Vec<RedirectUrl> = some("redirectUris") "Where it may be sent back to, compared exactly; on loopback the port is free.",
-        token_endpoint_auth_method: Option<ClientAuthentication> = optional("tokenEndpointAuthMethod") "How it proves who it is: none, client_secret_basic or client_secret_post. Left out: basic with a secret, none without.",
+        token_endpoint_auth_method: Option<ClientAuthentication> = optional("tokenEndpointAuthMethod") "How it proves who it is: none, client_secret_basic, client_secret_post or private_key_jwt. Left out: what its secret or its keys are for, none without either.",
     }
 }
 
@@ -358,6 +362,16 @@ impl Part for Vec<UpstreamUrl> {
             (None, several) => several,
             (Some(_), Some(_)) => None,
         }
+    }
+}
+
+/// `jwks` and `jwksFile`: the same, in place and in a file.
+impl Part for Option<Jwks> {
+    fn walk(keys: &mut Keys<'_>) -> Option<Self> {
+        keys.choice(&["jwks", "jwksFile", "jwksUri"], false);
+        let given = keys.optional::<Jwks>("jwks", "Its public keys, as a JWK Set.");
+        let beside = keys.optional::<JwksFile>("jwksFile", "A file with its public keys, as a JWK Set.");
+        Some(given?.or(beside?.map(|file| file.0)))
     }
 }
 

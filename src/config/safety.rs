@@ -146,9 +146,9 @@ fn clients(draft: &ConfigDraft, at: &Place<'_>) {
         let here = at.key("trustedClients").item(index);
         match clients.iter().find(|client| client.client_id == *trusted) {
             None => here.complain("is not the identifier of one of clients", "register it there, or remove it"),
-            Some(client) if client.client_secret.is_none() => here.complain(
+            Some(client) if client.client_secret.is_none() && !has_keys(client) => here.complain(
                 "is a public client, and anybody can pass for one where no page asks",
-                "give it a secret, or remove it here so that the consent page asks",
+                "give it a secret or keys, or remove it here so that the consent page asks",
             ),
             Some(client) if !only_https(client) => here.complain(
                 "has a redirect that is not https, where another program could take its place",
@@ -166,15 +166,19 @@ fn introspectors(draft: &ConfigDraft, at: &Place<'_>) {
         let here = at.key("introspectionResourceServers").item(index);
         match clients.iter().find(|client| client.client_id == *listed) {
             None => here.complain("is not the identifier of one of clients", "register it there, or remove it"),
-            Some(client) if client.client_secret.is_none() => {
+            Some(client) if client.client_secret.is_none() && !has_keys(client) => {
                 here.complain(
                     "is a public client, which cannot prove who it is",
-                    "give it a secret, or remove it here",
+                    "give it a secret or keys, or remove it here",
                 );
             }
             Some(_) => {}
         }
     }
+}
+
+const fn has_keys(client: &Client) -> bool {
+    client.jwks.is_some() || client.jwks_uri.is_some()
 }
 
 fn only_https(client: &Client) -> bool {
@@ -186,12 +190,26 @@ pub(super) fn client(draft: &ClientDraft, at: &Place<'_>) {
     if draft.client_id.as_ref().is_some_and(|id| id.as_str().starts_with(PREFIX)) {
         at.key("clientId").complain("begins like an identifier that registration hands out", "use another one");
     }
-    let (Some(secret), Some(Some(method))) = (&draft.client_secret, draft.token_endpoint_auth_method) else { return };
+    let (Some(secret), Some(jwks), Some(jwks_uri)) = (&draft.client_secret, &draft.jwks, &draft.jwks_uri) else {
+        return;
+    };
+    let has_keys = jwks.is_some() || jwks_uri.is_some();
+    if secret.is_some() && has_keys {
+        at.key("clientSecret")
+            .complain("is given beside keys", "keep one of the two: a client proves itself in one way");
+    }
+    let Some(Some(method)) = draft.token_endpoint_auth_method else { return };
     let here = at.key("tokenEndpointAuthMethod");
-    match (method, secret) {
-        (ClientAuthentication::None, Some(_)) => here.complain("is none beside a secret", "remove one of the two"),
-        (ClientAuthentication::Basic | ClientAuthentication::Post, None) => {
+    match method {
+        ClientAuthentication::None if secret.is_some() => {
+            here.complain("is none beside a secret", "remove one of the two")
+        }
+        ClientAuthentication::None if has_keys => here.complain("is none beside keys", "remove one of the two"),
+        ClientAuthentication::Basic | ClientAuthentication::Post if secret.is_none() => {
             here.complain("wants a secret, and there is none", "give clientSecret, or write \"none\"");
+        }
+        ClientAuthentication::PrivateKeyJwt if !has_keys => {
+            here.complain("wants keys, and there are none", "give jwks, jwksFile or jwksUri");
         }
         _ => {}
     }

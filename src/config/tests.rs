@@ -21,6 +21,7 @@ impl Around {
             [("DEX_SECRET", "from the environment"), ("LISTEN", "127.0.0.1:7070"), ("EMPTY", ""), ("BREAK", "a\nb")];
         let files = [
             ("/run/secret", Ok("  a secret out of a file \n")),
+            ("/run/jwks", Ok(JWKS)),
             ("/run/token", Ok("a-token-out-of-a-file\n")),
             ("/run/key", Ok("202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n")),
             (
@@ -61,6 +62,13 @@ fn least() -> Json {
         "oidc": { "issuerUrl": "https://id.example.com", "clientId": "gate", "clientSecret": "hush" },
         "resources": [{ "path": "/mcp", "upstream": "http://127.0.0.1:3000/mcp" }],
     })
+}
+
+/// A public key of a client (RFC 8037 appendix A.2).
+const JWKS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+fn jwks() -> Json {
+    serde_json::from_str(JWKS).unwrap()
 }
 
 /// The same with something of everything that is a list.
@@ -583,6 +591,24 @@ fn arrivals() -> Vec<Arrival> {
             vec![("/clients/0/clientSecret", Json::Null), ("/clients/0/clientSecretFile", json!("/run/secret"))],
             |c| first_secret(c).into(),
             "a secret out of a file",
+        ),
+        (
+            "clients[].jwks",
+            vec![("/clients/0/clientSecret", Json::Null), ("/clients/0/jwks", jwks())],
+            |c| c.clients[0].jwks.as_ref().map_or(0, |set| set.0.keys().len()).to_string(),
+            "1",
+        ),
+        (
+            "clients[].jwksFile",
+            vec![("/clients/0/clientSecret", Json::Null), ("/clients/0/jwksFile", json!("/run/jwks"))],
+            |c| c.clients[0].jwks.as_ref().map_or(0, |set| set.0.keys().len()).to_string(),
+            "1",
+        ),
+        (
+            "clients[].jwksUri",
+            vec![("/clients/0/clientSecret", Json::Null), ("/clients/0/jwksUri", json!("https://k.example/k"))],
+            |c| c.clients[0].jwks_uri.as_ref().map_or("none", JwksUri::as_str).into(),
+            "https://k.example/k",
         ),
         ("clients[].name", vec![("/clients/0/name", json!("Other"))], |c| c.clients[0].name.as_str().into(), "Other"),
         (
@@ -1250,6 +1276,25 @@ fn keys_that_contradict_each_other_are_refused() {
             ],
             "clients[0].tokenEndpointAuthMethod",
             "wants a secret",
+        ),
+        (&[("/clients/0/jwks", jwks())], "clients[0].clientSecret", "beside keys"),
+        (
+            &[("/clients/0/tokenEndpointAuthMethod", json!("private_key_jwt"))],
+            "clients[0].tokenEndpointAuthMethod",
+            "wants keys",
+        ),
+        (
+            &[
+                ("/clients/0/clientSecret", Json::Null),
+                ("/clients/0/jwks", json!({ "keys": [{ "kty": "oct", "k": "AA" }] })),
+            ],
+            "clients[0].jwks",
+            "private or symmetric",
+        ),
+        (
+            &[("/clients/0/clientSecret", Json::Null), ("/clients/0/jwks", json!({ "keys": [] }))],
+            "clients[0].jwks",
+            "holds no key",
         ),
         (
             &[("/clients/1", json!({ "clientId": "app", "name": "B", "redirectUris": ["https://b.example/cb"] }))],

@@ -3,16 +3,19 @@
 use super::complaint::{Wrong, wrong};
 use super::keys::{FilePath, Text, Value};
 use super::place::Place;
+use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::limits::{
-    CLAIM_NAME_MAX, CLIENT_ID_MAX, CLIENT_NAME_MAX, GROUP_MAX, HOST_MAX, PROFILE_TEXT_MAX, SCOPE_DESCRIPTION_MAX,
-    SCOPE_GRANT_MAX, SUBJECT_MAX,
+    CLAIM_NAME_MAX, CLIENT_ID_MAX, CLIENT_NAME_MAX, GROUP_MAX, HOST_MAX, KEYS_URL_MAX, PROFILE_TEXT_MAX,
+    SCOPE_DESCRIPTION_MAX, SCOPE_GRANT_MAX, SUBJECT_MAX,
 };
+use portcullis_domain::oauth::client_keys::KeysUrl;
 use portcullis_domain::oidc::entry::{Address, is_domain};
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use serde_json::{Value as Json, json};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Addresses from `address` on that share their first `prefix` bits; all further bits of `address` are zero.
@@ -281,6 +284,73 @@ impl Value for CertificateFile {
     }
 }
 
+/// The public keys of a client (RFC 7517 section 5).
+#[derive(Clone, Debug)]
+pub struct Jwks(pub Arc<KeySet>);
+
+impl Jwks {
+    fn of(text: &str) -> Result<Self, Wrong> {
+        let set =
+            KeySet::read(text.as_bytes()).map_err(|_| wrong("is not a JWK Set", "write it as {\"keys\": [..]}"))?;
+        if set.passed_over().iter().any(|unfit| unfit.is_secret()) {
+            return Err(wrong("holds a private or symmetric key", "give the client's public keys only"));
+        }
+        if set.keys().is_empty() || !set.passed_over().is_empty() {
+            let instead = "use RSA keys of 2048 to 4096 bits, P-256, P-384 or Ed25519, each kid once";
+            return Err(wrong("holds no key, or one that signatures cannot be checked with", instead));
+        }
+        Ok(Self(Arc::new(set)))
+    }
+}
+
+impl Value for Jwks {
+    fn schema() -> Json {
+        json!({ "type": "object", "required": ["keys"] })
+    }
+
+    fn read(json: &Json, at: &Place<'_>) -> Option<Self> {
+        at.take(Self::of(&json.to_string()))
+    }
+}
+
+/// A file with the public keys of a client.
+pub(super) struct JwksFile(pub(super) Jwks);
+
+impl Value for JwksFile {
+    fn schema() -> Json {
+        FilePath::schema()
+    }
+
+    fn read(json: &Json, at: &Place<'_>) -> Option<Self> {
+        let FilePath(path) = FilePath::read(json, at)?;
+        let text = at.file(&path)?;
+        at.take(Jwks::of(text.expose())).map(Self)
+    }
+}
+
+/// Where a client publishes its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwksUri(pub KeysUrl);
+
+impl JwksUri {
+    /// As configured.
+    #[must_use]
+    pub const fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Text for JwksUri {
+    fn shape() -> Json {
+        json!({ "format": "uri", "pattern": "^https?://[^#@]+$", "maxLength": KEYS_URL_MAX })
+    }
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        const NOT_ONE: Wrong = wrong("is not where keys can be published", "write an https URL, or http on loopback");
+        KeysUrl::configured(text).map(Self).ok_or(NOT_ONE)
+    }
+}
+
 /// A file that holds a private key.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
@@ -368,9 +438,11 @@ words! {
         Basic = "client_secret_basic",
         /// In the form.
         Post = "client_secret_post",
+        /// By an assertion that it signs (RFC 7523).
+        PrivateKeyJwt = "private_key_jwt",
     } else wrong(
         "is not a way to authenticate that this version has",
-        r#"write "none", "client_secret_basic" or "client_secret_post""#,
+        r#"write "none", "client_secret_basic", "client_secret_post" or "private_key_jwt""#,
     )
 }
 

@@ -1,7 +1,7 @@
 //! What reaches out: to the identity provider, which the configuration names, and to wherever strangers say.
 
 use super::complaint;
-use crate::config::{CaFile, Complaints, Resource, UpstreamUrl};
+use crate::config::{CaFile, Client, Complaints, Resource, UpstreamUrl};
 use portcullis_adapters::fetch::{Fetch, FetchConfig, Misconfigured};
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_domain::oauth::client_document::DocumentPolicy;
@@ -33,6 +33,20 @@ pub(super) fn strangers(
         named_hosts: if documents.danger_loopback { loopback.to_vec() } else { Vec::new() },
         own_hosts,
         own_addresses,
+    };
+    Fetch::new(fetch).map_err(unusable_roots)
+}
+
+/// What calls where the configuration says that clients' keys are.
+pub(super) fn for_client_keys<'c>(
+    clients: impl Iterator<Item = &'c Client>,
+    roots: &[CaFile],
+) -> Result<Fetch, Complaints> {
+    let urls = clients.filter_map(|client| client.jwks_uri.as_ref());
+    let fetch = FetchConfig {
+        extra_roots: roots.iter().map(|file| file.pem.clone().into_bytes()).collect(),
+        named_hosts: urls.filter_map(|url| named_host(url.as_str())).collect(),
+        ..FetchConfig::default()
     };
     Fetch::new(fetch).map_err(unusable_roots)
 }

@@ -260,9 +260,18 @@ fn t135_the_metadata_is_true() {
         ("response_types_supported", json!(["code"])),
         ("response_modes_supported", json!(["query"])),
         ("grant_types_supported", json!(["authorization_code", "refresh_token"])),
-        ("token_endpoint_auth_methods_supported", json!(["none", "client_secret_basic", "client_secret_post"])),
-        ("revocation_endpoint_auth_methods_supported", json!(["none", "client_secret_basic", "client_secret_post"])),
-        ("introspection_endpoint_auth_methods_supported", json!(["client_secret_basic", "client_secret_post"])),
+        (
+            "token_endpoint_auth_methods_supported",
+            json!(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]),
+        ),
+        (
+            "revocation_endpoint_auth_methods_supported",
+            json!(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]),
+        ),
+        (
+            "introspection_endpoint_auth_methods_supported",
+            json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]),
+        ),
         ("scopes_supported", json!(["mcp", "other", "offline_access"])),
         ("protected_resources", json!([format!("{BASE}/mcp"), format!("{BASE}/other")])),
     ] {
@@ -302,7 +311,7 @@ fn t135_the_metadata_is_true() {
         let answer = world.send(&client.form("/oauth/token", &[("grant_type", grant)]));
         assert_eq!((answer.status, answer.error().as_str()), (400, "unsupported_grant_type"), "{grant}");
     }
-    // With every method that is listed a client gets its tokens and gives them back.
+    // With every method that is listed a client gets its tokens and gives them back; `assertions` shows it of private_key_jwt.
     for method in ["none", "client_secret_basic", "client_secret_post"] {
         let metadata = json!({
             "redirect_uris": [REDIRECT], "token_endpoint_auth_method": method,
@@ -314,7 +323,7 @@ fn t135_the_metadata_is_true() {
         assert_eq!(world.revoke(&client, &tokens.access).status, 200, "{method}");
         assert!(!world.admits(&tokens.access), "{method}");
     }
-    for method in ["private_key_jwt", "client_secret_jwt", "tls_client_auth"] {
+    for method in ["client_secret_jwt", "tls_client_auth"] {
         let metadata = json!({ "redirect_uris": [REDIRECT], "token_endpoint_auth_method": method });
         let answer = world.send(&Request::json("/oauth/register", &metadata));
         assert_eq!((answer.status, answer.error().as_str()), (400, "invalid_client_metadata"), "{method}");

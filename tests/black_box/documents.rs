@@ -25,13 +25,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A web site that publishes documents.
-struct Site {
+pub(super) struct Site {
     server: Upstream,
     answers: Arc<Mutex<HashMap<String, Vec<u8>>>>,
 }
 
 impl Site {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let server = Upstream::secure(tls::server(false));
         let answers: Arc<Mutex<HashMap<String, Vec<u8>>>> = Arc::default();
         let own = Arc::clone(&answers);
@@ -42,24 +42,24 @@ impl Site {
         Self { server, answers }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         self.server.url() + path
     }
 
     /// Answers with these bytes at this path.
-    fn says(&self, path: &str, answer: Vec<u8>) {
+    pub(super) fn says(&self, path: &str, answer: Vec<u8>) {
         self.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
     /// Publishes a good document with these members changed; `null` takes one away.
-    fn publishes(&self, path: &str, changes: Value) -> Client {
+    pub(super) fn publishes(&self, path: &str, changes: Value) -> Client {
         let url = self.url(path);
         self.says(path, http("200 OK", "application/json", document(&url, changes).to_string().as_bytes()));
         Client::public(&url)
     }
 
     /// How often this path was asked for.
-    fn asked(&self, path: &str) -> usize {
+    pub(super) fn asked(&self, path: &str) -> usize {
         self.server.seen().iter().filter(|seen| seen.target() == path).count()
     }
 }
@@ -81,13 +81,13 @@ fn document(url: &str, changes: Value) -> Value {
     document
 }
 
-fn http(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn http(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
 /// A gate that takes documents of this machine.
-fn world_with(change: impl FnOnce(&mut Value)) -> World {
+pub(super) fn world_with(change: impl FnOnce(&mut Value)) -> World {
     World::with(|config| {
         config["caFiles"] = json!([tls::file("authority.pem")]);
         config["dangerLoopbackClientDocuments"] = json!(true);

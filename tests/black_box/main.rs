@@ -12,6 +12,7 @@
 
 mod admin;
 mod allowance;
+mod assertions;
 mod authorize;
 mod clients;
 mod codes;

@@ -6,6 +6,7 @@ use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::Partition;
 use portcullis_domain::oauth::client_document::{Document, DocumentUrl};
+use portcullis_domain::oauth::client_keys::KeysUrl;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::request::BackChannel;
@@ -268,6 +269,14 @@ impl Documents for Elsewhere {
 
     fn last(&self, _url: &DocumentUrl) -> Option<Arc<Document>> {
         None
+    }
+
+    async fn keys(&self, _url: &KeysUrl) -> Result<Arc<KeySet>, Fault> {
+        Err(Fault::ClientKeys)
+    }
+
+    async fn newer_keys(&self, _url: &KeysUrl, _known: &Arc<KeySet>) -> Result<Arc<KeySet>, Fault> {
+        Err(Fault::ClientKeys)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::seeded::Seeded;
 use portcullis_domain::hash;
 use portcullis_domain::limits::{
     DOCUMENT_FAILURE_KEPT, DOCUMENT_FAILURES_MAX, DOCUMENT_FRESH_MAX, DOCUMENTS_MAX, DOCUMENTS_PER_HOST,
+    KEYS_REFETCH_PAUSE,
 };
 use portcullis_domain::oauth::fault::Fault;
 use std::collections::HashMap;
@@ -100,6 +101,23 @@ impl<T> Cache<T> {
             }
         };
         Ok(Found::Flight(Flight { cache: self, place, cell }))
+    }
+
+    /// The same for who has `known` and needs something newer: what is there if it is another, `known` itself if it was read just
+    /// now or cannot be read, else a call.
+    pub(super) fn find_newer(&self, url: &str, now: Duration, known: &Arc<T>) -> Found<'_, T> {
+        let place = place(url);
+        let mut table = self.table();
+        let kept = table.kept.get(&place).filter(|kept| kept.is_known(now));
+        let too_soon = kept.is_some_and(|kept| now.saturating_sub(kept.read_at) < KEYS_REFETCH_PAUSE);
+        if let Some(kept) = kept.filter(|kept| too_soon || !Arc::ptr_eq(&kept.value, known)) {
+            return Found::Fresh(Arc::clone(&kept.value));
+        }
+        if table.failed.get(&place).is_some_and(|at| has_just_failed(*at, now)) {
+            return Found::Failed;
+        }
+        let cell = Arc::clone(table.flights.entry(place).or_default());
+        Found::Flight(Flight { cache: self, place, cell })
     }
 
     /// What was last had from this address, within a day.

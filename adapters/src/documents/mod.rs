@@ -8,11 +8,13 @@ mod freshness;
 
 use crate::fetch::{Answer, Caps, Fetch, Refusal, Request, Resolver, SystemResolver};
 use crate::system::Buckets;
-use cache::{Cache, Found};
+use cache::{Cache, Flight, Found};
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
+use portcullis_domain::jose::jwk::{self, KeySet};
 use portcullis_domain::limits;
 use portcullis_domain::oauth::client_document::{Document, DocumentUrl};
+use portcullis_domain::oauth::client_keys::KeysUrl;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::redirect::RedirectPolicy;
 use portcullis_domain::wire::header;
@@ -23,9 +25,11 @@ use std::time::{Duration, Instant};
 
 /// Clients' documents. Its memory is bounded, whoever asks for what.
 pub struct ClientDocuments<R = SystemResolver> {
-    fetch: Fetch<R>,
+    strangers: Fetch<R>,
+    operator: Fetch<R>,
     redirects: RedirectPolicy,
     documents: Cache<Document>,
+    keys: Cache<KeySet>,
     hosts: Buckets<[u8; 16]>,
     started: Instant,
 }
@@ -37,6 +41,8 @@ enum Trouble {
     Status(u16),
     ContentType,
     Document(Fault),
+    Keys(jwk::Malformed),
+    NoUsableKey,
 }
 
 impl fmt::Display for Trouble {
@@ -46,19 +52,24 @@ impl fmt::Display for Trouble {
             Self::Status(status) => write!(out, "it is answered with status {status}"),
             Self::ContentType => out.write_str("it is not application/json"),
             Self::Document(fault) => out.write_str(&fault.wire().text()),
+            Self::Keys(malformed) => write!(out, "it is no key set ({malformed:?})"),
+            Self::NoUsableKey => out.write_str("it holds no key that signatures can be checked with"),
         }
     }
 }
 
 impl<R: Resolver> ClientDocuments<R> {
-    /// Nothing is known yet. `fetch` is one that may reach what strangers name, and nothing else.
+    /// Nothing is known yet. `strangers` is one that may reach what strangers name, and nothing else; `operator` may reach what the
+    /// configuration names.
     #[must_use]
-    pub fn new(fetch: Fetch<R>, redirects: RedirectPolicy) -> Self {
+    pub fn new(strangers: Fetch<R>, operator: Fetch<R>, redirects: RedirectPolicy) -> Self {
         let rate = Rate::new(limits::DOCUMENT_CALLS_PER_SECOND, Duration::from_secs(1), limits::DOCUMENT_CALLS_BURST);
         Self {
-            fetch,
+            strangers,
+            operator,
             redirects,
             documents: Cache::default(),
+            keys: Cache::default(),
             hosts: Buckets::new(rate, limits::DOCUMENT_HOSTS_MAX),
             started: Instant::now(),
         }
@@ -76,20 +87,47 @@ impl<R: Resolver> ClientDocuments<R> {
     }
 
     async fn read(&self, url: &DocumentUrl) -> Result<(Document, Duration), Trouble> {
-        let answer = self.get(url.as_str(), limits::CLIENT_DOCUMENT_MAX).await?;
+        let answer = get(&self.strangers, url.as_str(), "application/json", limits::CLIENT_DOCUMENT_MAX).await?;
+        if !answer.content_type.as_deref().is_some_and(header::is_json) {
+            return Err(Trouble::ContentType);
+        }
         let document = Document::judge(url, &answer.body, &self.redirects).map_err(Trouble::Document)?;
         Ok((document, freshness::of(&answer)))
     }
 
-    async fn get(&self, url: &str, answer_max: usize) -> Result<Answer, Trouble> {
-        let caps = Caps { deadline: limits::DOCUMENT_DEADLINE, answer_max };
-        let request = Request::get(url.to_owned(), "application/json");
-        let answer = self.fetch.fetch(request, caps).await.map_err(Trouble::Call)?;
-        if answer.status != 200 {
-            return Err(Trouble::Status(answer.status));
-        }
-        if answer.content_type.as_deref().is_some_and(header::is_json) { Ok(answer) } else { Err(Trouble::ContentType) }
+    /// Keys are published as what they are more often than not; whoever reads them as keys finds out.
+    async fn read_keys(&self, url: &KeysUrl) -> Result<(KeySet, Duration), Trouble> {
+        let fetch = if url.is_named_by_operator() { &self.operator } else { &self.strangers };
+        let accept = "application/jwk-set+json, application/json";
+        let answer = get(fetch, url.as_str(), accept, limits::PROVIDER_ANSWER_MAX).await?;
+        let set = KeySet::read(&answer.body).map_err(Trouble::Keys)?;
+        if set.keys().is_empty() { Err(Trouble::NoUsableKey) } else { Ok((set, freshness::of(&answer))) }
     }
+
+    async fn land_keys(&self, url: &KeysUrl, flight: Flight<'_, KeySet>) -> Result<Arc<KeySet>, Fault> {
+        let landed = flight.land(async {
+            match self.read_keys(url).await {
+                Ok((set, fresh)) => Ok(self.keys.keep(url.as_str(), url.host(), set, fresh, self.now())),
+                Err(cause) => {
+                    tracing::info!(host = url.host(), %cause, "a client's keys cannot be used");
+                    self.keys.fail(url.as_str(), self.now());
+                    Err(Fault::ClientKeys)
+                }
+            }
+        });
+        landed.await
+    }
+}
+
+async fn get<R: Resolver>(
+    fetch: &Fetch<R>,
+    url: &str,
+    accept: &'static str,
+    answer_max: usize,
+) -> Result<Answer, Trouble> {
+    let caps = Caps { deadline: limits::DOCUMENT_DEADLINE, answer_max };
+    let answer = fetch.fetch(Request::get(url.to_owned(), accept), caps).await.map_err(Trouble::Call)?;
+    if answer.status == 200 { Ok(answer) } else { Err(Trouble::Status(answer.status)) }
 }
 
 impl<R: Resolver> Documents for ClientDocuments<R> {
@@ -110,6 +148,24 @@ impl<R: Resolver> Documents for ClientDocuments<R> {
             }
         });
         landed.await
+    }
+
+    async fn keys(&self, url: &KeysUrl) -> Result<Arc<KeySet>, Fault> {
+        let allow = || if url.is_named_by_operator() { Ok(()) } else { self.count(url.host()) };
+        let landed = match self.keys.find(url.as_str(), self.now(), allow)? {
+            Found::Fresh(keys) => return Ok(keys),
+            Found::Failed => Err(Fault::ClientKeys),
+            Found::Flight(flight) => self.land_keys(url, flight).await,
+        };
+        landed.or_else(|fault| self.keys.last(url.as_str(), self.now()).ok_or(fault))
+    }
+
+    async fn newer_keys(&self, url: &KeysUrl, known: &Arc<KeySet>) -> Result<Arc<KeySet>, Fault> {
+        match self.keys.find_newer(url.as_str(), self.now(), known) {
+            Found::Fresh(keys) => Ok(keys),
+            Found::Failed => Ok(Arc::clone(known)),
+            Found::Flight(flight) => self.land_keys(url, flight).await,
+        }
     }
 
     fn last(&self, url: &DocumentUrl) -> Option<Arc<Document>> {

@@ -10,6 +10,7 @@ use crate::http::{Peer, RequestBody, pages};
 use hyper::{Method, Request, StatusCode};
 use portcullis_domain::oauth::authorize::{Refusal, Refused};
 use portcullis_domain::oauth::client::Presented;
+use portcullis_domain::oauth::client_assertion::Assertion;
 use portcullis_domain::oauth::exchange::Tokens;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::redirect::Kind;
@@ -283,7 +284,13 @@ pub(crate) const fn health(ready: bool) -> &'static str {
 
 fn presented<'a>(form: &'a Form<'_>, basic: Option<&'a Credentials>) -> Result<Presented<'a>, Fault> {
     let only = |name| form.one(name).map_err(|_| Fault::Repeated);
-    Ok(Presented { basic, id: only("client_id")?, secret: only("client_secret")? })
+    let assertion = match (only("client_assertion_type")?, only("client_assertion")?) {
+        (Some(kind), Some(assertion)) => Some(Assertion::parse(kind, assertion)?),
+        (None, None) => None,
+        (None, Some(_)) => return Err(Fault::Missing("client_assertion_type")),
+        (Some(_), None) => return Err(Fault::Missing("client_assertion")),
+    };
+    Ok(Presented { basic, id: only("client_id")?, secret: only("client_secret")?, assertion })
 }
 
 /// The answer of RFC 6749 section 5.1.

@@ -43,7 +43,9 @@ impl Shard {
     const fn of(&self, key: &Key) -> &Map {
         match key {
             Key::Cut(_) => &self.cuts,
-            Key::Grant(_) | Key::Identity(_) | Key::FlowMark(_) | Key::RingCheck => &self.records,
+            Key::Grant(_) | Key::Identity(_) | Key::FlowMark(_) | Key::AssertionMark(_) | Key::RingCheck => {
+                &self.records
+            }
         }
     }
 
@@ -54,7 +56,9 @@ impl Shard {
     fn insert(&mut self, key: Key, stored: Stored) {
         match key {
             Key::Cut(_) => self.cuts.insert(key, stored),
-            Key::Grant(_) | Key::Identity(_) | Key::FlowMark(_) | Key::RingCheck => self.records.insert(key, stored),
+            Key::Grant(_) | Key::Identity(_) | Key::FlowMark(_) | Key::AssertionMark(_) | Key::RingCheck => {
+                self.records.insert(key, stored)
+            }
         };
     }
 

@@ -91,6 +91,7 @@ struct Name {
 enum Kind {
     Grant,
     FlowMark,
+    AssertionMark,
     Identity,
     Cut,
     RingCheck,
@@ -105,6 +106,7 @@ impl Name {
             Key::Cut(CutScope::All | CutScope::Client(_) | CutScope::Person(_) | CutScope::ProviderSession(_)) => {
                 (Kind::Cut, [0; 16])
             }
+            Key::AssertionMark(_) => (Kind::AssertionMark, [0; 16]),
             Key::RingCheck => (Kind::RingCheck, [0; 16]),
         };
         Self { partition: key.partition().0, kind, login }
@@ -117,6 +119,7 @@ impl Name {
         let (partition, rest) = rest.split_at_checked(brace)?;
         let (kind, login) = match rest.strip_prefix(b"}:")? {
             b"identity" => (Kind::Identity, None),
+            b"assertion" => (Kind::AssertionMark, None),
             b"cut" => (Kind::Cut, None),
             b"ring-check" => (Kind::RingCheck, None),
             other => match other.strip_prefix(b"grant:") {
@@ -391,7 +394,7 @@ fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
 mod tests {
     use super::*;
     use portcullis_domain::fresh::Stamp;
-    use portcullis_domain::key::{ClientHash, Person, ProviderSession};
+    use portcullis_domain::key::{AssertionId, ClientHash, Person, ProviderSession};
     use portcullis_domain::operation::Stored;
     use portcullis_domain::record::Record;
     use portcullis_domain::time::Timestamp;
@@ -441,7 +444,8 @@ mod tests {
             CutScope::Person(id.person),
             CutScope::ProviderSession(ProviderSession([6; 16])),
         ];
-        let others = [Key::Grant(id), Key::FlowMark(id), Key::Identity(id.person), Key::RingCheck];
+        let mark = Key::AssertionMark(AssertionId([7; 16]));
+        let others = [Key::Grant(id), Key::FlowMark(id), Key::Identity(id.person), Key::RingCheck, mark];
         for key in cuts.map(Key::Cut).into_iter().chain(others) {
             assert_eq!(Name::parse(key.to_string().as_bytes()), Some(Name::of(&key)), "{key}");
         }

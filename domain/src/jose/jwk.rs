@@ -54,6 +54,14 @@ pub enum Unfit {
     AmbiguousKid,
 }
 
+impl Unfit {
+    /// Whether it is a key that only its owner should have.
+    #[must_use]
+    pub const fn is_secret(self) -> bool {
+        matches!(self, Self::Symmetric | Self::PrivateMembers)
+    }
+}
+
 /// Why no key of a set is the one that a token names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoKey {
@@ -248,6 +256,14 @@ impl KeySet {
             json::Malformed::TooLong => Malformed::TooLong,
             _ => Malformed::NotJson,
         })?;
+        Self::of_json(&set)
+    }
+
+    /// Reads a JWK Set that stands in another document.
+    ///
+    /// # Errors
+    /// As [`KeySet::read`].
+    pub fn of_json(set: &Json) -> Result<Self, Malformed> {
         let Some(Json::List(list)) = set.member("keys") else {
             return Err(Malformed::NoKeys);
         };

@@ -5,7 +5,7 @@
 
 use crate::fresh::Fresh;
 use crate::limits::{FLOW_LIFE, GRANT_CLIENT_NAME_MAX, LOGIN_HINT_MAX, STATE_MAX};
-use crate::oauth::client::{AuthMethod, Client};
+use crate::oauth::client::Client;
 use crate::oauth::fault::Fault;
 use crate::oauth::flow::Flow;
 use crate::oauth::pkce::Challenge;
@@ -141,7 +141,7 @@ fn judge_rest<'a>(
         id: *fresh.secret("flow id").expose(),
         client: client.hash(),
         client_name: name.get(..name.floor_char_boundary(GRANT_CLIENT_NAME_MAX)).unwrap_or_default().to_owned(),
-        confidential: client.method() != AuthMethod::None,
+        confidential: client.method().is_confidential(),
         redirect: redirect.as_str().to_owned(),
         state,
         scopes,

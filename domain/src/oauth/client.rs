@@ -8,8 +8,10 @@
 
 use crate::key::ClientHash;
 use crate::limits::{CLIENT_ID_MAX, CLIENT_SECRET_MAX};
+use crate::oauth::client_assertion::{Assertion, Proof};
 use crate::oauth::client_document::{Document, DocumentHash, DocumentUrl};
 use crate::oauth::client_id::{self, Derived};
+use crate::oauth::client_keys::ClientKeys;
 use crate::oauth::fault::Fault;
 use crate::oauth::policy::Policy;
 use crate::oauth::redirect::{CheckedRedirect, Kind, Redirect, RedirectPolicy};
@@ -26,11 +28,13 @@ pub enum AuthMethod {
     ClientSecretBasic,
     /// A secret, in the body.
     ClientSecretPost,
+    /// An assertion that it signs (OpenID Connect Core section 9).
+    PrivateKeyJwt,
 }
 
 impl AuthMethod {
     /// Every method that is offered.
-    pub const ALL: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
+    pub const ALL: [Self; 4] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
     /// Its registered name.
     #[must_use]
@@ -39,6 +43,7 @@ impl AuthMethod {
             Self::None => "none",
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 
@@ -48,9 +53,15 @@ impl AuthMethod {
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
-    /// Whether a client that uses it is confidential.
+    /// Whether a client that uses it shares a secret with the gateway.
     #[must_use]
     pub const fn has_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+
+    /// Whether a client that uses it can prove who it is.
+    #[must_use]
+    pub const fn is_confidential(self) -> bool {
         !matches!(self, Self::None)
     }
 }
@@ -75,6 +86,7 @@ pub struct Client {
     redirects: Vec<Redirect>,
     method: AuthMethod,
     secret: Option<SecretText>,
+    keys: Option<ClientKeys>,
     refreshes: bool,
     known_by: KnownBy,
     without_page: bool,
@@ -90,8 +102,10 @@ pub struct Configured {
     pub name: String,
     /// Its redirect URIs.
     pub redirects: Vec<String>,
-    /// Its secret; a public client has none.
+    /// Its secret, if it proves itself by one.
     pub secret: Option<SecretText>,
+    /// Its keys, if it proves itself by those.
+    pub keys: Option<ClientKeys>,
     /// Whether it is sent back without a consent page. Only for confidential clients whose redirect URIs are all `https`.
     pub without_page: bool,
 }
@@ -102,7 +116,7 @@ impl Client {
     /// # Errors
     /// [`Fault::RedirectUri`], or [`Fault::ClientMetadata`] with the rule that it breaks.
     pub fn configured(client: Configured, policy: &RedirectPolicy) -> Result<Self, Fault> {
-        let Configured { id, name, redirects, secret, without_page } = client;
+        let Configured { id, name, redirects, secret, keys, without_page } = client;
         if id.is_empty() || id.len() > CLIENT_ID_MAX || id.starts_with(client_id::PREFIX) {
             return Err(Fault::ClientMetadata(
                 "its client_id is empty, too long, or begins like one that is handed out",
@@ -117,10 +131,17 @@ impl Client {
         if redirects.is_empty() {
             return Err(Fault::RedirectUri("there is none"));
         }
-        if without_page && (secret.is_none() || redirects.iter().any(|redirect| redirect.kind() != Kind::Https)) {
+        let method = match (&secret, &keys) {
+            (None, None) => AuthMethod::None,
+            (Some(_), None) => AuthMethod::ClientSecretBasic,
+            (None, Some(_)) => AuthMethod::PrivateKeyJwt,
+            (Some(_), Some(_)) => return Err(Fault::ClientMetadata("it has both a secret and keys")),
+        };
+        if without_page
+            && (!method.is_confidential() || redirects.iter().any(|redirect| redirect.kind() != Kind::Https))
+        {
             return Err(Fault::ClientMetadata("only confidential clients with https redirects need no consent page"));
         }
-        let method = if secret.is_some() { AuthMethod::ClientSecretBasic } else { AuthMethod::None };
         Ok(Self {
             hash: ClientHash::of(&id),
             id,
@@ -128,6 +149,7 @@ impl Client {
             redirects,
             method,
             secret,
+            keys,
             refreshes: true,
             known_by: KnownBy::Operator,
             without_page,
@@ -152,6 +174,7 @@ impl Client {
             redirects,
             method: document.method,
             secret: None,
+            keys: document.keys.clone(),
             refreshes: document.refreshes,
             known_by: KnownBy::Document,
             without_page: false,
@@ -223,6 +246,12 @@ impl Client {
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.redirects.iter().all(|redirect| redirect.kind() == Kind::Loopback)
+    }
+
+    /// The keys that its assertions are checked with, if that is how it proves who it is.
+    #[must_use]
+    pub const fn keys(&self) -> Option<&ClientKeys> {
+        self.keys.as_ref()
     }
 
     pub(crate) const fn secret(&self) -> Option<&SecretText> {
@@ -298,6 +327,7 @@ pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
         redirects,
         method: signed.declared.method,
         secret,
+        keys: signed.declared.keys,
         refreshes: signed.declared.refreshes,
         known_by: KnownBy::SelfDeclared,
         without_page: false,
@@ -306,7 +336,7 @@ pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
 }
 
 /// What a request to the token or revocation endpoint says about its client.
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 pub struct Presented<'a> {
     /// `Authorization: Basic`.
     pub basic: Option<&'a Credentials>,
@@ -314,6 +344,8 @@ pub struct Presented<'a> {
     pub id: Option<&'a str>,
     /// `client_secret` in the body.
     pub secret: Option<&'a str>,
+    /// `client_assertion` in the body.
+    pub assertion: Option<Assertion<'a>>,
 }
 
 impl fmt::Debug for Presented<'_> {
@@ -323,6 +355,7 @@ impl fmt::Debug for Presented<'_> {
             .field("basic", &self.basic)
             .field("id", &self.id)
             .field("secret", &secret)
+            .field("assertion", &self.assertion)
             .finish()
     }
 }
@@ -334,6 +367,13 @@ impl Presented<'_> {
     /// [`Fault::ClientAuthenticationTwice`] if two places name one or two secrets stand side by side, even if they agree: which of
     /// them counts would be a guess (RFC 6749 section 2.3).
     pub fn client_id(&self) -> Result<Option<&str>, Fault> {
+        if let Some(assertion) = &self.assertion {
+            if self.basic.is_some() || self.secret.is_some_and(|secret| !secret.is_empty()) {
+                return Err(Fault::ClientAuthenticationTwice);
+            }
+            // Left out, it is whom the assertion is about (RFC 7521 section 4.2).
+            return Ok(Some(self.id.unwrap_or(assertion.claimed())));
+        }
         let Some(basic) = self.basic else { return Ok(self.id) };
         if self.secret.is_some() || self.id.is_some_and(|id| id != basic.id) {
             return Err(Fault::ClientAuthenticationTwice);
@@ -370,9 +410,25 @@ impl Speaker {
     /// Those of [`authenticate`].
     pub fn known(client: &Client, presented: &Presented<'_>) -> Result<Self, Fault> {
         authenticate(client, presented)?;
-        let (hash, refreshes, document) = (client.hash(), client.refreshes(), client.document());
-        let confidential = client.method() != AuthMethod::None;
-        Ok(Self { client: hash, authenticated: true, confidential, refreshes, document })
+        Ok(Self::of(client))
+    }
+
+    /// A client whose assertion has been judged and used up.
+    ///
+    /// # Errors
+    /// [`Fault::ClientAuthentication`] if it is another client's.
+    pub fn asserted(client: &Client, proof: &Proof) -> Result<Self, Fault> {
+        if proof.client() == client.hash() { Ok(Self::of(client)) } else { Err(Fault::ClientAuthentication) }
+    }
+
+    fn of(client: &Client) -> Self {
+        Self {
+            client: client.hash(),
+            authenticated: true,
+            confidential: client.method().is_confidential(),
+            refreshes: client.refreshes(),
+            document: client.document(),
+        }
     }
 
     /// Whoever is described there, taken by its word.
@@ -380,7 +436,7 @@ impl Speaker {
     /// # Errors
     /// [`Fault::ClientAuthentication`] if it sends a secret: clients with documents have none.
     pub fn unasked(url: &DocumentUrl, presented: &Presented<'_>) -> Result<Self, Fault> {
-        if presented.sent().is_some() {
+        if presented.sent().is_some() || presented.assertion.is_some() {
             return Err(Fault::ClientAuthentication);
         }
         let client = ClientHash::of(url.as_str());
@@ -388,7 +444,8 @@ impl Speaker {
     }
 }
 
-/// Whether a request proves to come from this client.
+/// Whether a request proves to come from this client, by a secret or by having none. Assertions are judged elsewhere: a client that
+/// proves itself by them cannot do it here, nor can one bring an assertion in place of its secret (T067).
 ///
 /// A client with a secret may send it by Basic or in the body, whichever it registered: clients mix the two up, and they prove the
 /// same. What is not interchangeable is a secret and none: a public client that sends one believes to be another, and is refused.
@@ -397,6 +454,9 @@ impl Speaker {
 /// [`Fault::ClientAuthentication`], or [`Fault::ClientAuthenticationTwice`].
 pub fn authenticate(client: &Client, presented: &Presented<'_>) -> Result<(), Fault> {
     if presented.client_id()?.is_some_and(|id| id != client.id) {
+        return Err(Fault::ClientAuthentication);
+    }
+    if client.method == AuthMethod::PrivateKeyJwt || presented.assertion.is_some() {
         return Err(Fault::ClientAuthentication);
     }
     let proven = match (client.secret(), presented.sent()) {
@@ -425,6 +485,7 @@ pub(crate) mod tests {
             name: "App".into(),
             redirects: redirects.iter().map(|uri| (*uri).to_owned()).collect(),
             secret: secret.map(|secret| SecretText::new(secret.into())),
+            keys: None,
             without_page: false,
         }
     }
@@ -443,7 +504,7 @@ pub(crate) mod tests {
 
     fn registered(policy: &Policy, redirects: &[&str], method: AuthMethod, salt: Option<[u8; 16]>) -> String {
         let redirects = redirects.iter().map(|uri| (*uri).to_owned()).collect();
-        let declared = Declared { name: Some("Self".into()), redirects, method, refreshes: false };
+        let declared = Declared { name: Some("Self".into()), redirects, method, keys: None, refreshes: false };
         sign(&declared, salt.as_ref(), &policy.ring, NOW).unwrap()
     }
 
@@ -557,9 +618,10 @@ pub(crate) mod tests {
             ("unknown", "hush", Some(Fault::ClientUnknown)),
         ] {
             let credentials = basic(id, secret);
-            let by_basic = Presented { basic: Some(&credentials), id: None, secret: None };
-            let with_id = Presented { id: Some(id), ..by_basic };
-            let by_post = Presented { basic: None, id: Some(id), secret: Some(secret).filter(|it| !it.is_empty()) };
+            let by_basic = Presented { basic: Some(&credentials), ..Presented::default() };
+            let with_id = Presented { id: Some(id), ..by_basic.clone() };
+            let by_post =
+                Presented { id: Some(id), secret: Some(secret).filter(|it| !it.is_empty()), ..Presented::default() };
             for presented in [by_basic, with_id, by_post] {
                 assert_eq!(identify(&policy, &presented).err(), expected, "{id} {presented:?}");
             }
@@ -574,7 +636,7 @@ pub(crate) mod tests {
         for (id, secret) in
             [(None, Some("hush+%hush")), (Some("secretive"), Some("hush+%hush")), (Some("public"), None)]
         {
-            let presented = Presented { basic: Some(&credentials), id, secret };
+            let presented = Presented { basic: Some(&credentials), id, secret, ..Presented::default() };
             assert_eq!(identify(&policy, &presented).err(), twice, "{presented:?}");
         }
         assert_eq!(identify(&policy, &Presented::default()).err(), Some(Fault::Missing("client_id")));
@@ -610,7 +672,7 @@ pub(crate) mod tests {
     fn p11_debug_prints_no_secret() {
         let policy = with_clients();
         let credentials = basic("a", "hush+%hush");
-        let presented = Presented { basic: Some(&credentials), id: None, secret: Some("hush") };
+        let presented = Presented { basic: Some(&credentials), secret: Some("hush"), ..Presented::default() };
         let text = format!("{:?} {presented:?}", policy.clients);
         assert!(!text.contains("hush"), "{text}");
     }

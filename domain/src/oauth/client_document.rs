@@ -8,6 +8,7 @@
 use crate::hash;
 use crate::limits::{CLIENT_DOCUMENT_MAX, DOCUMENT_URL_MAX, REDIRECTS_MAX};
 use crate::oauth::client::AuthMethod;
+use crate::oauth::client_keys::ClientKeys;
 use crate::oauth::client_metadata as metadata;
 use crate::oauth::fault::Fault;
 use crate::oauth::redirect::{Redirect, RedirectPolicy};
@@ -88,6 +89,7 @@ pub struct Document {
     pub(crate) name: String,
     pub(crate) redirects: Vec<String>,
     pub(crate) method: AuthMethod,
+    pub(crate) keys: Option<ClientKeys>,
     pub(crate) refreshes: bool,
     hash: DocumentHash,
 }
@@ -116,8 +118,8 @@ impl Document {
         let method = metadata::auth_method(&document)?
             .map_or(Some(AuthMethod::None), AuthMethod::named)
             .filter(|method| !method.has_secret())
-            .ok_or(Fault::ClientMetadata("token_endpoint_auth_method is not none"))?;
-        metadata::check_keys(&document)?;
+            .ok_or(Fault::ClientMetadata("token_endpoint_auth_method is not none or private_key_jwt"))?;
+        let keys = metadata::keys(&document, method)?;
         metadata::check_response_types(&document)?;
         let name = metadata::name(&document)?.ok_or(Fault::ClientMetadata("it has no client_name"))?;
         let listed = metadata::redirect_uris(&document)?;
@@ -131,10 +133,16 @@ impl Document {
             return Err(Fault::RedirectUri("none of its redirect_uris could be registered here"));
         }
         let refreshes = metadata::refreshes(&document)?;
+        let (set, address) = match &keys {
+            Some(ClientKeys::Set(set)) => (set.to_json(), ""),
+            Some(ClientKeys::At(url)) => (String::new(), url.as_str()),
+            None => (String::new(), ""),
+        };
         let mut parts = vec![name.as_bytes(), method.name().as_bytes(), if refreshes { &[1] } else { &[0] }];
+        parts.extend([set.as_bytes(), address.as_bytes()]);
         parts.extend(redirects.iter().map(String::as_bytes));
         let hash = DocumentHash(hash::first(&hash::sha256_of("portcullis client document", &parts)));
-        Ok(Self { name, redirects, method, refreshes, hash })
+        Ok(Self { name, redirects, method, keys, refreshes, hash })
     }
 
     /// What it says, as a flow and a grant remember it.

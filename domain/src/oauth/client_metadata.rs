@@ -1,6 +1,9 @@
 //! The members that clients describe themselves with, whether they register or publish a document (RFC 7591 section 2).
 
+use crate::jose::jwk::KeySet;
 use crate::limits::CLIENT_NAME_MAX;
+use crate::oauth::client::AuthMethod;
+use crate::oauth::client_keys::ClientKeys;
 use crate::oauth::fault::Fault;
 use crate::wire::json::{Json, WrongType};
 use crate::wire::text;
@@ -49,24 +52,22 @@ pub(crate) fn name(body: &Json) -> Result<Option<String>, Fault> {
     Ok(Some(cut.to_owned()).filter(|name| !name.is_empty()))
 }
 
-/// Keys are of no use to any method that is offered, but whoever sends a private one should hear of it (RFC 7591 section 2).
-pub(crate) fn check_keys(body: &Json) -> Result<(), Fault> {
-    let Some(jwks) = body.member("jwks") else { return Ok(()) };
+/// The keys that belong to a method. Those beside another one are of no use, but whoever sends a private one should hear of it
+/// (RFC 7591 section 2).
+pub(crate) fn keys(body: &Json, method: AuthMethod) -> Result<Option<ClientKeys>, Fault> {
+    if method == AuthMethod::PrivateKeyJwt {
+        return ClientKeys::read(body)?
+            .map(Some)
+            .ok_or(Fault::ClientMetadata("private_key_jwt needs jwks or jwks_uri"));
+    }
+    let Some(jwks) = body.member("jwks") else { return Ok(None) };
     if body.member("jwks_uri").is_some() {
         return Err(Fault::ClientMetadata("it has both jwks and jwks_uri"));
     }
-    let keys = jwks.optional_list("keys").ok().flatten().ok_or(Fault::ClientMetadata("jwks is not a key set"))?;
-    let is_secret = |key: &Json| {
-        PRIVATE_PARTS.iter().any(|part| key.member(part).is_some()) || key.optional_text("kty") == Ok(Some("oct"))
-    };
-    if keys.iter().any(is_secret) {
-        return Err(Fault::ClientMetadata("jwks holds a private or symmetric key"));
-    }
-    Ok(())
+    let set = KeySet::of_json(jwks).map_err(|_| Fault::ClientMetadata("jwks is not a key set"))?;
+    let secret = set.passed_over().iter().any(|unfit| unfit.is_secret());
+    if secret { Err(Fault::ClientMetadata("jwks holds a private or symmetric key")) } else { Ok(None) }
 }
-
-/// The members of a JWK that only its owner may have (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1).
-const PRIVATE_PARTS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 fn optional_text<'a>(body: &'a Json, name: &str, rule: &'static str) -> Result<Option<&'a str>, Fault> {
     body.optional_text(name).map_err(|WrongType| Fault::ClientMetadata(rule))

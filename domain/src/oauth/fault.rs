@@ -51,6 +51,10 @@ pub enum Fault {
     ClientBlocked,
     /// The client may not use this grant type.
     ClientGrantType,
+    /// The client's assertion breaks a rule: the text names it.
+    ClientAssertion(&'static str),
+    /// The client's keys could not be fetched or read; the log tells why.
+    ClientKeys,
     /// The client's document could not be fetched, or breaks a rule; the log tells which.
     ClientDocument,
     /// The client's document says something else than when the person approved it.
@@ -262,6 +266,8 @@ impl Fault {
             F::ClientAuthenticationTwice => plain(400, "invalid_request", "The client's credentials are given in more than one way."),
             F::ClientBlocked             => plain(400, "unauthorized_client", "This client has been blocked by the operator."),
             F::ClientGrantType           => plain(400, "unauthorized_client", "This client may not use this grant type."),
+            F::ClientAssertion(rule)     => named(401, "invalid_client", "The client's assertion is not accepted", rule),
+            F::ClientKeys                => later(503, "temporarily_unavailable", "The client's keys could not be fetched or read. Try again later.", DOCUMENT_RETRY),
             F::ClientDocument            => later(503, "temporarily_unavailable", "The application's metadata document could not be fetched or cannot be accepted. Try again later.", DOCUMENT_RETRY),
             F::ClientDocumentChanged     => plain(400, "invalid_grant", "The application's metadata document has changed since it was approved. Authorize again."),
 

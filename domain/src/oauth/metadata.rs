@@ -3,6 +3,7 @@
 //! Every byte comes from the configuration, never from a request, and is made once. A document says only what is so: what it
 //! lists is answered, what it does not list is refused.
 
+use crate::jose::algorithm::Algorithm;
 use crate::oauth::client::AuthMethod;
 use crate::oauth::policy::Policy;
 use crate::oauth::resource::{PROTECTED_RESOURCE, Resource};
@@ -75,6 +76,7 @@ fn server_paths(base_url: &str) -> Vec<String> {
 fn authorization_server(policy: &Policy) -> String {
     let endpoint = |path: &str| [&policy.base_url, path].concat();
     let methods = || AuthMethod::ALL.into_iter().map(AuthMethod::name);
+    let algorithms = || Algorithm::ALL.into_iter().map(Algorithm::name);
     let every_scope =
         policy.resources.iter().flat_map(|resource| resource.scopes().iter().map(|scope| scope.name.as_str()));
     let scopes = Scopes::of(every_scope.chain([OFFLINE_ACCESS]));
@@ -94,12 +96,15 @@ fn authorization_server(policy: &Policy) -> String {
         .texts("grant_types_supported", ["authorization_code", "refresh_token"])
         .texts("code_challenge_methods_supported", ["S256"])
         .texts("token_endpoint_auth_methods_supported", methods())
+        .texts("token_endpoint_auth_signing_alg_values_supported", algorithms())
         .texts("revocation_endpoint_auth_methods_supported", methods())
+        .texts("revocation_endpoint_auth_signing_alg_values_supported", algorithms())
         // Whoever asks about a token proves who it is: a public client cannot (RFC 7662 section 2.1).
         .texts(
             "introspection_endpoint_auth_methods_supported",
             methods().filter(|name| *name != AuthMethod::None.name()),
         )
+        .texts("introspection_endpoint_auth_signing_alg_values_supported", algorithms())
         .boolean("authorization_response_iss_parameter_supported", true)
         .boolean("client_id_metadata_document_supported", policy.documents.on)
         .texts("protected_resources", policy.resources.iter().map(Resource::identifier))
@@ -157,9 +162,12 @@ mod tests {
                 r#""userinfo_endpoint":"https://gate.example/oauth/userinfo","jwks_uri":"https://gate.example/.well-known/jwks.json","#,
                 r#""scopes_supported":["mcp","offline_access"],"response_types_supported":["code"],"response_modes_supported":["query"],"#,
                 r#""grant_types_supported":["authorization_code","refresh_token"],"code_challenge_methods_supported":["S256"],"#,
-                r#""token_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post"],"#,
-                r#""revocation_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post"],"#,
-                r#""introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],"#,
+                r#""token_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post","private_key_jwt"],"#,
+                r#""token_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","EdDSA"],"#,
+                r#""revocation_endpoint_auth_methods_supported":["none","client_secret_basic","client_secret_post","private_key_jwt"],"#,
+                r#""revocation_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","EdDSA"],"#,
+                r#""introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"#,
+                r#""introspection_endpoint_auth_signing_alg_values_supported":["RS256","RS384","RS512","PS256","PS384","PS512","ES256","ES384","EdDSA"],"#,
                 r#""authorization_response_iss_parameter_supported":true,"client_id_metadata_document_supported":true,"protected_resources":["https://gate.example/mcp"],"#,
                 r#""subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}"#
             )

@@ -8,6 +8,7 @@ use crate::fresh::Fresh;
 use crate::limits::{OAUTH_BODY_MAX, REDIRECTS_MAX};
 use crate::oauth::client::{self, AuthMethod, Client};
 use crate::oauth::client_id::{self, Declared, Derived};
+use crate::oauth::client_keys::ClientKeys;
 use crate::oauth::client_metadata::{self, AUTHORIZATION_CODE, CODE, REFRESH_TOKEN};
 use crate::oauth::fault::Fault;
 use crate::oauth::policy::Policy;
@@ -52,15 +53,15 @@ pub fn register(
         return Err(refusal(policy));
     }
     let method = auth_method(&body)?;
-    client_metadata::check_keys(&body)?;
     client_metadata::check_response_types(&body)?;
     let declared = Declared {
         name: client_metadata::name(&body)?,
         redirects: redirects.iter().map(|redirect| redirect.as_str().to_owned()).collect(),
         method,
+        keys: client_metadata::keys(&body, method)?,
         refreshes: client_metadata::refreshes(&body)?,
     };
-    let salt = method.has_secret().then(|| fresh.secret::<16>("client id"));
+    let salt = method.is_confidential().then(|| fresh.secret::<16>("client id"));
     let id = client_id::sign(&declared, salt.as_ref().map(|salt| salt.expose()), &policy.ring, now)
         .ok_or(Fault::ClientMetadata("it is too long in all"))?;
     registered(policy, &id).ok_or(Fault::Internal("a new client_id does not open"))
@@ -101,6 +102,15 @@ impl Registered {
             .texts("grant_types", grant_types.into_iter().flatten())
             .texts("response_types", [CODE])
             .text("token_endpoint_auth_method", client.method().name());
+        match client.keys() {
+            Some(ClientKeys::Set(set)) => {
+                if let Ok(jwks) = json::parse(set.to_json().as_bytes(), OAUTH_BODY_MAX) {
+                    out = out.json("jwks", &jwks);
+                }
+            }
+            Some(ClientKeys::At(url)) => out = out.text("jwks_uri", url.as_str()),
+            None => {}
+        }
         if let Some(token) = &self.management {
             let uri = [&policy.base_url, "/oauth/register/", client.id()].concat();
             out = out.text("registration_client_uri", &uri).text("registration_access_token", token.expose());
@@ -152,7 +162,9 @@ fn redirects(body: &Json, policy: &Policy) -> Result<Vec<Redirect>, Fault> {
 /// Left out, it means Basic (RFC 7591 section 2), and the answer says so.
 fn auth_method(body: &Json) -> Result<AuthMethod, Fault> {
     client_metadata::auth_method(body)?.map_or(Some(AuthMethod::ClientSecretBasic), AuthMethod::named).ok_or(
-        Fault::ClientMetadata("token_endpoint_auth_method is not none, client_secret_basic or client_secret_post"),
+        Fault::ClientMetadata(
+            "token_endpoint_auth_method is not none, client_secret_basic, client_secret_post or private_key_jwt",
+        ),
     )
 }
 
@@ -251,7 +263,8 @@ mod tests {
         let secret = |it: &Registered| it.client().secret().unwrap().expose().to_owned();
         assert_ne!(secret(&one), secret(&two));
         let identified = |id: &Registered, secret: &str| {
-            identify(&policy, &Presented { basic: None, id: Some(id.client().id()), secret: Some(secret) }).err()
+            identify(&policy, &Presented { id: Some(id.client().id()), secret: Some(secret), ..Presented::default() })
+                .err()
         };
         assert_eq!(identified(&one, &secret(&one)), None);
         assert_eq!(identified(&one, &secret(&two)), Some(Fault::ClientAuthentication));

@@ -29,7 +29,7 @@ impl<W: World> Gateway<W> {
             return Err(Fault::Repeated);
         }
         let id = presented.client_id()?.ok_or(Fault::ClientAuthentication)?;
-        let speaker = self.speaker(presented, false, address).await?;
+        let speaker = self.speaker(&presented, false, address).await?;
         if !speaker.confidential {
             return Err(Fault::ClientAuthentication);
         }

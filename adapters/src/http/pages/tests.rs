@@ -310,6 +310,7 @@ fn policy() -> Policy {
         name: "Desk".into(),
         redirects: vec!["desk:/cb".into()],
         secret: None,
+        keys: None,
         without_page: false,
     };
     Policy {
