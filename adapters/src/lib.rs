@@ -7,6 +7,7 @@ pub mod gate;
 pub mod http;
 pub mod memory;
 pub mod oidc;
+mod pace;
 mod seeded;
 pub mod system;
 pub mod tls;

@@ -19,6 +19,10 @@ pub enum Outcome {
     Stale,
     /// None of the writes is in the store, and trying again will not help now: there is no room.
     Full,
+    /// None of the writes is in the store, and it takes none now.
+    Away,
+    /// All writes are in the store, and too few replicas have said in time that they have them too: they may be lost again.
+    Undurable,
     /// Either all writes are in the store, or none is, or all will be later, unless something in `seen` changes first.
     Unknown,
 }

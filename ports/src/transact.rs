@@ -126,6 +126,12 @@ impl<W: World, O: Operation> Driver<W, O> {
                     Some(Outcome::Stale) => Ok(Turn::Stale),
                     Some(Outcome::Full) if self.unknown.is_empty() => Err(Fault::Full),
                     Some(Outcome::Full) => Err(self.in_doubt()),
+                    Some(Outcome::Away) => self.unavailable(),
+                    // It has happened, and nobody may rely on its lasting: whoever asks again finds it done, or does it again.
+                    Some(Outcome::Undurable) => {
+                        self.note(now, &events);
+                        Err(Fault::StoreUnavailable)
+                    }
                     Some(Outcome::Unknown) | None => {
                         self.unknown.push(Round { stamps, reply, events, at: now });
                         Ok(Turn::Unknown)

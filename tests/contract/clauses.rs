@@ -44,7 +44,7 @@ async fn what_landed_is_loaded(store: &impl Store) {
     let Ok(Fact::Found(stored)) = facts.of(&key(2, 0)) else { panic!("what landed is there") };
     assert_eq!((stored.stamp, stored.until), (first.stamp, first.until));
     assert!(matches!(*stored.record, Record::Mark));
-    let second = Write { durable: true, ..write(key(2, 0), 6) };
+    let second = durable(write(key(2, 0), 6));
     landed(store, &facts, vec![second]).await;
     assert_eq!(value(&load(store, [key(2, 0)]).await, &key(2, 0)), Some(6));
 }
@@ -197,6 +197,11 @@ pub(crate) fn write(key: Key, value: u64) -> Write {
     stamp[..8].copy_from_slice(&STAMPS.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     let (stamp, until, record) = (Stamp(stamp), Timestamp::from_millis(value), Arc::new(Record::Mark));
     Write { key, stamp, until, record, durable: false }
+}
+
+/// The same write, as what keeps somebody out is written.
+pub(crate) fn durable(write: Write) -> Write {
+    Write { durable: true, ..write }
 }
 
 /// Reads.

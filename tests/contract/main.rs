@@ -12,9 +12,13 @@
 
 #[path = "../engine/mod.rs"]
 mod engine;
+#[path = "../valkey/mod.rs"]
+#[allow(unreachable_pub, reason = "other suites share it")]
+mod valkey;
 
 mod clauses;
 mod memory;
+mod servers;
 mod stores;
 mod sweep;
 mod transact;

@@ -188,6 +188,29 @@ fn no_room_is_said_at_once() {
 }
 
 #[test]
+fn t262_a_store_that_takes_no_writes_is_said_at_once_to_be_away() {
+    run([], [Script::Away], async |world| {
+        let before = world_now(&world);
+        assert_eq!(transact(&world, Once).await, Err(Fault::StoreUnavailable));
+        assert_eq!(world_now(&world), before, "there is nothing to wait for");
+        assert!(world.journal.events().is_empty(), "and nothing has happened");
+    });
+    // Unless something is in doubt already, which can still be found.
+    run([], [Script::LostAnswer, Script::Away], async |world| {
+        assert_eq!(transact(&world, Add(1)).await, Ok(1));
+    });
+}
+
+#[test]
+fn t269_what_too_few_replicas_have_is_no_success_and_stays() {
+    run([], [Script::Undurable], async |world| {
+        assert_eq!(transact(&world, Once).await, Err(Fault::StoreUnavailable));
+        assert_eq!(counted(&world).await, 1, "the write stays");
+        assert_eq!(world.journal.count(Happened::TokensIssued), 1, "and the journal is told");
+    });
+}
+
+#[test]
 fn t277_a_caller_that_hangs_up_stops_nothing() {
     // The answer to the commit takes a while, and the caller does not wait for it.
     let scheduler = Scheduler::new(3);
@@ -379,6 +402,10 @@ enum Script {
     Hangs,
     /// There is no room.
     Full,
+    /// It takes no writes.
+    Away,
+    /// It lands, and too few replicas have it.
+    Undurable,
 }
 
 struct Scripted {
@@ -442,6 +469,11 @@ impl Store for Scripted {
             }
             Script::Hangs => pending().await,
             Script::Full => Outcome::Full,
+            Script::Away => Outcome::Away,
+            Script::Undurable => match self.inner.commit(seen, writes).await {
+                Outcome::Landed(_) => Outcome::Undurable,
+                other => other,
+            },
         }
     }
 }

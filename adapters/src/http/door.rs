@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-
-use portcullis_domain::limits;
 
 use super::peer::rate_key;
 use super::runtime::Settings;
@@ -90,33 +87,6 @@ impl Drop for Place {
     }
 }
 
-/// Something that is said once in a while, however often it happens.
-#[derive(Debug)]
-pub(super) struct Seldom {
-    begin: Instant,
-    /// From which second on it may be said again.
-    next: AtomicU64,
-}
-
-impl Default for Seldom {
-    fn default() -> Self {
-        Self { begin: Instant::now(), next: AtomicU64::new(0) }
-    }
-}
-
-impl Seldom {
-    /// Whether it is time to say it, which is then done.
-    pub(super) fn may(&self) -> bool {
-        self.may_at(self.begin.elapsed().as_secs())
-    }
-
-    fn may_at(&self, now: u64) -> bool {
-        let next = self.next.load(Relaxed);
-        let again = now.saturating_add(limits::COMPLAINT_PAUSE.as_secs());
-        now >= next && self.next.compare_exchange(next, again, Relaxed, Relaxed).is_ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,12 +131,5 @@ mod tests {
         assert!(door.addresses().is_empty());
         drop(places);
         assert_eq!(door.open(), 0);
-    }
-
-    #[test]
-    fn what_happens_all_the_time_is_said_once_a_minute() {
-        let seldom = Seldom::default();
-        let said = (0..=180).filter(|second| seldom.may_at(*second) || seldom.may_at(*second)).collect::<Vec<_>>();
-        assert_eq!(said, [0, 60, 120, 180]);
     }
 }

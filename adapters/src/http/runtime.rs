@@ -20,9 +20,10 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::connection::{self, Handler, Handshake};
-use super::door::{Door, Refused, Seldom};
+use super::door::{Door, Refused};
 use super::peer::TrustedProxies;
 use super::ticker::Ticker;
+use crate::pace::Seldom;
 
 /// What an operator may set about a listener.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ mod keys;
 pub use issuers::Issuers;
 
 use crate::fetch::{Caps, Fetch, Method, Refusal, Request, Resolver, SystemResolver};
+use crate::pace::jittered;
 use keys::{Cache, Source};
 use portcullis_domain::jose::jwk::{self, KeySet};
 use portcullis_domain::limits;
@@ -20,7 +21,6 @@ use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::{BackAnswer, IdentityProvider, Unreachable};
 use std::convert::Infallible;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -238,25 +238,9 @@ impl<R> fmt::Debug for Oidc<R> {
     }
 }
 
-/// A fifth more or less, so that the replicas of a gateway do not all ask at once. This is no secret: the seed of a hasher
-/// is chance enough.
-fn jittered(pause: Duration) -> Duration {
-    let share = RandomState::new().hash_one(()).checked_rem(41).and_then(|share| u32::try_from(share).ok());
-    let percent = share.unwrap_or(20).saturating_add(80);
-    pause.saturating_mul(percent).checked_div(100).unwrap_or(pause)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_are_jittered_by_a_fifth() {
-        let second = Duration::from_secs(1);
-        let pauses: Vec<Duration> = (0..100).map(|_| jittered(second)).collect();
-        assert!(pauses.iter().all(|pause| (second * 4 / 5..=second * 6 / 5).contains(pause)));
-        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
-    }
 
     #[test]
     fn the_named_host_of_an_issuer_is_its_authority() {

@@ -1,4 +1,218 @@
 //! Valkey and Redis: the store that replicas share.
+//!
+//! | room | what it knows |
+//! |---|---|
+//! | `resp` | the protocol, without sockets |
+//! | `access`, `server`, `refusal` | how a connection is made, what a server says of itself, why one is not used |
+//! | `session`, `link` | one connection at work, and the queue before it that outlives it |
+//! | `sentinel` | where the primary is |
+//! | `nodes`, `script`, `outcome`, `store` | which link a request takes, the one script, what each answer means, the port's verbs |
+//!
+//! The epoch of a server is which process it is and which history its data has. It is read when a connection is made and once
+//! a second after, and looked at by the script before every write: what was decided in one epoch never lands in another.
 
+mod access;
+mod link;
 pub mod near_cache;
+mod nodes;
+mod outcome;
+mod refusal;
 pub mod resp;
+mod script;
+mod sentinel;
+mod server;
+mod session;
+mod store;
+
+use crate::pace::Seldom;
+use crate::system::{SystemClock, SystemEntropy};
+pub use access::{Access, Endpoint, Tls};
+use link::Goal;
+pub use link::{Answered, Batch, Failure, Heard, Hearing, Link, State};
+use nodes::Lane;
+pub use nodes::Node;
+use portcullis_domain::limits::{STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST};
+use portcullis_domain::record::Sealer;
+pub use refusal::Refusal;
+pub use script::SCRIPT;
+pub use sentinel::Sentinels;
+pub use server::Server;
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Where the servers are.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// One server.
+    Standalone(Endpoint),
+    /// One primary with its replicas, and Sentinels that say which it is.
+    Sentinel(Arc<Sentinels>),
+}
+
+/// What a store on servers needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where they are.
+    pub mode: Mode,
+    /// How they are spoken to.
+    pub access: Access,
+    /// Before the name of every record.
+    pub prefix: String,
+    /// How many replicas must have what keeps somebody out before it is acknowledged.
+    pub wait: u32,
+}
+
+/// The store. Clones are handles of the same one.
+#[derive(Clone)]
+pub struct Valkey(Arc<Inner>);
+
+struct Inner {
+    mode: Mode,
+    access: Arc<Access>,
+    prefix: String,
+    wait: u32,
+    sealer: Sealer,
+    checks: Vec<[u8; 16]>,
+    clock: SystemClock,
+    entropy: SystemEntropy,
+    node: OnceLock<Node>,
+    /// The rings have been compared.
+    admitted: AtomicBool,
+    /// Why not.
+    refused: Mutex<Option<Refusal>>,
+    said_damaged: Seldom,
+    said_refused: Seldom,
+}
+
+impl Valkey {
+    /// A store, to be used as soon as [`Valkey::run`] runs. `checks` are the fingerprints of the ring that `sealer` seals under.
+    #[must_use]
+    pub fn new(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
+        let Settings { mode, access, prefix, wait } = settings;
+        Self(Arc::new(Inner {
+            mode,
+            access: Arc::new(access),
+            prefix,
+            wait,
+            sealer,
+            checks,
+            clock: SystemClock::start(),
+            entropy: SystemEntropy::new(),
+            node: OnceLock::new(),
+            admitted: AtomicBool::new(false),
+            refused: Mutex::default(),
+            said_damaged: Seldom::default(),
+            said_refused: Seldom::default(),
+        }))
+    }
+
+    /// Keeps the links, for ever. It belongs on a runtime that no request keeps waiting.
+    pub async fn run(self) {
+        let Self(inner) = self;
+        let goal = match &inner.mode {
+            Mode::Standalone(endpoint) => Goal::At { endpoint: endpoint.clone(), in_cluster: false },
+            Mode::Sentinel(sentinels) => Goal::Primary(Arc::clone(sentinels)),
+        };
+        let node = inner.node.get_or_init(|| Node::new(&goal, &inner.access, inner.wait > 0, None));
+        let mut pause = STORE_RETRY_FIRST;
+        while let Err(refusal) = inner.compare_rings().await {
+            inner.set_refused(Some(refusal));
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(STORE_PROBE);
+        }
+        inner.set_refused(None);
+        if let State::Up(endpoint, server) = node.questions().state() {
+            let Server { is_valkey, version: [major, minor, patch], .. } = &server;
+            let product = if *is_valkey { "Valkey" } else { "Redis" };
+            tracing::info!(store = %endpoint, "sessions are kept by {product} {major}.{minor}.{patch}");
+            for warning in server.warnings() {
+                tracing::warn!(store = %endpoint, "{warning}");
+            }
+        }
+        inner.admitted.store(true, Relaxed);
+        loop {
+            tokio::time::sleep(STORE_PROBE).await;
+            if let Mode::Sentinel(sentinels) = &inner.mode {
+                inner.follow(sentinels, node).await;
+            }
+        }
+    }
+
+    /// Waits until the store can be used, but no longer than it takes to know that it cannot.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub async fn ready(&self) -> Result<(), Refusal> {
+        let begin = Instant::now();
+        loop {
+            if self.0.admitted.load(Relaxed) {
+                return Ok(());
+            }
+            let refusal = self.0.refusal();
+            let late = begin.elapsed() > STORE_CONNECT_DEADLINE;
+            if let Some(refusal) = refusal.clone().filter(|refusal| late || refusal.needs_somebody()) {
+                return Err(refusal);
+            }
+            if late {
+                return Err(link::late(STORE_CONNECT_DEADLINE));
+            }
+            tokio::time::sleep(READY_STEP).await;
+        }
+    }
+}
+
+/// How often whoever waits for the store looks.
+const READY_STEP: Duration = Duration::from_millis(10);
+
+impl Inner {
+    async fn ask(&self, lane: Lane, batch: Batch) -> Result<Answered, Failure> {
+        match self.node.get() {
+            Some(node) => node.link(lane).send(batch).await,
+            None => Err(Failure::NotSent),
+        }
+    }
+
+    /// A server that has become a replica is of no use: its links look for the primary.
+    fn leave(&self, lane: Lane) {
+        if let Some(node) = self.node.get() {
+            node.link(lane).leave();
+        }
+    }
+
+    fn probe(&self, lane: Lane) {
+        if let Some(node) = self.node.get() {
+            node.link(lane).probe();
+        }
+    }
+
+    /// If the Sentinels name another server than the one that is spoken to, that one is turned to.
+    async fn follow(&self, sentinels: &Sentinels, node: &Node) {
+        let Ok(primary) = sentinels.primary().await else { return };
+        let elsewhere = |link: &Link| matches!(link.state(), State::Up(endpoint, _) if endpoint != primary);
+        if node.links().any(elsewhere) {
+            tracing::warn!(store = %primary, "the Sentinels name another primary");
+            node.links().filter(|link| elsewhere(link)).for_each(Link::leave);
+        }
+    }
+
+    fn set_refused(&self, refusal: Option<Refusal>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// What stands in the way: what a link says is nearer to the cause than that nothing could be asked over it.
+    fn refusal(&self) -> Option<Refusal> {
+        let of_link = self.node.get().and_then(|node| {
+            node.links().find_map(|link| if let State::Down(refusal) = link.state() { Some(refusal) } else { None })
+        });
+        of_link.or_else(|| self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl fmt::Debug for Valkey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Valkey").field("mode", &self.0.mode).finish_non_exhaustive()
+    }
+}

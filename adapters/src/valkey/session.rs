@@ -1,0 +1,259 @@
+//! One connection at work: requests go out in the order in which they came, and the oldest one without an answer gets the next.
+//!
+//! Nobody but this room reads or writes the socket, so a caller that has left cannot leave its answer to the next one: it is
+//! read, and thrown away.
+
+use super::access::{Ready, Socket, Talk};
+use super::link::{Answer, Answered, Failure, Heard, Hearing, PROBE, Request, Shared};
+use super::resp::{Decoder, Frame, Value, Violation};
+use super::server::Role;
+use portcullis_domain::limits::{STORE_BYTES_UNSENT, STORE_PROBE, STORE_REPLY_DEADLINE, STORE_UNANSWERED, TICK};
+use portcullis_domain::operation::Epoch;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The server hung up, or the network did.
+    Lost,
+    /// An answer did not come in time.
+    Silent,
+    /// What came is no RESP, or nobody had asked for it.
+    Nonsense,
+    /// The server is a replica now.
+    Demoted,
+    /// There is a better server to talk to.
+    Left,
+    /// Nobody is left who could ask.
+    Unwanted,
+}
+
+impl Ended {
+    /// In words that follow "the connection to the store is over:".
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Lost => "it was closed",
+            Self::Silent => "an answer did not come in time",
+            Self::Nonsense => "what came is no answer",
+            Self::Demoted => "the server is a replica now",
+            Self::Left => "another server is the primary now",
+            Self::Unwanted => "it is of no use any more",
+        }
+    }
+}
+
+/// What has been sent and not been answered.
+struct Waiting {
+    answer: Answer,
+    /// How many answers are still to come, and those that have.
+    left: usize,
+    got: Vec<Value>,
+    until: Instant,
+}
+
+pub(super) struct Session<'a> {
+    socket: Box<dyn Socket>,
+    decoder: Decoder,
+    run: String,
+    epoch: Epoch,
+    shared: &'a Shared,
+    hearing: Option<&'a mut Hearing>,
+    out: Vec<u8>,
+    sent: usize,
+    unflushed: bool,
+    waiting: VecDeque<Waiting>,
+    tick: Interval,
+    probe_at: Instant,
+    buffer: Box<[u8; READ]>,
+}
+
+/// Bytes that are read at a time.
+const READ: usize = 16 * 1024;
+
+impl<'a> Session<'a> {
+    pub(super) fn new(ready: Ready, shared: &'a Shared, hearing: Option<&'a mut Hearing>) -> Self {
+        let Ready { talk: Talk { socket, decoder }, server, watches } = ready;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut session = Self {
+            socket,
+            decoder,
+            run: server.run,
+            epoch: server.epoch,
+            shared,
+            hearing,
+            out: Vec::new(),
+            sent: 0,
+            unflushed: false,
+            waiting: VecDeque::new(),
+            tick,
+            probe_at: Instant::now(),
+            buffer: Box::new([0; READ]),
+        };
+        session.tell(Heard::Up { epoch: server.epoch, watches });
+        session
+    }
+
+    /// Works until the connection is over; whatever has no answer by then is told that none will come.
+    pub(super) async fn run(mut self, queue: &mut mpsc::Receiver<Request>) -> Ended {
+        let ended = poll_fn(|cx| self.poll(cx, queue)).await;
+        self.tell(Heard::Down);
+        for Waiting { answer, .. } in self.waiting.drain(..) {
+            answer.give(Err(Failure::Lost));
+        }
+        ended
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, queue: &mut mpsc::Receiver<Request>) -> Poll<Ended> {
+        while self.tick.poll_tick(cx).is_ready() {
+            if let Some(ended) = self.look() {
+                return Poll::Ready(ended);
+            }
+        }
+        loop {
+            let mut moved = false;
+            while self.waiting.len() < STORE_UNANSWERED && self.out.len() < STORE_BYTES_UNSENT {
+                match queue.poll_recv(cx) {
+                    Poll::Ready(Some(request)) => self.take(request),
+                    Poll::Ready(None) => return Poll::Ready(Ended::Unwanted),
+                    Poll::Pending => break,
+                }
+                moved = true;
+            }
+            for step in [Self::write, Self::read] {
+                match step(self, cx) {
+                    Ok(more) => moved |= more,
+                    Err(ended) => return Poll::Ready(ended),
+                }
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Four times a second: whether an answer is overdue, and once a second whether the server is still what it was.
+    fn look(&mut self) -> Option<Ended> {
+        let now = Instant::now();
+        if self.waiting.front().is_some_and(|oldest| oldest.until <= now) {
+            return Some(Ended::Silent);
+        }
+        if self.shared.leave.swap(false, Relaxed) {
+            return Some(Ended::Left);
+        }
+        if self.probe_at <= now {
+            self.probe();
+        }
+        None
+    }
+
+    fn probe(&mut self) {
+        let now = Instant::now();
+        self.probe_at = now.checked_add(STORE_PROBE).unwrap_or(now);
+        self.send(&PROBE, Answer::Probe, 1);
+    }
+
+    fn take(&mut self, request: Request) {
+        let Request { bytes, replies, epoch, answer } = request;
+        if answer.is_unwanted() {
+            return;
+        }
+        if epoch.is_some_and(|epoch| epoch != self.epoch) {
+            return answer.give(Err(Failure::OtherEpoch));
+        }
+        self.send(&bytes, answer, replies);
+    }
+
+    fn send(&mut self, bytes: &[u8], answer: Answer, replies: usize) {
+        self.out.extend_from_slice(bytes);
+        let now = Instant::now();
+        let until = now.checked_add(STORE_REPLY_DEADLINE).unwrap_or(now);
+        self.waiting.push_back(Waiting { answer, left: replies, got: Vec::new(), until });
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut moved = false;
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match Pin::new(&mut self.socket).poll_write(cx, rest) {
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Ended::Lost),
+                Poll::Ready(Ok(count)) => self.sent = self.sent.saturating_add(count),
+                Poll::Pending => break,
+            }
+            (moved, self.unflushed) = (true, true);
+        }
+        if self.sent > 0 {
+            self.out.drain(..self.sent);
+            self.sent = 0;
+            self.out.shrink_to(READ);
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.socket).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => return Err(Ended::Lost),
+                Poll::Pending => {}
+            }
+        }
+        Ok(moved)
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut buffer = ReadBuf::new(self.buffer.as_mut_slice());
+        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(_)) => return Err(Ended::Lost),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(Ended::Lost),
+            Poll::Ready(Ok(())) => self.decoder.feed(buffer.filled()),
+        }
+        loop {
+            match self.decoder.next() {
+                Ok(Some(Frame::Push(items))) => self.tell(Heard::Push(items)),
+                Ok(Some(Frame::Reply(value))) => self.reply(value)?,
+                Ok(None) => return Ok(true),
+                Err(Violation) => return Err(Ended::Nonsense),
+            }
+        }
+    }
+
+    fn reply(&mut self, value: Value) -> Result<(), Ended> {
+        let oldest = self.waiting.front_mut().ok_or(Ended::Nonsense)?;
+        oldest.left = oldest.left.saturating_sub(1);
+        oldest.got.push(value);
+        if oldest.left > 0 {
+            return Ok(());
+        }
+        let Waiting { answer, mut got, .. } = self.waiting.pop_front().ok_or(Ended::Nonsense)?;
+        if matches!(answer, Answer::Probe) {
+            return self.probed(got.pop());
+        }
+        let value = if got.len() == 1 { got.pop().unwrap_or(Value::Null) } else { Value::List(got) };
+        answer.give(Ok(Answered { value, epoch: self.epoch }));
+        Ok(())
+    }
+
+    fn probed(&mut self, value: Option<Value>) -> Result<(), Ended> {
+        let role = value.as_ref().and_then(Value::str).and_then(|info| Role::read(&self.run, info));
+        let Role { is_primary, epoch } = role.ok_or(Ended::Nonsense)?;
+        if !is_primary {
+            return Err(Ended::Demoted);
+        }
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            // Whatever was read before may be of a history that is gone.
+            self.tell(Heard::Renewed(epoch));
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, heard: Heard) {
+        if let Some(hearing) = &mut self.hearing {
+            hearing(heard);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The two verbs of the port, on servers.
+
+use super::link::{Answered, Batch, Failure};
+use super::nodes::Lane;
+use super::outcome::{Meaning, meaning};
+use super::refusal::{Refusal, quoted};
+use super::resp::{Value, command};
+use super::script::{Call, Sealed};
+use super::{Inner, Valkey};
+use portcullis_domain::fresh::Stamp;
+use portcullis_domain::hash;
+use portcullis_domain::key::Key;
+use portcullis_domain::operation::{Fact, Facts, Keys, Landed, Write};
+use portcullis_domain::record::Record;
+use portcullis_domain::time::Timestamp;
+use portcullis_ports::{Clock, Entropy, Outcome, Seen, Store, Unavailable};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Store for Valkey {
+    async fn load(&self, keys: Keys) -> Result<Facts, Unavailable> {
+        self.0.admitted()?;
+        self.0.read(&keys, Lane::Operations).await
+    }
+
+    async fn recall(&self, keys: Keys) -> Result<Facts, Unavailable> {
+        self.0.admitted()?;
+        self.0.read(&keys, Lane::Questions).await
+    }
+
+    async fn commit(&self, seen: Seen, writes: Vec<Write>) -> Outcome {
+        match self.0.admitted() {
+            Ok(()) => self.0.write(&seen, writes).await,
+            Err(Unavailable) => Outcome::Away,
+        }
+    }
+}
+
+impl Inner {
+    /// Whether this gate may use the store: its ring has been compared with the store's.
+    fn admitted(&self) -> Result<(), Unavailable> {
+        if self.admitted.load(Relaxed) { Ok(()) } else { Err(Unavailable) }
+    }
+
+    /// The server's name of a key.
+    fn name(&self, key: &Key) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    async fn read(&self, keys: &Keys, lane: Lane) -> Result<Facts, Unavailable> {
+        let names: Vec<String> = keys.iter().map(|key| self.name(key)).collect();
+        let parts: Vec<&[u8]> = std::iter::once(b"MGET".as_slice()).chain(names.iter().map(String::as_bytes)).collect();
+        if names.is_empty() {
+            return Err(Unavailable);
+        }
+        let batch = Batch::one(command(&parts));
+        // A reading changes nothing: one whose connection has died is made once more on the next.
+        let answered = match self.ask(lane, batch.clone()).await {
+            Err(Failure::Lost) => self.ask(lane, batch).await,
+            answered => answered,
+        };
+        let Answered { value, epoch } = answered.map_err(|_| Unavailable)?;
+        let values = match &value {
+            Value::List(values) if values.len() == names.len() => values,
+            Value::Error(said) => {
+                self.refused(said, lane);
+                return Err(Unavailable);
+            }
+            _ => return Err(Unavailable),
+        };
+        let mut facts = Facts::new(epoch);
+        for (key, value) in keys.iter().zip(values) {
+            facts.add(*key, self.fact(key, value)?);
+        }
+        Ok(facts)
+    }
+
+    fn fact(&self, key: &Key, value: &Value) -> Result<Fact, Unavailable> {
+        match value {
+            Value::Null => Ok(Fact::Absent),
+            Value::Text(bytes) => self.sealer.open(key, bytes).map_err(|_| {
+                if self.said_damaged.may() {
+                    tracing::error!(name = %self.name(key), "a record of the store is damaged, or somebody has moved it");
+                }
+                Unavailable
+            }),
+            _ => Err(Unavailable),
+        }
+    }
+
+    async fn write(&self, seen: &Seen, writes: Vec<Write>) -> Outcome {
+        if writes.is_empty() {
+            return Outcome::Landed(Landed { acknowledged: 0 });
+        }
+        let now = self.clock.now();
+        let durable = self.wait > 0 && writes.iter().any(|write| write.durable);
+        let Some(sealed) = self.seal(seen, &writes, now) else { return Outcome::Full };
+        let wait = durable.then_some(self.wait);
+        let lane = if durable { Lane::Durable } else { Lane::Operations };
+        let call = Call::new(seen, sealed, now, |key| self.name(key), wait);
+        let mut answered = self.ask(lane, call.short()).await;
+        if let Ok(Answered { value, .. }) = &answered
+            && let Value::Error(said) = first(value)
+            && meaning(said) == Meaning::Unseen
+        {
+            answered = self.ask(lane, call.long()).await;
+        }
+        match answered {
+            Ok(Answered { value, .. }) => self.outcome(&value, lane),
+            Err(Failure::NotSent) => Outcome::Away,
+            Err(Failure::Lost) => Outcome::Unknown,
+            Err(Failure::OtherEpoch) => Outcome::Stale,
+        }
+    }
+
+    /// Nothing if one of them is too large for any store.
+    fn seal(&self, seen: &Seen, writes: &[Write], now: Timestamp) -> Option<Vec<Sealed>> {
+        let seal = |write: &Write| {
+            let place = seen.iter().position(|(key, _)| *key == write.key)?.checked_add(1)?;
+            let bytes = self.sealer.seal(write, now).ok()?;
+            Some(Sealed { place, until: write.until, bytes })
+        };
+        writes.iter().map(seal).collect()
+    }
+
+    fn outcome(&self, value: &Value, lane: Lane) -> Outcome {
+        match first(value) {
+            Value::Text(said) if said == b"LANDED" => match (self.wait, value) {
+                (wanted, Value::List(answers)) => {
+                    let acknowledged =
+                        answers.last().and_then(Value::number).and_then(|count| u32::try_from(count).ok());
+                    match acknowledged {
+                        Some(acknowledged) if acknowledged >= wanted => Outcome::Landed(Landed { acknowledged }),
+                        _ => Outcome::Undurable,
+                    }
+                }
+                _ => Outcome::Landed(Landed { acknowledged: 0 }),
+            },
+            Value::Text(said) if said == b"STALE" => Outcome::Stale,
+            Value::Text(said) if said == b"EPOCH" => {
+                // The connection learns of it within a moment, and by then this is decided anew.
+                self.probe(lane);
+                Outcome::Stale
+            }
+            Value::Error(said) => {
+                self.refused(said, lane);
+                if meaning(said) == Meaning::Full { Outcome::Full } else { Outcome::Away }
+            }
+            // Something else has carried the script out: whether it has, nobody knows.
+            _ => Outcome::Unknown,
+        }
+    }
+
+    /// What follows from an error beyond the answer to whoever asked.
+    fn refused(&self, said: &[u8], lane: Lane) {
+        match meaning(said) {
+            Meaning::Elsewhere => self.leave(lane),
+            Meaning::Full | Meaning::Away | Meaning::Wrong if self.said_refused.may() => {
+                tracing::error!(
+                    said = quoted(said),
+                    "the store refuses what it is asked; docs/valkey.md says what to do"
+                );
+            }
+            Meaning::Full | Meaning::Away | Meaning::Wrong | Meaning::Unseen => {}
+        }
+    }
+
+    /// Compares this gate's master keys with those that the store was begun with.
+    ///
+    /// A ring that opens the store's check shares a key with the ring that wrote it, as during a rotation, and leaves its own
+    /// check behind.
+    pub(super) async fn compare_rings(&self) -> Result<(), Refusal> {
+        let unreachable = || Refusal::Unreachable("it does not answer".to_owned());
+        let keys = Keys::of([Key::RingCheck]);
+        for _ in 0..RING_ROUNDS {
+            let facts = self.read(&keys, Lane::Operations).await.map_err(|_| unreachable())?;
+            match facts.of(&Key::RingCheck) {
+                Ok(Fact::Unreadable(_)) => return Err(Refusal::OtherRing),
+                Ok(Fact::Found(stored)) if is_check(&stored.record, &self.checks) => return Ok(()),
+                Ok(Fact::Found(_) | Fact::Absent) => {}
+                Err(_) => return Err(unreachable()),
+            }
+            let stamp =
+                self.entropy.draw().map_err(|_| Refusal::Error("the system gives no random bytes".to_owned()))?;
+            let write = Write {
+                key: Key::RingCheck,
+                stamp: Stamp(hash::first(stamp.expose())),
+                until: Timestamp::FAR,
+                record: Arc::new(Record::RingCheck(self.checks.clone())),
+                durable: false,
+            };
+            match self.write(&Seen::of(&facts), vec![write]).await {
+                Outcome::Landed(_) => return Ok(()),
+                Outcome::Stale | Outcome::Unknown => {}
+                Outcome::Full | Outcome::Away | Outcome::Undurable => return Err(unreachable()),
+            }
+        }
+        Err(unreachable())
+    }
+}
+
+/// How often the check of the rings is tried while other gates begin at the same moment.
+const RING_ROUNDS: usize = 8;
+
+fn is_check(record: &Record, checks: &[[u8; 16]]) -> bool {
+    matches!(record, Record::RingCheck(found) if found == checks)
+}
+
+/// The script's own answer, where that of `WAIT` comes behind it.
+fn first(value: &Value) -> &Value {
+    value.list().and_then(<[Value]>::first).unwrap_or(value)
+}

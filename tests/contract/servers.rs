@@ -1,0 +1,331 @@
+//! The contract, on real servers, and what is special about them: connections that end, users that may do little, other gates.
+
+use crate::clauses::{self, increments, key, landed, load, value, write};
+use crate::engine::fixture::{BASE_URL, sealer};
+use crate::valkey::{Make, Options, Server, until};
+use portcullis_adapters::valkey::{Access, Endpoint, Mode, Refusal, Settings, Valkey};
+use portcullis_domain::operation::Keys;
+use portcullis_domain::record::Sealer;
+use portcullis_domain::seal::{KeyRing, MasterKey};
+use portcullis_domain::secret::Secret;
+use portcullis_domain::time::Timestamp;
+use portcullis_ports::{Outcome, Seen, Store, Unavailable};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A gate's store, whose links run in a thread of their own, as in a gate, for as long as it is there.
+struct Gate {
+    runtime: tokio::runtime::Runtime,
+    store: Valkey,
+    background: Option<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+impl Gate {
+    fn with(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
+        let store = Valkey::new(settings, sealer, checks);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let links = store.clone();
+        let background = std::thread::spawn(move || {
+            runtime().block_on(async {
+                tokio::spawn(links.run());
+                let _ = stopped.await;
+            });
+        });
+        Self { runtime: runtime(), store, background: Some((stop, background)) }
+    }
+
+    fn on(address: SocketAddr) -> Self {
+        Self::with(settings(address), sealer(), vec![[1; 16]])
+    }
+
+    /// One that is ready.
+    fn ready(address: SocketAddr) -> Self {
+        let gate = Self::on(address);
+        assert_eq!(gate.run(gate.store.ready()), Ok(()));
+        gate
+    }
+
+    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some((stop, background)) = self.background.take() {
+            let _ = stop.send(());
+            let _ = background.join();
+        }
+    }
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint { host: address.ip().to_string(), port: address.port() }
+}
+
+fn settings(address: SocketAddr) -> Settings {
+    let mode = Mode::Standalone(endpoint(address));
+    Settings { mode, access: Access::default(), prefix: "portcullis:".to_owned(), wait: 0 }
+}
+
+#[test]
+fn a_store_on_a_server_keeps_the_contract() {
+    for make in Make::ALL {
+        let server = Server::start(make);
+        let gate = Gate::ready(server.address());
+        gate.run(clauses::all(&gate.store));
+    }
+}
+
+#[test]
+fn i20_two_gates_on_one_server_are_one_store() {
+    for make in Make::ALL {
+        let server = Server::start(make);
+        let gates = [Gate::ready(server.address()), Gate::ready(server.address())];
+        std::thread::scope(|scope| {
+            for gate in &gates {
+                scope.spawn(|| gate.run(increments(&gate.store, key(30, 0), 200)));
+            }
+        });
+        let facts = gates[0].run(load(&gates[1].store, [key(30, 0)]));
+        assert_eq!(value(&facts, &key(30, 0)), Some(400), "{make:?}");
+    }
+}
+
+#[test]
+fn t266_a_script_that_is_gone_is_sent_once_more() {
+    let server = Server::start(Make::Valkey9);
+    let gate = Gate::ready(server.address());
+    gate.run(async {
+        for value in 1..4 {
+            server.ask(&["SCRIPT", "FLUSH"]);
+            let facts = load(&gate.store, [key(31, 0)]).await;
+            landed(&gate.store, &facts, vec![write(key(31, 0), value)]).await;
+        }
+        assert_eq!(value(&load(&gate.store, [key(31, 0)]).await, &key(31, 0)), Some(3));
+    });
+}
+
+#[test]
+fn r83_callers_that_leave_cost_no_connection_and_nobody_gets_their_answers() {
+    let server = Server::start(Make::Valkey9);
+    let gate = Gate::ready(server.address());
+    gate.run(async {
+        for place in 0..4 {
+            let facts = load(&gate.store, [key(32, place)]).await;
+            landed(&gate.store, &facts, vec![write(key(32, place), u64::from(place) + 1)]).await;
+        }
+        let before = connections(&server);
+        // Each one leaves as soon as its question is under way.
+        for round in 0..10_000_u64 {
+            let place = u8::try_from(round % 4).unwrap();
+            let left = gate.store.load(Keys::of([key(32, place)]));
+            let mut left = Box::pin(left);
+            std::future::poll_fn(|context| std::task::Poll::Ready(drop(left.as_mut().poll(context)))).await;
+            drop(left);
+            if round % 100 == 0 {
+                let place = u8::try_from(round / 100 % 4).unwrap();
+                let facts = load(&gate.store, [key(32, place)]).await;
+                assert_eq!(value(&facts, &key(32, place)), Some(u64::from(place) + 1), "its own answer");
+            }
+        }
+        assert_eq!(connections(&server), before, "no connection was given up");
+    });
+}
+
+/// How many connections the server has taken, beside the one that asks.
+fn connections(server: &Server) -> i64 {
+    server.info("total_connections_received").unwrap().parse::<i64>().unwrap()
+        - QUESTIONS.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+static QUESTIONS: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1);
+
+#[test]
+fn t262_a_store_that_is_away_is_unavailable_and_comes_back_by_itself() {
+    for make in Make::ALL {
+        let mut server = Server::start(make);
+        let gate = Gate::ready(server.address());
+        let facts = gate.run(load(&gate.store, [key(33, 0)]));
+        gate.run(landed(&gate.store, &facts, vec![write(key(33, 0), 1)]));
+        let facts = gate.run(load(&gate.store, [key(33, 0)]));
+        server.kill();
+        until("it is away", || gate.run(gate.store.load(Keys::of([key(33, 0)]))).err() == Some(Unavailable));
+        let late = gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(33, 0), 2)]));
+        assert_eq!(late, Outcome::Away, "it is said that nothing was written");
+        server.again();
+        until("it is back", || gate.run(gate.store.load(Keys::of([key(33, 0)]))).is_ok());
+        let again = gate.run(load(&gate.store, [key(33, 0)]));
+        assert_ne!(again.epoch(), facts.epoch(), "another process is another epoch");
+        assert_eq!(value(&again, &key(33, 0)), None, "it had kept nothing");
+        let stale = gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(33, 0), 2)]));
+        assert_eq!(stale, Outcome::Stale);
+        gate.run(landed(&gate.store, &again, vec![write(key(33, 0), 3)]));
+    }
+}
+
+#[test]
+fn t262_a_store_that_is_away_when_the_gate_begins_is_found_later() {
+    let mut server = Server::start(Make::Valkey8);
+    server.kill();
+    let gate = Gate::on(server.address());
+    assert!(matches!(gate.run(gate.store.ready()), Err(Refusal::Unreachable(_))));
+    assert_eq!(gate.run(gate.store.load(Keys::of([key(34, 0)]))).err(), Some(Unavailable));
+    server.again();
+    until("it is found", || gate.run(gate.store.load(Keys::of([key(34, 0)]))).is_ok());
+}
+
+#[test]
+fn t271_a_server_that_may_evict_is_refused_and_says_why() {
+    for make in Make::ALL {
+        let server = Server::with(Options::of(make).line("maxmemory-policy allkeys-lru"));
+        let gate = Gate::on(server.address());
+        let refusal = gate.run(gate.store.ready()).unwrap_err();
+        assert_eq!(refusal, Refusal::Evicts("allkeys-lru".to_owned()));
+        assert!(refusal.instead().contains("noeviction"));
+    }
+}
+
+#[test]
+fn p02_a_gate_with_other_master_keys_is_refused_and_one_that_rotates_is_not() {
+    let server = Server::start(Make::Valkey9);
+    let gate = |keys: &[u8]| {
+        let masters: Vec<MasterKey> = keys.iter().map(|first| master(*first)).collect();
+        let ring = KeyRing::new(&masters, BASE_URL, Timestamp::from_secs(1)).unwrap();
+        let checks = ring.checks().collect();
+        let gate = Gate::with(settings(server.address()), Sealer::new(Arc::new(ring)), checks);
+        gate.run(gate.store.ready())
+    };
+    assert_eq!(gate(&[1]), Ok(()));
+    assert_eq!(gate(&[1]), Ok(()), "the same ring");
+    assert_eq!(gate(&[2]), Err(Refusal::OtherRing));
+    // The rotation, in two deploys, each replica at its own time; then the first key goes.
+    for ring in [&[1, 2][..], &[1], &[1, 2], &[2, 1], &[1, 2], &[2, 1], &[2]] {
+        assert_eq!(gate(ring), Ok(()), "{ring:?}");
+    }
+    assert_eq!(gate(&[1]), Err(Refusal::OtherRing));
+}
+
+fn master(first: u8) -> MasterKey {
+    let bytes = std::array::from_fn(|place| first.wrapping_mul(37).wrapping_add(u8::try_from(place).unwrap()));
+    MasterKey { secret: Secret::new(bytes), seals_from: Timestamp::EPOCH, client_ids_only: false }
+}
+
+#[test]
+fn t273_every_record_has_an_end_and_the_name_that_is_documented() {
+    let server = Server::start(Make::Valkey9);
+    let gate = Gate::ready(server.address());
+    gate.run(async {
+        let facts = load(&gate.store, [key(35, 0), key(35, 1)]).await;
+        landed(&gate.store, &facts, vec![write(key(35, 0), 1), write(key(35, 1), 2)]).await;
+    });
+    let names = server.ask(&["KEYS", "*"]).list();
+    assert_eq!(names.len(), 3, "two records, and the check of the ring");
+    for name in names.iter().map(crate::valkey::Reply::text) {
+        assert!(name.starts_with("portcullis:{"), "{name}");
+        let end = server.ask(&["PTTL", &name]).number();
+        if name.ends_with(":ring-check") {
+            assert_eq!(end, -1, "it is for as long as the store is");
+        } else {
+            assert!((590_000..=600_000).contains(&end), "{name}: {end}");
+        }
+    }
+}
+
+#[test]
+fn t270_a_record_that_somebody_has_changed_is_no_absence() {
+    let server = Server::start(Make::Redis7);
+    let gate = Gate::ready(server.address());
+    let name = format!("portcullis:{}", key(36, 0));
+    for bytes in ["", "x", "\x01123456789012345678901234567890"] {
+        server.ask(&["SET", &name, bytes]);
+        assert_eq!(gate.run(gate.store.load(Keys::of([key(36, 0)]))).err(), Some(Unavailable), "{bytes:?}");
+    }
+    server.ask(&["DEL", &name]);
+    server.ask(&["LPUSH", &name, "x"]);
+    // A list is no text: a reading takes it for absent, and the script refuses to write over it.
+    let facts = gate.run(load(&gate.store, [key(36, 0)]));
+    assert_eq!(gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(36, 0), 1)])), Outcome::Away);
+}
+
+#[test]
+fn t266_a_full_store_says_so_and_goes_on_reading() {
+    for make in Make::ALL {
+        let server = Server::start(make);
+        let gate = Gate::ready(server.address());
+        let facts = gate.run(load(&gate.store, [key(37, 0)]));
+        gate.run(landed(&gate.store, &facts, vec![write(key(37, 0), 1)]));
+        server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+        let facts = gate.run(load(&gate.store, [key(37, 0)]));
+        assert_eq!(value(&facts, &key(37, 0)), Some(1));
+        let full = gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(37, 0), 2)]));
+        assert_eq!(full, Outcome::Full, "{make:?}");
+        server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+        gate.run(landed(&gate.store, &facts, vec![write(key(37, 0), 2)]));
+    }
+}
+
+#[test]
+fn t266_a_primary_that_becomes_a_replica_takes_nothing_more_and_is_looked_for_again() {
+    let primary = Server::start(Make::Valkey9);
+    let server = Server::start(Make::Valkey9);
+    let gate = Gate::ready(server.address());
+    let facts = gate.run(load(&gate.store, [key(38, 0)]));
+    let [host, port] = [primary.address().ip().to_string(), primary.address().port().to_string()];
+    server.ask(&["REPLICAOF", &host, &port]);
+    let refused = gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(38, 0), 1)]));
+    assert!(matches!(refused, Outcome::Away | Outcome::Stale), "{refused:?}");
+    until("it is given up", || gate.run(gate.store.load(Keys::of([key(38, 0)]))).is_err());
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    until("it is back", || gate.run(gate.store.load(Keys::of([key(38, 0)]))).is_ok());
+    // Its process is the same, and its history is not: what was seen before does not count.
+    let again = gate.run(load(&gate.store, [key(38, 0)]));
+    assert_ne!(again.epoch(), facts.epoch());
+    assert_eq!(gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(38, 0), 1)])), Outcome::Stale);
+    gate.run(landed(&gate.store, &again, vec![write(key(38, 0), 1)]));
+}
+
+#[test]
+fn t267_another_history_of_the_same_process_is_seen_by_the_script_itself() {
+    let server = Server::start(Make::Valkey8);
+    let gate = Gate::ready(server.address());
+    let facts = gate.run(load(&gate.store, [key(39, 0)]));
+    // So fast that nobody has asked in between: a replica of nobody for a moment, and a primary again.
+    let mut talk = server.talk();
+    talk.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    talk.ask(&["REPLICAOF", "NO", "ONE"]);
+    let stale = gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(39, 0), 1)]));
+    assert_eq!(stale, Outcome::Stale);
+    until("the connection knows", || gate.run(load(&gate.store, [key(39, 0)])).epoch() != facts.epoch());
+    let facts = gate.run(load(&gate.store, [key(39, 0)]));
+    gate.run(landed(&gate.store, &facts, vec![write(key(39, 0), 1)]));
+}
+
+#[test]
+fn t269_what_keeps_somebody_out_waits_for_replicas_where_that_is_asked() {
+    let primary = Server::start(Make::Valkey9);
+    let gate = Gate::with(Settings { wait: 1, ..settings(primary.address()) }, sealer(), vec![[1; 16]]);
+    assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    let durable = |value| clauses::durable(write(key(40, 0), value));
+    let facts = gate.run(load(&gate.store, [key(40, 0)]));
+    let alone = gate.run(gate.store.commit(Seen::of(&facts), vec![durable(1)]));
+    assert_eq!(alone, Outcome::Undurable);
+    assert_eq!(value(&gate.run(load(&gate.store, [key(40, 0)])), &key(40, 0)), Some(1), "the write stays");
+    let replica = Server::with(Options::of(Make::Valkey9).replica_of(primary.address()));
+    until("the replica follows", || replica.info("master_link_status").as_deref() == Some("up"));
+    until("it is acknowledged", || {
+        let facts = gate.run(load(&gate.store, [key(40, 0)]));
+        let outcome = gate.run(gate.store.commit(Seen::of(&facts), vec![durable(2)]));
+        matches!(outcome, Outcome::Landed(landed) if landed.acknowledged == 1)
+    });
+    let text = replica.ask(&["GET", &format!("portcullis:{}", key(40, 0))]);
+    assert!(matches!(text, crate::valkey::Reply::Bulk(_)), "the replica has it");
+    // What lets somebody in does not wait.
+    let facts = gate.run(load(&gate.store, [key(41, 0)]));
+    assert_eq!(gate.run(landed(&gate.store, &facts, vec![write(key(41, 0), 1)])).acknowledged, 0);
+}
