@@ -4,6 +4,8 @@ use crate::config::{Complaints, Config};
 use crate::wiring::{Wired, wire};
 use portcullis_adapters::gate::{Admin, Embedded};
 use portcullis_adapters::http::{Bound, Plain, Serving, Settings, serve};
+use portcullis_adapters::valkey::Refusal;
+use portcullis_ports::World;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +22,8 @@ pub enum NotStarted {
     Listen(SocketAddr, io::Error),
     /// The listener at standard input listens at the first address, and the configuration says the second.
     Inherited(SocketAddr, SocketAddr),
+    /// The store must not be used as it is.
+    Store(Refusal),
     /// The system refuses threads or sockets.
     System(io::Error),
 }
@@ -35,6 +39,7 @@ impl fmt::Display for NotStarted {
                 out,
                 "standard input is a listener at {handed}, and listen is {wanted}: make the two the same, or hand over none"
             ),
+            Self::Store(refusal) => write!(out, "storage.valkey: the store {refusal}; {}", refusal.instead()),
             Self::System(error) => write!(out, "the system refuses: {error}"),
         }
     }
@@ -67,6 +72,18 @@ impl Running {
     pub fn start_with(config: Config, services: Vec<(String, Embedded)>) -> Result<Self, NotStarted> {
         let Wired { listen, admin_listen, settings, tls, gate, parts, metrics, journal, provider, upstreams: _ } =
             wire(config, services).map_err(NotStarted::Configuration)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
+        let keeping = runtime.spawn({
+            let parts = Arc::clone(&parts);
+            async move { parts.keep_store().await }
+        });
+        // A store that is away comes back; one that must not be used as it is stays so until somebody has seen to it.
+        if let Err(refusal) = runtime.block_on(parts.store().ready()) {
+            if refusal.needs_somebody() {
+                return Err(NotStarted::Store(refusal));
+            }
+            tracing::error!("the store {refusal}; until it can be used, whoever needs it is told 503");
+        }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let bind = |address, cores| Bound::new(address, cores).map_err(|error| NotStarted::Listen(address, error));
         let public = match Bound::inherited(cores).map_err(NotStarted::System)? {
@@ -92,18 +109,16 @@ impl Running {
         let administering =
             serve(admin, for_admin, Plain, move |_| answers.clone(), stopped.clone()).map_err(NotStarted::System)?;
 
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
         let background = std::thread::Builder::new()
             .name("background".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
                     let mut stopped = stopped;
-                    let sweeping = tokio::spawn(async move { parts.sweep().await });
                     let asking = tokio::spawn(provider.run());
                     let renewing = renewal.map(|renewal| tokio::spawn(renewal.run()));
                     // An error means that nobody is left to stop it, which is the same.
                     let _ = stopped.wait_for(|stopped| *stopped).await;
-                    sweeping.abort();
+                    keeping.abort();
                     asking.abort();
                     if let Some(renewing) = renewing {
                         renewing.abort();

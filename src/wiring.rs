@@ -4,18 +4,18 @@ mod identity;
 mod keys;
 mod reach;
 mod relying_party;
+mod store;
 mod trusted;
 
 use crate::config::{
     CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config, Domain,
-    KeyFile, Origin, PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource, Storage,
-    StorageType, Tls as ConfiguredTls, UpstreamUrl,
+    KeyFile, Origin, PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource,
+    Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Metrics, Protection};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
-use portcullis_adapters::memory::Memory;
 use portcullis_adapters::oidc::{Issuers, Oidc, named_host};
 use portcullis_adapters::system::{
     AddressLimiter, CountedJournal, PersonLimiter, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
@@ -40,10 +40,11 @@ use relying_party::relying_party;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Sessions;
 
 /// The parts that this program is made of.
 pub(crate) struct Parts {
-    store: Memory,
+    store: Sessions,
     clock: SystemClock,
     entropy: SystemEntropy,
     journal: Arc<CountedJournal>,
@@ -56,7 +57,7 @@ pub(crate) struct Parts {
 }
 
 impl World for Parts {
-    type Store = Memory;
+    type Store = Sessions;
     type Clock = SystemClock;
     type Entropy = SystemEntropy;
     type Journal = CountedJournal;
@@ -67,7 +68,7 @@ impl World for Parts {
     type Issuers = Issuers;
     type Limiter = AddressLimiter;
 
-    fn store(&self) -> &Memory {
+    fn store(&self) -> &Sessions {
         &self.store
     }
 
@@ -172,7 +173,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         access_token_duration,
         refresh_grace,
         stream_overrun,
-        storage: Storage { kind: StorageType::Memory },
+        storage,
         rate_limits: RateLimits { per_address, per_client, per_person, security_events },
         ca_files,
         log_format: _for_telemetry,
@@ -184,6 +185,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     let base_url = base_url.as_str();
     let tls = tls.map(|tls| listener_tls(&tls, base_url)).transpose()?;
     let ring = Arc::new(keys::key_ring(master_keys, base_url, &entropy, clock.now())?);
+    let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
+    let store = Sessions::new(storage, &ca_files, &ring, Epoch(hash::first(epoch.expose())))?;
     let redirects = RedirectPolicy {
         loopback: allow_localhost_redirect_uris,
         schemes: trusted_public_registration_schemes.iter().map(|scheme| scheme.as_str().to_owned()).collect(),
@@ -259,9 +262,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         Duration::from_secs(1),
         security_events.burst,
     )));
-    let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
     let parts = Arc::new(Parts {
-        store: Memory::new(Epoch(hash::first(epoch.expose()))),
+        store,
         clock,
         entropy,
         journal: Arc::clone(&journal),
@@ -290,12 +292,9 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
 }
 
 impl Parts {
-    /// Forgets what has ended, once a minute, for ever.
-    pub(crate) async fn sweep(&self) {
-        loop {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            self.store.sweep(self.clock.now());
-        }
+    /// Does what the store needs to have done all the time, for ever.
+    pub(crate) async fn keep_store(&self) {
+        self.store.keep(&self.clock).await;
     }
 }
 

@@ -191,6 +191,10 @@ pub const STORE_UNANSWERED: usize = 1_024;
 pub const STORE_BYTES_UNSENT: usize = 1024 * 1024;
 /// How long replicas may take to have what keeps somebody out.
 pub const STORE_WAIT: Duration = Duration::from_secs(1);
+/// What the name of every record begins with.
+pub const KEY_PREFIX_MAX: usize = 64;
+/// Servers that a configuration names, be they Sentinels or nodes of a cluster.
+pub const STORE_SERVERS_MAX: usize = 16;
 /// One question to a Sentinel.
 pub const SENTINEL_DEADLINE: Duration = Duration::from_millis(700);
 const _: () = assert!(STORE_WAIT.as_millis() < STORE_REPLY_DEADLINE.as_millis());

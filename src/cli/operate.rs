@@ -11,6 +11,7 @@ use portcullis_adapters::fetch::{Caps, Fetch, FetchConfig, Request};
 use portcullis_adapters::http::Bound;
 use portcullis_adapters::oidc::named_host;
 use portcullis_domain::limits::{CHECK_DEADLINE, PROVIDER_ANSWER_MAX};
+use portcullis_ports::World;
 use std::future::Future;
 use std::io::ErrorKind;
 #[cfg(feature = "demo")]
@@ -61,7 +62,7 @@ pub(super) fn run(config: Config, terminal: &mut Terminal<'_>, said: impl FnOnce
     let running = match Running::start(config) {
         Ok(running) => running,
         Err(NotStarted::Configuration(complaints)) => return terminal.complain(&complaints),
-        Err(refused @ (NotStarted::Listen(..) | NotStarted::Inherited(..))) => {
+        Err(refused @ (NotStarted::Listen(..) | NotStarted::Inherited(..) | NotStarted::Store(_))) => {
             return terminal.fail(refused, Exit::Unavailable);
         }
         Err(refused @ NotStarted::System(_)) => return terminal.fail(refused, Exit::System),
@@ -133,6 +134,10 @@ async fn look(wired: Wired) -> Vec<Result<String, String>> {
             }
         });
     }
+    findings.extend(wired.parts.store().examine().await.map(|examined| match examined {
+        Ok(server) => Ok(format!("storage.valkey: {server}")),
+        Err(refusal) => Err(format!("storage.valkey: the store {refusal}; {}", refusal.instead())),
+    }));
     findings.push(match wired.provider.probe().await {
         Ok(provider) => Ok(format!("oidc.issuerUrl: {} answers, and its keys can be used", provider.issuer)),
         Err(words) => Err(format!(

@@ -11,6 +11,7 @@ mod master_keys;
 mod nearest;
 mod place;
 mod safety;
+mod storage;
 mod surroundings;
 mod trusted;
 mod urls;
@@ -21,6 +22,7 @@ pub use identity::{Assertion, AssertionAlgorithm, Audience, ConnectorId, Exchang
 pub use keys::BearerSecret;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
+pub use storage::{KeyPrefix, Sentinel, ServerAddress, Servers, Storage, Valkey};
 pub use surroundings::{Process, Surroundings, Unreadable};
 pub use trusted::{ClaimRules, TrustedIssuer, TypHeaders};
 pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
@@ -221,13 +223,6 @@ keys! {
 }
 
 keys! {
-    /// Where sessions are kept.
-    pub struct Storage {
-        kind: StorageType = required("type") "memory: in this process, forgotten at a restart.",
-    }
-}
-
-keys! {
     /// What one client may do how often.
     pub struct RateLimits {
         per_address: PerAddress = or("perAddress", json!({})) "For one client address (IPv6: one /64).",
@@ -282,7 +277,6 @@ objects!(
     People,
     Resource,
     Client,
-    Storage,
     RateLimits,
     PerAddress,
     PerClient,

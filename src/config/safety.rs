@@ -3,8 +3,8 @@
 use super::place::Place;
 use super::urls::is_own;
 use super::{
-    Client, ClientAuthentication, ClientDraft, ConfigDraft, DexDraft, GoogleDraft, OidcDraft, Provider, Resource,
-    ResourceDraft, ScopeName,
+    Client, ClientAuthentication, ClientDraft, ConfigDraft, DexDraft, GoogleDraft, MasterKeys, OidcDraft, Provider,
+    Resource, ResourceDraft, ScopeName, StorageType,
 };
 use portcullis_domain::limits::{
     DEX_AUDIENCES_MAX, RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX, UPSTREAM_ADDRESSES_MAX,
@@ -19,6 +19,7 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
     lifetimes(draft, at);
     resources(draft, at);
     clients(draft, at);
+    shared_storage(draft, at);
     introspectors(draft, at);
     documents(draft, at);
     super::trusted::trusted(draft, at);
@@ -31,6 +32,23 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
         && base.as_str() == issuer.as_str()
     {
         at.key(block).key("issuerUrl").complain("is the gate itself", "write the issuer of the identity provider");
+    }
+}
+
+/// Replicas that share a store need the same master keys, and one that makes its own would lock the others out.
+fn shared_storage(draft: &ConfigDraft, at: &Place<'_>) {
+    if draft.storage.as_ref().map(|storage| storage.kind) != Some(StorageType::Valkey) {
+        return;
+    }
+    let instead = "give all replicas the same keys, as `portcullis keygen` prints";
+    match &draft.master_keys {
+        Some(MasterKeys::ToCreate(_)) => {
+            at.key("masterKeyFile").complain("names a file that is not there, and replicas share the storage", instead);
+        }
+        Some(MasterKeys::DangerRandom) => {
+            at.key("dangerRandomMasterKey").complain("cannot be with a storage that outlives the process", instead);
+        }
+        Some(MasterKeys::Given(_)) | None => {}
     }
 }
 

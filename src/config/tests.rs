@@ -1,6 +1,7 @@
 //! Aim: every key reaches the configuration, every unsafe combination is refused, and nothing secret is ever said.
 //! Method: one full configuration, and tables of what is changed in it and what must come of it.
 
+use super::storage::{ServerName, ServerUser};
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -232,6 +233,194 @@ fn master_keys(config: &Config) -> String {
         MasterKeys::ToCreate(path) => format!("create {}", path.display()),
         MasterKeys::DangerRandom => "random".to_owned(),
     }
+}
+
+/// What is said of the servers, or nothing where there are none.
+fn valkey(config: &Config, say: fn(&Valkey) -> String) -> String {
+    config.storage.valkey.as_ref().map(say).unwrap_or_default()
+}
+
+fn sentinel(valkey: &Valkey, say: fn(&Sentinel) -> String) -> String {
+    if let Servers::Sentinel(sentinel) = &valkey.servers { say(sentinel) } else { String::new() }
+}
+
+fn password(password: &Option<SecretText>) -> String {
+    password.as_ref().map_or("", SecretText::expose).to_owned()
+}
+
+/// A change to the least of a storage on servers.
+fn on_servers(more: Json) -> Vec<Change<'static>> {
+    let mut valkey = json!({ "url": "valkey.example:6379" });
+    merge(&mut valkey, more);
+    vec![("/storage", json!({ "type": "valkey", "valkey": valkey }))]
+}
+
+fn under_sentinels(more: Json) -> Vec<Change<'static>> {
+    let mut sentinel = json!({ "masterName": "gate", "addresses": ["sentinel.example:26379"] });
+    merge(&mut sentinel, more);
+    vec![("/storage", json!({ "type": "valkey", "valkey": { "sentinel": sentinel } }))]
+}
+
+fn merge(object: &mut Json, more: Json) {
+    let Json::Object(more) = more else { panic!("an object") };
+    object.as_object_mut().expect("an object").extend(more);
+}
+
+/// [`arrivals`] of a storage on servers.
+fn arrivals_at_servers() -> Vec<Arrival> {
+    vec![
+        (
+            "storage.valkey.url",
+            on_servers(json!({ "url": "[::1]:7000" })),
+            |c| {
+                valkey(c, |v| match &v.servers {
+                    Servers::Standalone(one) => format!("{}|{}", one.host, one.port),
+                    other => format!("{other:?}"),
+                })
+            },
+            "::1|7000",
+        ),
+        (
+            "storage.valkey.username",
+            on_servers(json!({ "username": "gate", "password": "hush" })),
+            |c| valkey(c, |v| format!("{:?}", v.username.as_ref().map(ServerUser::as_str))),
+            r#"Some("gate")"#,
+        ),
+        (
+            "storage.valkey.password",
+            on_servers(json!({ "password": "hush" })),
+            |c| valkey(c, |v| password(&v.password)),
+            "hush",
+        ),
+        (
+            "storage.valkey.passwordFile",
+            on_servers(json!({ "passwordFile": "/run/secret" })),
+            |c| valkey(c, |v| password(&v.password)),
+            "a secret out of a file",
+        ),
+        (
+            "storage.valkey.tlsEnabled",
+            on_servers(json!({ "tlsEnabled": true })),
+            |c| valkey(c, |v| v.tls_enabled.to_string()),
+            "true",
+        ),
+        (
+            "storage.valkey.tlsServerName",
+            on_servers(json!({ "tlsEnabled": true, "tlsServerName": "name.example" })),
+            |c| valkey(c, |v| v.tls_server_name.as_ref().map_or("", ServerName::as_str).to_owned()),
+            "name.example",
+        ),
+        (
+            "storage.valkey.tlsCaFile",
+            on_servers(json!({ "tlsEnabled": true, "tlsCaFile": "/run/ca.pem" })),
+            |c| valkey(c, |v| file(v.tls_ca_file.as_ref().map(|file| &file.path))),
+            "/run/ca.pem",
+        ),
+        (
+            "storage.valkey.tlsCertFile",
+            on_servers(json!({ "tlsEnabled": true, "tlsCertFile": "/run/ca.pem", "tlsKeyFile": "/run/key.pem" })),
+            |c| valkey(c, |v| file(v.tls_cert_file.as_ref().map(|file| &file.0.path))),
+            "/run/ca.pem",
+        ),
+        (
+            "storage.valkey.tlsKeyFile",
+            on_servers(json!({ "tlsEnabled": true, "tlsCertFile": "/run/ca.pem", "tlsKeyFile": "/run/key.pem" })),
+            |c| valkey(c, |v| file(v.tls_key_file.as_ref().map(|file| &file.path))),
+            "/run/key.pem",
+        ),
+        ("storage.valkey.db", on_servers(json!({ "db": 7 })), |c| valkey(c, |v| v.db.to_string()), "7"),
+        (
+            "storage.valkey.keyPrefix",
+            on_servers(json!({ "keyPrefix": "muster:" })),
+            |c| valkey(c, |v| v.key_prefix.as_str().to_owned()),
+            "muster:",
+        ),
+        (
+            "storage.valkey.waitReplicas",
+            on_servers(json!({ "waitReplicas": 2 })),
+            |c| valkey(c, |v| v.wait_replicas.to_string()),
+            "2",
+        ),
+        (
+            "storage.valkey.sentinel.masterName",
+            under_sentinels(json!({ "masterName": "other" })),
+            |c| valkey(c, |v| sentinel(v, |s| s.master_name.as_str().to_owned())),
+            "other",
+        ),
+        (
+            "storage.valkey.sentinel.addresses",
+            under_sentinels(json!({ "addresses": ["a.example:1", "192.0.2.1:2"] })),
+            |c| {
+                valkey(c, |v| {
+                    sentinel(v, |s| s.addresses.iter().map(|one| format!("{}|{} ", one.host, one.port)).collect())
+                })
+            },
+            "a.example|1 192.0.2.1|2 ",
+        ),
+        (
+            "storage.valkey.sentinel.username",
+            under_sentinels(json!({ "username": "gate", "password": "hush" })),
+            |c| valkey(c, |v| sentinel(v, |s| format!("{:?}", s.username.as_ref().map(ServerUser::as_str)))),
+            r#"Some("gate")"#,
+        ),
+        (
+            "storage.valkey.sentinel.password",
+            under_sentinels(json!({ "password": "hush" })),
+            |c| valkey(c, |v| sentinel(v, |s| password(&s.password))),
+            "hush",
+        ),
+        (
+            "storage.valkey.sentinel.passwordFile",
+            under_sentinels(json!({ "passwordFile": "/run/secret" })),
+            |c| valkey(c, |v| sentinel(v, |s| password(&s.password))),
+            "a secret out of a file",
+        ),
+    ]
+}
+
+#[test]
+fn t289_a_storage_that_replicas_share_is_described_without_contradictions() {
+    let servers = |more: Json| on_servers(more).remove(0);
+    judge(&[
+        (&[("/storage", json!({ "type": "valkey" }))], "storage.valkey", "is missing"),
+        (
+            &[("/storage", json!({ "type": "memory", "valkey": { "url": "a:1" } }))],
+            "storage.valkey",
+            "of no use with memory",
+        ),
+        (&[("/storage", json!({ "type": "valkey", "valkey": {} }))], "storage.valkey.url", "is missing"),
+        (
+            &[servers(json!({ "sentinel": { "masterName": "a", "addresses": ["a:1"] } }))],
+            "storage.valkey.sentinel",
+            "is given beside url",
+        ),
+        (&[servers(json!({ "url": "redis://valkey:6379" }))], "storage.valkey.url", "not the address of a server"),
+        (&[servers(json!({ "url": "valkey" }))], "storage.valkey.url", "not the address of a server"),
+        (&[servers(json!({ "url": "valkey:0" }))], "storage.valkey.url", "not the address of a server"),
+        (&[servers(json!({ "url": "valkey:+1" }))], "storage.valkey.url", "not the address of a server"),
+        (&[servers(json!({ "url": "[valkey]:1" }))], "storage.valkey.url", "not the address of a server"),
+        (&[servers(json!({ "url": "::1:6379" }))], "storage.valkey.url", "not the address of a server"),
+        (&[servers(json!({ "username": "gate" }))], "storage.valkey.password", "is missing beside username"),
+        (&[servers(json!({ "keyPrefix": "a{b}:" }))], "storage.valkey.keyPrefix", "cannot stand before"),
+        (&[servers(json!({ "tlsServerName": "a" }))], "storage.valkey.tlsServerName", "of no use without tlsEnabled"),
+        (&[servers(json!({ "tlsCaFile": "/run/ca.pem" }))], "storage.valkey.tlsCaFile", "of no use without tlsEnabled"),
+        (
+            &[servers(json!({ "tlsEnabled": true, "tlsCertFile": "/run/ca.pem" }))],
+            "storage.valkey.tlsKeyFile",
+            "is missing",
+        ),
+        // Replicas that made keys of their own would lock each other out.
+        (
+            &[servers(json!({})), ("/masterKeys", Json::Null), ("/masterKeyFile", json!("/run/absent"))],
+            "masterKeyFile",
+            "replicas share the storage",
+        ),
+        (
+            &[servers(json!({})), ("/masterKeys", Json::Null), ("/dangerRandomMasterKey", json!(true))],
+            "dangerRandomMasterKey",
+            "outlives the process",
+        ),
+    ]);
 }
 
 fn first_secret(config: &Config) -> &str {
@@ -868,7 +1057,7 @@ fn arrivals() -> Vec<Arrival> {
             "300s",
         ),
         ("refreshGrace", vec![("/refreshGrace", json!("0s"))], |c| format!("{:?}", c.refresh_grace), "0ns"),
-        ("storage.type", vec![], |c| format!("{:?}", c.storage.kind), "Memory"),
+        ("storage.type", on_servers(json!({})), |c| format!("{:?}", c.storage.kind), "Valkey"),
         (
             "rateLimits.perAddress.registrationsPerHour",
             vec![("/rateLimits/perAddress/registrationsPerHour", json!(7))],
@@ -960,13 +1149,14 @@ fn arrivals() -> Vec<Arrival> {
 
 #[test]
 fn every_key_of_the_schema_reaches_the_configuration() {
+    let all = || arrivals().into_iter().chain(arrivals_at_servers());
     let before = read(&rich()).unwrap();
-    for (key, changes, probe, expected) in arrivals() {
+    for (key, changes, probe, expected) in all() {
         let after = read(&change(rich(), &changes)).unwrap_or_else(|complaints| panic!("{key}: {complaints}"));
         assert_eq!(probe(&after), expected, "{key}");
         assert!(changes.is_empty() || probe(&before) != expected, "{key} was so already");
     }
-    let shown: BTreeSet<_> = arrivals().into_iter().map(|row| row.0.to_owned()).collect();
+    let shown: BTreeSet<_> = all().map(|row| row.0.to_owned()).collect();
     let described: BTreeSet<_> = schema_keys().into_iter().map(|(key, _)| key).collect();
     assert_eq!(shown, described, "left: keys that this test shows, right: keys of the schema");
 }
@@ -1342,7 +1532,7 @@ fn keys_that_contradict_each_other_are_refused() {
         (&[("/resources", many.into())], "resources", "too many"),
         (&[("/oidc", Json::Null)], "oidc", "is missing"),
         (&[("/oidc/clientSecretFile", json!("/run/secret"))], "oidc.clientSecretFile", "given beside clientSecret"),
-        (&[("/storage", json!({ "type": "valkey" }))], "storage.type", "names a storage"),
+        (&[("/storage", json!({ "type": "redis" }))], "storage.type", "names a storage"),
         (&[("/valkey", json!({}))], "valkey", "not a key"),
     ]);
 }
@@ -1429,9 +1619,14 @@ fn f27_no_complaint_and_no_debug_says_a_value() {
             if pointer.starts_with("/resources/0/scopes/0/") && !value.is_string() {
                 continue;
             }
-            let provider = ["dex", "google"].into_iter().find(|name| pointer.starts_with(&format!("/{name}/")));
-            let mut changes = provider.map_or_else(Vec::new, |name| at(name, "clientId", json!("gate")));
-            changes.extend([("/tls", tls()), (&pointer, value.clone())]);
+            let mut changes = match pointer.as_str() {
+                deep if deep.starts_with("/dex/") => at("dex", "clientId", json!("gate")),
+                deep if deep.starts_with("/google/") => at("google", "clientId", json!("gate")),
+                deep if deep.starts_with("/storage/valkey/sentinel/") => under_sentinels(json!({})),
+                deep if deep.starts_with("/storage/valkey/") => on_servers(json!({})),
+                _ => Vec::new(),
+            };
+            changes.extend([("/tls", tls()), (pointer.as_str(), value.clone())]);
             let Err(complaints) = read(&change(rich(), &changes)) else { continue };
             for complaint in complaints.0 {
                 let unknown_key = complaint.path.ends_with("canary-key");

@@ -451,7 +451,9 @@ words! {
     pub enum StorageType {
         /// In this process; a restart forgets them.
         Memory = "memory",
-    } else wrong("names a storage that this version does not have", r#"write "memory", the only one so far"#)
+        /// On Valkey or Redis, for any number of replicas.
+        Valkey = "valkey",
+    } else wrong("names a storage that this version does not have", r#"write "memory" or "valkey""#)
 }
 
 words! {

@@ -43,8 +43,11 @@ mod registration;
 mod resource;
 mod revoke;
 mod secrets;
+mod shared_store;
 mod strangers;
 mod streams;
 mod token_endpoint;
 mod two;
 mod upstreams;
+#[path = "../valkey/mod.rs"]
+mod valkey;

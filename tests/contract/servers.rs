@@ -126,7 +126,11 @@ fn r83_callers_that_leave_cost_no_connection_and_nobody_gets_their_answers() {
             let place = u8::try_from(round % 4).unwrap();
             let left = gate.store.load(Keys::of([key(32, place)]));
             let mut left = Box::pin(left);
-            std::future::poll_fn(|context| std::task::Poll::Ready(drop(left.as_mut().poll(context)))).await;
+            std::future::poll_fn(|context| {
+                let _under_way = left.as_mut().poll(context);
+                std::task::Poll::Ready(())
+            })
+            .await;
             drop(left);
             if round % 100 == 0 {
                 let place = u8::try_from(round / 100 % 4).unwrap();
@@ -328,4 +332,79 @@ fn t269_what_keeps_somebody_out_waits_for_replicas_where_that_is_asked() {
     // What lets somebody in does not wait.
     let facts = gate.run(load(&gate.store, [key(41, 0)]));
     assert_eq!(gate.run(landed(&gate.store, &facts, vec![write(key(41, 0), 1)])).acknowledged, 0);
+}
+
+/// What docs/valkey.md gives the user, and nothing else.
+const USER: &str = "user portcullis on >hush ~portcullis:* resetchannels -@all +info +ping +mget +getrange +set +eval +evalsha \
+    +client|tracking +wait +select";
+
+fn with_password(address: SocketAddr, password: &str) -> Settings {
+    let secret = portcullis_domain::secret::SecretText::new(password.to_owned());
+    let access =
+        Access { username: Some("portcullis".to_owned()), password: Some(secret), database: 3, ..Access::default() };
+    Settings { access, wait: 1, ..settings(address) }
+}
+
+#[test]
+fn t275_the_documented_user_is_enough_and_may_do_nothing_else() {
+    let documented = include_str!("../../docs/valkey.md").lines().find(|line| line.starts_with("user portcullis "));
+    assert_eq!(documented.map(|line| line.replace("PASSWORD", "hush")).as_deref(), Some(USER));
+    for make in Make::ALL {
+        let server = Server::with(Options::of(make).acl(&[USER, "user default on nopass ~* &* +@all"]));
+        let gate = Gate::with(with_password(server.address(), "hush"), sealer(), vec![[1; 16]]);
+        assert_eq!(gate.run(gate.store.ready()), Ok(()), "{make:?}");
+        gate.run(async {
+            let facts = load(&gate.store, [key(50, 0)]).await;
+            server.ask(&["SCRIPT", "FLUSH"]);
+            landed(&gate.store, &facts, vec![write(key(50, 0), 1)]).await;
+            assert!(gate.store.recall(Keys::of([key(50, 0)])).await.is_ok());
+            let facts = load(&gate.store, [key(50, 0)]).await;
+            let alone = gate.store.commit(Seen::of(&facts), vec![clauses::durable(write(key(50, 0), 2))]).await;
+            assert_eq!(alone, Outcome::Undurable, "WAIT was carried out");
+        });
+        let forbidden = [
+            "FLUSHALL",
+            "KEYS *",
+            "CONFIG GET save",
+            "CONFIG SET save x",
+            "SCRIPT FLUSH",
+            "DEL a",
+            "ACL LIST",
+            "MONITOR",
+        ];
+        for command in forbidden {
+            let words: Vec<&str> = command.split(' ').collect();
+            let said = server.ask(&[&["ACL", "DRYRUN", "portcullis"], &words[..]].concat()).text();
+            assert!(said.contains("no permissions"), "{make:?} {command}: {said}");
+        }
+        let elsewhere = server.ask(&["ACL", "DRYRUN", "portcullis", "MGET", "other:{a}:cut"]).text();
+        assert!(elsewhere.contains("no permissions"), "{make:?}: {elsewhere}");
+    }
+}
+
+#[test]
+fn t262_a_login_that_is_refused_and_a_permission_that_is_missing_are_told_apart() {
+    let server = Server::with(Options::of(Make::Valkey8).acl(&[USER, "user default on nopass ~* &* +@all"]));
+    let refused = |settings| {
+        let gate = Gate::with(settings, sealer(), vec![[1; 16]]);
+        gate.run(gate.store.ready()).unwrap_err()
+    };
+    let wrong = refused(with_password(server.address(), "wrong"));
+    assert!(matches!(&wrong, Refusal::Login(said) if !said.contains("wrong")), "{wrong}");
+    server.ask(&["ACL", "SETUSER", "portcullis", "-info"]);
+    let forbidden = refused(with_password(server.address(), "hush"));
+    assert!(matches!(forbidden, Refusal::Forbidden(_)), "{forbidden}");
+    server.ask(&["ACL", "SETUSER", "portcullis", "+info"]);
+
+    // What is taken away while the gate runs is 503, and comes back with the permission.
+    let gate = Gate::with(Settings { wait: 0, ..with_password(server.address(), "hush") }, sealer(), vec![[1; 16]]);
+    assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    let facts = gate.run(load(&gate.store, [key(51, 0)]));
+    server.ask(&["ACL", "SETUSER", "portcullis", "-set"]);
+    let refused = gate.run(gate.store.commit(Seen::of(&facts), vec![write(key(51, 0), 1)]));
+    assert_eq!(refused, Outcome::Away);
+    server.ask(&["ACL", "SETUSER", "portcullis", "-mget"]);
+    assert_eq!(gate.run(gate.store.load(Keys::of([key(51, 0)]))).err(), Some(Unavailable));
+    server.ask(&["ACL", "SETUSER", "portcullis", "+set", "+mget"]);
+    gate.run(landed(&gate.store, &facts, vec![write(key(51, 0), 1)]));
 }

@@ -135,6 +135,15 @@ pub(super) struct Shared {
     state: Mutex<State>,
 }
 
+impl Shared {
+    /// The server has begun another life, on the same connection.
+    pub(super) fn renewed(&self, epoch: Epoch) {
+        if let State::Up(_, server) = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            server.epoch = epoch;
+        }
+    }
+}
+
 /// How a link stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {

@@ -42,6 +42,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use store::Claim;
 
 /// Where the servers are.
 #[derive(Clone, Debug)]
@@ -112,22 +113,16 @@ impl Valkey {
     /// Keeps the links, for ever. It belongs on a runtime that no request keeps waiting.
     pub async fn run(self) {
         let Self(inner) = self;
-        let goal = match &inner.mode {
-            Mode::Standalone(endpoint) => Goal::At { endpoint: endpoint.clone(), in_cluster: false },
-            Mode::Sentinel(sentinels) => Goal::Primary(Arc::clone(sentinels)),
-        };
-        let node = inner.node.get_or_init(|| Node::new(&goal, &inner.access, inner.wait > 0, None));
+        let node = inner.node.get_or_init(|| Node::new(&inner.goal(), &inner.access, inner.wait > 0, None));
         let mut pause = STORE_RETRY_FIRST;
-        while let Err(refusal) = inner.compare_rings().await {
+        while let Err(refusal) = inner.compare_rings(Claim::Yes).await {
             inner.set_refused(Some(refusal));
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(STORE_PROBE);
         }
         inner.set_refused(None);
         if let State::Up(endpoint, server) = node.questions().state() {
-            let Server { is_valkey, version: [major, minor, patch], .. } = &server;
-            let product = if *is_valkey { "Valkey" } else { "Redis" };
-            tracing::info!(store = %endpoint, "sessions are kept by {product} {major}.{minor}.{patch}");
+            tracing::info!(store = %endpoint, "sessions are kept by {server}");
             for warning in server.warnings() {
                 tracing::warn!(store = %endpoint, "{warning}");
             }
@@ -139,6 +134,28 @@ impl Valkey {
                 inner.follow(sentinels, node).await;
             }
         }
+    }
+
+    /// Looks at the store as it is, and changes nothing: says what it is and, in the same line, what is worth a warning.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub async fn examine(&self) -> Result<String, Refusal> {
+        let Self(inner) = self;
+        let node = inner.node.get_or_init(|| Node::new(&inner.goal(), &inner.access, false, None));
+        let begin = Instant::now();
+        while begin.elapsed() < STORE_CONNECT_DEADLINE {
+            match node.link(Lane::Operations).state() {
+                State::New => tokio::time::sleep(READY_STEP).await,
+                State::Down(refusal) => return Err(refusal),
+                State::Up(endpoint, server) => {
+                    inner.compare_rings(Claim::No).await?;
+                    let warnings: String = server.warnings().map(|warning| format!("; but {warning}")).collect();
+                    return Ok(format!("{server} answers at {endpoint}{warnings}"));
+                }
+            }
+        }
+        Err(link::late(STORE_CONNECT_DEADLINE))
     }
 
     /// Waits until the store can be used, but no longer than it takes to know that it cannot.
@@ -168,6 +185,13 @@ impl Valkey {
 const READY_STEP: Duration = Duration::from_millis(10);
 
 impl Inner {
+    fn goal(&self) -> Goal {
+        match &self.mode {
+            Mode::Standalone(endpoint) => Goal::At { endpoint: endpoint.clone(), in_cluster: false },
+            Mode::Sentinel(sentinels) => Goal::Primary(Arc::clone(sentinels)),
+        }
+    }
+
     async fn ask(&self, lane: Lane, batch: Batch) -> Result<Answered, Failure> {
         match self.node.get() {
             Some(node) => node.link(lane).send(batch).await,

@@ -51,18 +51,18 @@ impl Refusal {
     #[must_use]
     pub const fn instead(&self) -> &'static str {
         match self {
-            Self::Unreachable(_) => "start it, or write in storage.valkey.url where it is",
+            Self::Unreachable(_) => "start it, or write in storage.valkey where it is",
             Self::Loading => "wait until it has read its files",
-            Self::Replica => "write the address of the primary, or use sentinel",
+            Self::Replica => "write the address of the primary, or name its Sentinels",
             Self::Nonsense => "write the address of a Valkey or Redis server; with TLS on its port, set tlsEnabled",
             Self::NoPrimary => "look at sentinel.masterName and sentinel.addresses, and at what the Sentinels say",
             Self::NoMap => "look at CLUSTER INFO: every slot needs a primary",
-            Self::Tls(_) => "look at tlsEnabled, tlsServerName, caFile, certFile and keyFile",
+            Self::Tls(_) => "look at tlsEnabled, tlsServerName, tlsCaFile, tlsCertFile and tlsKeyFile",
             Self::Login(_) => "look at username and password",
             Self::Forbidden(_) => "give the user the commands and keys that docs/valkey.md lists",
             Self::Evicts(_) => "set maxmemory-policy noeviction on it",
-            Self::Mode { is_cluster: true } => "set mode to cluster",
-            Self::Mode { is_cluster: false } => "set mode to standalone or sentinel",
+            Self::Mode { is_cluster: true } => "name a server that is part of no cluster",
+            Self::Mode { is_cluster: false } => "name nodes of a cluster",
             Self::OtherRing => "use the master keys of the other replicas, or another keyPrefix or database",
             Self::Error(_) => "look at the server's own log",
         }
@@ -82,8 +82,12 @@ impl fmt::Display for Refusal {
             Self::Login(said) => write!(out, "refuses the login: {said}"),
             Self::Forbidden(said) => write!(out, "forbids what is needed: {said}"),
             Self::Evicts(policy) => write!(out, "may throw live sessions away: its maxmemory-policy is {policy}"),
-            Self::Mode { is_cluster: true } => out.write_str("is part of a cluster, and mode is another"),
-            Self::Mode { is_cluster: false } => out.write_str("is no cluster, and mode is cluster"),
+            Self::Mode { is_cluster: true } => {
+                out.write_str("is part of a cluster, and the configuration says that it is not")
+            }
+            Self::Mode { is_cluster: false } => {
+                out.write_str("is no part of a cluster, and the configuration says that it is")
+            }
             Self::OtherRing => out.write_str("holds records that were written under other master keys"),
             Self::Error(said) => write!(out, "answers with an error: {said}"),
         }

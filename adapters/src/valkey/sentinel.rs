@@ -28,8 +28,8 @@ impl Sentinels {
     /// [`Refusal::NoPrimary`], or why none of them could be asked.
     pub(super) async fn primary(&self) -> Result<Endpoint, Refusal> {
         let mut asked = tokio::task::JoinSet::new();
-        for endpoint in self.endpoints.iter().cloned() {
-            let (access, name) = (Arc::clone(&self.access), self.name.clone());
+        for sentinel in &self.endpoints {
+            let (access, name, endpoint) = (Arc::clone(&self.access), self.name.clone(), sentinel.clone());
             asked.spawn(async move { ask(&access, &endpoint, &name).await });
         }
         let (mut named, mut refusal) = (BTreeMap::<Endpoint, usize>::new(), Refusal::NoPrimary);

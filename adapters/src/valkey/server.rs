@@ -4,6 +4,7 @@
 
 use super::refusal::Refusal;
 use portcullis_domain::operation::Epoch;
+use std::fmt;
 
 /// A server, as of the moment when it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,13 @@ impl Server {
             "the store keeps no log on disk, and forgets sessions when it ends: set appendonly yes and appendfsync always",
         );
         old.into_iter().chain(forgets)
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.version;
+        write!(out, "{} {major}.{minor}.{patch}", if self.is_valkey { "Valkey" } else { "Redis" })
     }
 }
 

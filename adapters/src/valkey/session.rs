@@ -245,6 +245,7 @@ impl<'a> Session<'a> {
         }
         if epoch != self.epoch {
             self.epoch = epoch;
+            self.shared.renewed(epoch);
             // Whatever was read before may be of a history that is gone.
             self.tell(Heard::Renewed(epoch));
         }
