@@ -2,7 +2,10 @@
 //!
 //! Lengths are bytes unless the name says otherwise.
 
+mod store;
+
 use std::time::Duration;
+pub use store::*;
 
 // What a stranger can send.
 
@@ -162,43 +165,6 @@ pub const ROTATIONS_REMEMBERED: usize = 8;
 pub const IDENTITY_GRANTS_MAX: usize = 64;
 /// One encoded record.
 pub const RECORD_MAX: usize = 256 * 1024;
-
-// The store that replicas share.
-
-/// How deep an answer of it may nest.
-pub const RESP_DEPTH_MAX: usize = 8;
-/// Values in one answer: the map of a large cluster's slots, and to spare.
-pub const RESP_VALUES_MAX: usize = 64 * 1024;
-/// A line of it: a length, a simple string, an error.
-pub const RESP_LINE_MAX: usize = 4 * 1024;
-/// One answer, whole: a reading of the most and largest records, with what seals them.
-pub const RESP_FRAME_MAX: usize = KEYS_MAX * (RECORD_MAX + 1_024);
-/// From the wish for a connection to one that has logged in.
-pub const STORE_CONNECT_DEADLINE: Duration = Duration::from_secs(3);
-/// From sending a command to its answer; after it the connection is given up.
-pub const STORE_REPLY_DEADLINE: Duration = Duration::from_secs(3);
-/// How often a server is asked whether it is still what it was.
-pub const STORE_PROBE: Duration = Duration::from_secs(1);
-/// Before a connection that could not be made is tried again; doubles with every further failure.
-pub const STORE_RETRY_FIRST: Duration = Duration::from_millis(50);
-/// The same at the most.
-pub const STORE_RETRY_MAX: Duration = Duration::from_secs(1);
-/// Requests that wait for one connection; one more is told at once that it cannot be sent.
-pub const STORE_QUEUE: usize = 4_096;
-/// Requests on one connection that have been sent and not been answered.
-pub const STORE_UNANSWERED: usize = 1_024;
-/// Bytes that wait to be sent on one connection, beyond which no further request is taken up.
-pub const STORE_BYTES_UNSENT: usize = 1024 * 1024;
-/// How long replicas may take to have what keeps somebody out.
-pub const STORE_WAIT: Duration = Duration::from_secs(1);
-/// What the name of every record begins with.
-pub const KEY_PREFIX_MAX: usize = 64;
-/// Servers that a configuration names, be they Sentinels or nodes of a cluster.
-pub const STORE_SERVERS_MAX: usize = 16;
-/// One question to a Sentinel.
-pub const SENTINEL_DEADLINE: Duration = Duration::from_millis(700);
-const _: () = assert!(STORE_WAIT.as_millis() < STORE_REPLY_DEADLINE.as_millis());
-const _: () = assert!(SENTINEL_DEADLINE.as_millis() < STORE_CONNECT_DEADLINE.as_millis());
 
 // The configuration.
 
