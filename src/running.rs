@@ -70,7 +70,7 @@ impl Running {
     /// # Errors
     /// [`NotStarted`], also when a resource is embedded and its service is not there, or the other way around.
     pub fn start_with(config: Config, services: Vec<(String, Embedded)>) -> Result<Self, NotStarted> {
-        let Wired { listen, admin_listen, settings, tls, gate, parts, metrics, journal, provider, upstreams: _ } =
+        let Wired { listen, admin_listen, settings, tls, gate, parts, sources, provider, upstreams: _ } =
             wire(config, services).map_err(NotStarted::Configuration)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
         let keeping = runtime.spawn({
@@ -105,7 +105,7 @@ impl Running {
             Some((acceptor, renewal)) => (serve(public, settings, acceptor, on_core, stopped.clone()), Some(renewal)),
         };
         let serving = serving.map_err(NotStarted::System)?;
-        let answers = Admin::new(Arc::clone(&parts), metrics, journal, Arc::clone(serving.counts()));
+        let answers = Admin::new(Arc::clone(&parts), sources, Arc::clone(serving.counts()));
         let administering =
             serve(admin, for_admin, Plain, move |_| answers.clone(), stopped.clone()).map_err(NotStarted::System)?;
 

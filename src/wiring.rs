@@ -13,7 +13,8 @@ use crate::config::{
     Tls as ConfiguredTls, UpstreamUrl,
 };
 use portcullis_adapters::documents::ClientDocuments;
-use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Metrics, Protection};
+use portcullis_adapters::exposition::{Exposition, Source};
+use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Protection};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::oidc::{Issuers, Oidc, named_host};
@@ -47,7 +48,7 @@ pub(crate) struct Parts {
     store: Sessions,
     clock: SystemClock,
     entropy: SystemEntropy,
-    journal: Arc<CountedJournal>,
+    journal: CountedJournal,
     tasks: RuntimeTasks,
     turnstiles: ProcessTurnstiles,
     provider: Oidc,
@@ -123,10 +124,8 @@ pub(crate) struct Wired {
     pub(crate) gate: Arc<Gate<Parts>>,
     /// Its parts.
     pub(crate) parts: Arc<Parts>,
-    /// What is counted.
-    pub(crate) metrics: Arc<Metrics>,
-    /// Where audit events go.
-    pub(crate) journal: Arc<CountedJournal>,
+    /// Whoever has something to say at `/metrics`.
+    pub(crate) sources: Vec<Source>,
     /// The identity provider, to be kept up to date.
     pub(crate) provider: Oidc,
     /// The protected servers, with their addresses as they were configured.
@@ -257,16 +256,13 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         trusted,
     });
     let provider = identity_provider(&issuer, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
-    let journal = Arc::new(CountedJournal::new(Rate::new(
-        security_events.per_second,
-        Duration::from_secs(1),
-        security_events.burst,
-    )));
+    let journal =
+        CountedJournal::new(Rate::new(security_events.per_second, Duration::from_secs(1), security_events.burst));
     let parts = Arc::new(Parts {
         store,
         clock,
         entropy,
-        journal: Arc::clone(&journal),
+        journal,
         tasks: RuntimeTasks,
         turnstiles: ProcessTurnstiles::default(),
         provider: provider.clone(),
@@ -274,7 +270,6 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         issuers,
         limiter: AddressLimiter::new(rates(&per_address, &per_client)),
     });
-    let metrics = Arc::new(Metrics::default());
     let gateway = Gateway::new(Arc::clone(&parts), policy, relying_party);
     let proxies = TrustedProxies::new(trusted_proxy_cidrs.iter().map(cidr).collect::<Result<_, _>>()?);
     let provider_name = named_host(&issuer).unwrap_or(issuer);
@@ -286,12 +281,21 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         drain: shutdown_grace,
         ..Settings::default()
     };
-    let gate = Gate::new(gateway, &provider_name, proxies, protection, Arc::clone(&metrics), stream_overrun)
+    let gate = Gate::new(gateway, &provider_name, proxies, protection, stream_overrun)
         .map_err(|_| complaint("baseUrl", "cannot be linked to", "write the URL at which clients reach the gate"))?;
-    Ok(Wired { listen, admin_listen, settings, tls, gate, parts, metrics, journal, provider, upstreams })
+    let (counting, measured) = (Arc::clone(&gate), Arc::clone(&parts));
+    let sources: Vec<Source> =
+        vec![Box::new(move |page| counting.write_metrics(page)), Box::new(move |page| measured.write_metrics(page))];
+    Ok(Wired { listen, admin_listen, settings, tls, gate, parts, sources, provider, upstreams })
 }
 
 impl Parts {
+    fn write_metrics(&self, page: &mut Exposition) {
+        self.journal.write_metrics(page);
+        self.store.write_metrics(page);
+        self.limiter.write_metrics(page);
+    }
+
     /// Does what the store needs to have done all the time, for ever.
     pub(crate) async fn keep_store(&self) {
         self.store.keep(&self.clock).await;

@@ -1,6 +1,7 @@
 //! The documentation, held to the code: the table of refusals, the links, and the names of tests that it points to.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::arithmetic_side_effects)]
 
+use portcullis_domain::journal::Happened;
 use std::{
     collections::BTreeSet,
     fmt::Write,
@@ -25,6 +26,19 @@ fn the_refusals_are_the_table_of_faults() {
     } else {
         assert!(written == table, "docs/refusals.md is behind the code: run {WRITE}=1 cargo test --test docs");
     }
+}
+
+#[test]
+fn every_event_of_the_audit_log_is_on_the_page() {
+    let page = read("docs/observability.md");
+    let table = page.split("### Its events\n\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let written: Vec<&str> = table.lines().skip(2).collect();
+    let event = |happened: &Happened| {
+        let alarm = if happened.alarming() { " yes" } else { "" };
+        format!("| `{}` |{alarm} |", happened.name())
+    };
+    let all: Vec<String> = Happened::ALL.iter().map(event).collect();
+    assert_eq!(written, all, "left: docs/observability.md; right: domain/src/journal.rs");
 }
 
 #[test]

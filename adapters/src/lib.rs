@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod documents;
+pub mod exposition;
 pub mod fetch;
 pub mod gate;
 pub mod http;

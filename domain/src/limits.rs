@@ -479,3 +479,5 @@ pub const TRUSTED_ISSUERS_MAX: usize = 16;
 pub const TRUSTED_AUDIENCES_MAX: usize = 64;
 /// How old the keys of such an issuer may be before they are read again.
 pub const ISSUER_KEYS_AGE: Duration = Duration::from_secs(60 * 60);
+/// What a trusted proxy may call a request.
+pub const REQUEST_ID_MAX: usize = 128;

@@ -94,7 +94,14 @@ pub fn request_headers(data: &[u8]) {
 fn onward(fields: &HeaderMap) -> HeaderMap {
     let identity = Identity { user: Identity::value("ada"), ..Identity::default() };
     let gate = HeaderValue::from_static("gate");
-    let injected = Injected { host: &gate, client: &gate, proto: &gate, public_host: &gate, identity: &identity };
+    let injected = Injected {
+        host: &gate,
+        client: &gate,
+        proto: &gate,
+        public_host: &gate,
+        identity: &identity,
+        request_id: &gate,
+    };
     let mut map = HeaderMap::new();
     headers::onward(fields, &injected, |name, value| {
         map.append(name, value.clone());

@@ -2,6 +2,7 @@
 
 use super::complaint;
 use crate::config::{CaFile, Complaints, Sentinel, ServerAddress, Servers, Storage, Valkey as ConfiguredValkey};
+use portcullis_adapters::exposition::Exposition;
 use portcullis_adapters::memory::Memory;
 use portcullis_adapters::tls::{self, OwnCertificate};
 use portcullis_adapters::valkey::{Access, Endpoint, Mode, Refusal, Sentinels, Settings, Tls, Valkey};
@@ -61,6 +62,15 @@ impl Sessions {
         let Some(configured) = valkey else { return Ok(Self::Memory(Memory::new(epoch))) };
         let settings = settings(configured, ca_files)?;
         Ok(Self::Valkey(Valkey::new(settings, Sealer::new(Arc::clone(ring)), ring.checks().collect())))
+    }
+
+    /// Writes what this process holds of it.
+    pub(super) fn write_metrics(&self, page: &mut Exposition) {
+        match self {
+            Self::Memory(memory) => memory.write_metrics(page),
+            // What servers hold is theirs to tell.
+            Self::Valkey(_) => {}
+        }
     }
 
     /// Does what has to be done for it all the time: memory forgets what has ended, servers are kept in touch with.

@@ -32,6 +32,7 @@ mod introspect;
 mod listener;
 mod listener_tls;
 mod markup;
+mod observability;
 mod passing;
 mod people;
 mod process;

@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A gate in a process of its own, with its surroundings.
-struct Elsewhere {
-    world: World,
-    process: Process,
+pub struct Elsewhere {
+    pub world: World,
+    pub process: Process,
 }
 
 /// A process and the folder of its configuration; both go when it is dropped.
-struct Process {
+pub struct Process {
     child: Child,
     folder: PathBuf,
 }
@@ -51,7 +51,7 @@ impl Process {
         Self { child, folder }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
@@ -88,7 +88,7 @@ fn address(config: &Value, key: &str) -> SocketAddr {
 }
 
 impl Elsewhere {
-    fn start(before: &str, change: impl FnOnce(&mut Value)) -> Self {
+    pub fn start(before: &str, change: impl FnOnce(&mut Value)) -> Self {
         let (provider, upstream) = (Provider::start(), Upstream::start());
         let mut config = configuration(&provider, &upstream);
         change(&mut config);
@@ -99,7 +99,7 @@ impl Elsewhere {
         Self { world: World::around(Gate::elsewhere(public, admin), provider, upstream), process }
     }
 
-    fn tokens(&self) -> Tokens {
+    pub fn tokens(&self) -> Tokens {
         self.world.tokens(&self.world.public_client("A client"))
     }
 }

@@ -2,9 +2,8 @@
 
 use super::answer::{Answer, Site};
 use super::endpoints::health;
-use super::metrics::Metrics;
+use crate::exposition::{Exposition, Source};
 use crate::http::{AnswerBody, Counts, Handler, Peer, RequestBody};
-use crate::system::CountedJournal;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
 use portcullis_domain::key::{CutScope, Key};
@@ -12,40 +11,28 @@ use portcullis_domain::limits::TRANSACT_DEADLINE;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::operation::Keys;
 use portcullis_ports::{IdentityProvider, Store, World};
-use std::fmt::Write;
 use std::future::Future;
 use std::sync::Arc;
 
 /// Answers on the admin listener.
 pub struct Admin<W: World> {
     world: Arc<W>,
-    metrics: Arc<Metrics>,
-    journal: Arc<CountedJournal>,
+    sources: Arc<[Source]>,
     connections: Arc<Counts>,
 }
 
 impl<W: World> Clone for Admin<W> {
     fn clone(&self) -> Self {
-        let Self { world, metrics, journal, connections } = self;
-        Self {
-            world: Arc::clone(world),
-            metrics: Arc::clone(metrics),
-            journal: Arc::clone(journal),
-            connections: Arc::clone(connections),
-        }
+        let Self { world, sources, connections } = self;
+        Self { world: Arc::clone(world), sources: Arc::clone(sources), connections: Arc::clone(connections) }
     }
 }
 
 impl<W: World> Admin<W> {
-    /// Over this world and these counters.
+    /// Over this world, whoever has something to say at `/metrics`, and the public listener's connections.
     #[must_use]
-    pub const fn new(
-        world: Arc<W>,
-        metrics: Arc<Metrics>,
-        journal: Arc<CountedJournal>,
-        connections: Arc<Counts>,
-    ) -> Self {
-        Self { world, metrics, journal, connections }
+    pub fn new(world: Arc<W>, sources: Vec<Source>, connections: Arc<Counts>) -> Self {
+        Self { world, sources: sources.into(), connections }
     }
 
     async fn answer(&self, method: &Method, path: &str) -> Answer {
@@ -77,44 +64,14 @@ impl<W: World> Admin<W> {
     }
 
     fn text(&self) -> String {
-        let mut out = String::new();
-        self.metrics.write(&mut out);
-        self.journal.write(&mut out);
-        let counts = &self.connections;
-        for (name, kind, about, value) in [
-            ("connections_open", "gauge", "Open connections.", u64::try_from(counts.open()).unwrap_or(u64::MAX)),
-            ("connections_accepted_total", "counter", "Accepted connections.", counts.accepted()),
-            ("connections_timed_out_total", "counter", "Connections ended by a deadline.", counts.timed_out()),
-            (
-                "tls_handshakes_failed_total",
-                "counter",
-                "Connections without an agreement on TLS.",
-                counts.failed_handshakes(),
-            ),
-            ("accept_errors_total", "counter", "Failed accepts.", counts.accept_errors()),
-            (
-                "provider_ready",
-                "gauge",
-                "Whether the identity provider has been reached.",
-                u64::from(self.world.provider().discovered().is_some()),
-            ),
-        ] {
-            // Writing to a String does not fail.
-            let _ = writeln!(
-                out,
-                "# HELP portcullis_{name} {about}\n# TYPE portcullis_{name} {kind}\nportcullis_{name} {value}"
-            );
+        let mut page = Exposition::default();
+        for source in self.sources.iter() {
+            source(&mut page);
         }
-        let _ = writeln!(
-            out,
-            "# HELP portcullis_connections_refused_total Connections beyond a limit.\n\
-             # TYPE portcullis_connections_refused_total counter\n\
-             portcullis_connections_refused_total{{limit=\"total\"}} {}\n\
-             portcullis_connections_refused_total{{limit=\"address\"}} {}",
-            counts.refused(),
-            counts.refused_of_address(),
-        );
-        out
+        self.connections.write_metrics(&mut page);
+        let ready = self.world.provider().discovered().is_some();
+        page.gauge("provider_ready", "Whether the identity provider has been reached.").is(u8::from(ready));
+        page.into_text()
     }
 }
 

@@ -60,7 +60,8 @@ impl Site {
 
     /// Whether a `Host` is ours.
     pub(crate) fn is(&self, host: &str) -> bool {
-        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+        // Nearly everybody writes it as it is.
+        self.hosts.iter().any(|own| own == host || own.eq_ignore_ascii_case(host))
     }
 }
 
@@ -71,6 +72,16 @@ pub(crate) struct Answer {
     headers: HeaderMap,
     body: Bytes,
     cookies: Vec<Cookie>,
+    /// Why it is a refusal: for what is counted and told, and never for the other side.
+    refusal: Option<Fault>,
+}
+
+/// How a request is answered.
+pub(crate) enum Reply {
+    /// By the gate.
+    Own(Answer),
+    /// By what stands behind it.
+    Passed(Response<AnswerBody>),
 }
 
 #[derive(Debug)]
@@ -85,7 +96,7 @@ enum Cookie {
 impl Answer {
     /// An empty answer.
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new(), cookies: Vec::new() }
+        Self { status, headers: HeaderMap::new(), body: Bytes::new(), cookies: Vec::new(), refusal: None }
     }
 
     /// JSON that nobody may keep.
@@ -102,7 +113,7 @@ impl Answer {
     pub(crate) fn fault(fault: Fault) -> Self {
         let wire = fault.wire();
         let body = ObjectWriter::new().text("error", wire.error).text("error_description", &wire.text()).finish();
-        Self::json(status(wire.status), body).after(wire.retry_after)
+        Self::json(status(wire.status), body).after(wire.retry_after).because(fault)
     }
 
     /// A refusal of a client's credentials (RFC 6749 section 5.2: with a challenge of the scheme that it used).
@@ -149,7 +160,7 @@ impl Answer {
 
     /// A refusal on a page.
     pub(crate) fn fault_page(fault: Fault, gate: &pages::Gate) -> Self {
-        Self::page(pages::error(fault, None, gate)).after(fault.wire().retry_after)
+        Self::page(pages::error(fault, None, gate)).after(fault.wire().retry_after).because(fault)
     }
 
     /// On to somewhere else. After a POST, so that the browser does not post again (RFC 9110 section 15.4.4).
@@ -197,6 +208,17 @@ impl Answer {
         self
     }
 
+    /// Given because of this refusal.
+    pub(crate) fn because(mut self, fault: Fault) -> Self {
+        self.refusal = Some(fault);
+        self
+    }
+
+    /// Why it is a refusal, if it is one.
+    pub(crate) const fn refusal(&self) -> Option<Fault> {
+        self.refusal
+    }
+
     /// Readable for pages of every origin.
     pub(crate) fn open(mut self) -> Self {
         cors::open(&mut self.headers);
@@ -219,7 +241,7 @@ impl Answer {
 
     /// The response, with what every answer of the gate carries.
     pub(crate) fn into_response(self, site: &Site) -> Response<AnswerBody> {
-        let Self { status, mut headers, body, cookies } = self;
+        let Self { status, mut headers, body, cookies, refusal: _ } = self;
         let missing = |name, value, headers: &mut HeaderMap| {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         };

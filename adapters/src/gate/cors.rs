@@ -39,15 +39,15 @@ impl AllowedOrigins {
         Self { listed: listed.into_iter().chain(own).collect(), loopback: configured.is_none() }
     }
 
-    /// Whether a request with these headers may go on (RS-9).
+    /// Whether a request with these headers may go on (RS-9): then, whether a page has sent it.
     ///
     /// # Errors
     /// [`Fault::Origin`].
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Fault> {
+    pub fn check(&self, headers: &HeaderMap) -> Result<bool, Fault> {
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
-            (None, _) => Ok(()),
-            (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.allows(origin)) => Ok(()),
+            (None, _) => Ok(false),
+            (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.allows(origin)) => Ok(true),
             _ => Err(Fault::Origin),
         }
     }
@@ -90,7 +90,8 @@ fn is_list_of_names(value: &HeaderValue) -> bool {
 
 /// Lets every page read an answer, and the headers in it that clients go by.
 pub(crate) fn open(answer: &mut HeaderMap) {
-    const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, DPoP-Nonce";
+    const EXPOSED: &str =
+        "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, DPoP-Nonce, X-Request-Id";
     answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
 }

@@ -5,8 +5,7 @@ use super::answer::Answer;
 use super::cors;
 use super::read::{self, Authorization, Received};
 use super::route::Route;
-use crate::http::peer::client;
-use crate::http::{Peer, RequestBody, pages};
+use crate::http::{RequestBody, pages};
 use hyper::{Method, Request, StatusCode};
 use portcullis_domain::oauth::authorize::{Refusal, Refused};
 use portcullis_domain::oauth::client::Presented;
@@ -32,7 +31,7 @@ pub(crate) async fn answer<W: World>(
     gate: &Gate<W>,
     route: Route,
     request: Request<RequestBody>,
-    peer: &Peer,
+    address: IpAddr,
 ) -> Answer {
     let is_preflight = cors::is_preflight(&request);
     let (head, body) = request.into_parts();
@@ -47,7 +46,6 @@ pub(crate) async fn answer<W: World>(
         }
         return open(Answer::method(route.methods()));
     }
-    let address = client(peer.address(), &head.headers, &gate.proxies).address;
     let counted = count(gate, route, address);
     if let Err(fault) = counted
         && !route.may_show_a_session()
@@ -176,9 +174,10 @@ impl<W: World> Call<'_, W> {
     fn back(&self, refusal: &Refusal) -> Result<Answer, Fault> {
         // A person who may not enter hears so from us: applications say it in words of their own, if at all.
         if refusal.redirect.kind() == Kind::App || refusal.fault == Fault::PersonRefused {
-            return Ok(Answer::page(pages::refusal(refusal, &self.gate.pages)));
+            return Ok(Answer::page(pages::refusal(refusal, &self.gate.pages)).because(refusal.fault));
         }
-        Answer::redirect(self.method, &refusal.location(&self.gate.gateway.policy().base_url))
+        let answer = Answer::redirect(self.method, &refusal.location(&self.gate.gateway.policy().base_url))?;
+        Ok(answer.because(refusal.fault))
     }
 
     async fn token(&self) -> Answer {

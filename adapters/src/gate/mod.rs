@@ -16,24 +16,28 @@ mod metrics;
 mod minted;
 mod protected;
 mod read;
+mod request_id;
 mod route;
 mod standing;
+mod telling;
 
 pub use admin::Admin;
 pub use cors::AllowedOrigins;
 pub use credential::{Asserted, AssertionKey, Exchange, Form, operator_key};
 pub use embedded::Embedded;
-pub use metrics::Metrics;
 pub use protected::{Allowance, BadUpstreams, Behind, Introduction, Protection};
 pub use route::{Route, Routes};
 
+use crate::exposition::Exposition;
+use crate::http::headers::X_REQUEST_ID;
 use crate::http::pages;
-use crate::http::peer::{TrustedProxies, client};
+use crate::http::peer::{self, TrustedProxies, client};
 use crate::http::{AnswerBody, Handler, Peer, RequestBody};
-use answer::Answer;
+use answer::{Answer, Reply};
 use bearers::Bearers;
 use credential::Credentials;
 use hyper::{Request, Response};
+use metrics::{Cells, Metrics};
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::limits::TARGET_MAX;
 use portcullis_domain::oauth::fault::Fault;
@@ -41,12 +45,14 @@ use portcullis_domain::oauth::metadata::Metadata;
 use portcullis_domain::wire::html::NotALink;
 use portcullis_ports::World;
 use portcullis_ports::gateway::Gateway;
-use protected::{Known, Upstreams};
+use protected::{Caller, Known, Upstreams};
 use read::Received;
+use request_id::RequestIds;
 use standing::Standing;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use telling::Telling;
 
 /// Everything that all cores share.
 pub struct Gate<W: World> {
@@ -60,7 +66,7 @@ pub struct Gate<W: World> {
     protection: Protection,
     bearers: Bearers<Known>,
     credentials: Credentials,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     stream_overrun: Duration,
 }
 
@@ -74,7 +80,6 @@ impl<W: World> Gate<W> {
         provider: &str,
         proxies: TrustedProxies,
         protection: Protection,
-        metrics: Arc<Metrics>,
         stream_overrun: Duration,
     ) -> Result<Arc<Self>, NotALink> {
         let policy = gateway.policy();
@@ -90,7 +95,7 @@ impl<W: World> Gate<W> {
             protection,
             bearers: Bearers::new(),
             credentials,
-            metrics,
+            metrics: Metrics::default(),
             stream_overrun,
             gateway,
         }))
@@ -103,7 +108,15 @@ impl<W: World> Gate<W> {
             gate: Arc::clone(self),
             upstreams: Arc::new(Upstreams::connect(&self.protection)),
             standing: Standing::watched(self),
+            cells: self.metrics.on_core(),
+            ids: Arc::new(RequestIds::new()),
         }
+    }
+
+    /// Writes what is counted here.
+    pub fn write_metrics(&self, page: &mut Exposition) {
+        self.metrics.write(page);
+        self.protection.write_metrics(page);
     }
 
     /// The use cases.
@@ -117,55 +130,79 @@ pub struct Core<W: World> {
     gate: Arc<Gate<W>>,
     upstreams: Arc<Upstreams>,
     standing: Arc<Standing>,
+    cells: Arc<Cells>,
+    ids: Arc<RequestIds>,
 }
 
 impl<W: World> Clone for Core<W> {
     fn clone(&self) -> Self {
-        let Self { gate, upstreams, standing } = self;
-        Self { gate: Arc::clone(gate), upstreams: Arc::clone(upstreams), standing: Arc::clone(standing) }
+        let Self { gate, upstreams, standing, cells, ids } = self;
+        Self {
+            gate: Arc::clone(gate),
+            upstreams: Arc::clone(upstreams),
+            standing: Arc::clone(standing),
+            cells: Arc::clone(cells),
+            ids: Arc::clone(ids),
+        }
     }
 }
 
 impl<W: World> Handler for Core<W> {
     fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
+        let begin = Instant::now();
         let gate = &*self.gate;
         let (route, resource) = gate.routes.find(request.uri().path(), &gate.metadata, gate.gateway.policy());
         let method = request.method().clone();
-        let judged = self.judge(&request, route, &peer);
+        let seen = client(peer.address(), request.headers(), &gate.proxies);
+        let given = if seen.is_proxied { request_id::given(request.headers()) } else { None };
+        let id = given.unwrap_or_else(|| self.ids.make());
+        let address = seen.address;
+        let mut telling = Telling::begin(begin, &request, &id, route, address);
+        let judged = self.judge(&request, route, &seen);
         async move {
-            let response = if let Err(fault) = judged {
-                Answer::fault(fault).into_response(&gate.site)
-            } else if let (route::Route::ForwardAuth, Some(resource)) = (route, resource) {
-                Box::pin(forward_auth::answer(gate, resource, &request, &peer)).await.into_response(&gate.site)
+            let reply = if let Err(fault) = judged {
+                Reply::Own(Answer::fault(fault))
+            } else if let (Route::ForwardAuth, Some(resource)) = (route, resource) {
+                Reply::Own(Box::pin(forward_auth::answer(gate, resource, &request, &peer)).await)
             } else if let Some(resource) = resource {
-                protected::answer(self, resource, request, &peer).await
+                let caller = Caller { peer: &peer, address, request_id: &id };
+                protected::answer(self, resource, request, caller, telling.as_deref_mut()).await
             } else {
                 // On the heap: they are large, and rare beside what is protected.
-                Box::pin(endpoints::answer(gate, route, request, &peer)).await.into_response(&gate.site)
+                Reply::Own(Box::pin(endpoints::answer(gate, route, request, address)).await)
             };
-            gate.metrics.request(route, &method, response.status());
+            let (mut response, refusal) = match reply {
+                Reply::Passed(response) => (response, None),
+                Reply::Own(answer) => {
+                    let refusal = answer.refusal();
+                    (answer.into_response(&gate.site), refusal)
+                }
+            };
+            response.headers_mut().insert(X_REQUEST_ID, id);
+            self.cells.answered(route, &method, response.status(), begin.elapsed());
+            if let Some(fault) = refusal {
+                self.cells.refused(route, fault);
+            }
+            if let Some(telling) = telling {
+                telling.answered(&mut response, refusal);
+            }
             response
         }
     }
 }
 
 impl<W: World> Core<W> {
-    fn judge(&self, request: &Request<RequestBody>, route: route::Route, peer: &Peer) -> Result<(), Fault> {
-        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_MAX) {
-            return Err(Fault::TooLong("request target"));
-        }
-        self.host_is_ours(request, route, peer)
-    }
-
     /// Everything but the health check is served under the configured host only: a page on another name that points here must
     /// not be able to speak to a gateway on a loopback address (DNS rebinding). What a trusted proxy took in by plain http, others on
     /// the way have read.
-    fn host_is_ours(&self, request: &Request<RequestBody>, route: route::Route, peer: &Peer) -> Result<(), Fault> {
-        if route == route::Route::Health {
+    fn judge(&self, request: &Request<RequestBody>, route: Route, seen: &peer::Client<'_>) -> Result<(), Fault> {
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_MAX) {
+            return Err(Fault::TooLong("request target"));
+        }
+        if route == Route::Health {
             return Ok(());
         }
         let site = &self.gate.site;
-        let seen = client(peer.address(), request.headers(), &self.gate.proxies);
         let said = Received::<'_>::host(request);
         if seen.is_https.is_some_and(|is_https| is_https != site.is_https()) {
             return Err(Fault::Scheme);

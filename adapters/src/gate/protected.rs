@@ -1,16 +1,17 @@
 //! A protected resource: admission, then the way to the upstream and back.
 
-use super::answer::Answer;
+use super::answer::{Answer, Reply};
 use super::cors::{self, AllowedOrigins};
 use super::credential::Form;
 use super::embedded::{self, Embedded};
 use super::mcp_session::Session;
 use super::read::{self, Authorization};
+use super::telling::Telling;
 use super::{Core, Gate};
-use crate::http::peer::client;
-use crate::http::{AnswerBody, BadUpstream, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
+use crate::exposition::Exposition;
+use crate::http::{AnswerBody, BadUpstream, Gauges, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
 use crate::system::PersonLimiter;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::jose::jwk::Key;
@@ -37,6 +38,8 @@ pub struct Protection {
 #[derive(Debug)]
 pub(super) struct Protected {
     resource: ResourceHash,
+    /// Its first path: what it is called in metrics.
+    name: String,
     behind: Behind,
     pub(super) origins: AllowedOrigins,
     pub(super) allowance: Allowance,
@@ -87,9 +90,32 @@ impl Protection {
         introduction: Introduction,
     ) -> Self {
         let Introduction { form, forward_auth } = introduction;
+        let name = resource.paths().first().cloned().unwrap_or_default();
         let resource = resource.hash();
-        self.resources.push(Protected { resource, behind, origins, allowance, form, forward_auth });
+        self.resources.push(Protected { resource, name, behind, origins, allowance, form, forward_auth });
         self
+    }
+
+    /// Writes how it stands with each resource.
+    pub fn write_metrics(&self, page: &mut Exposition) {
+        type Gauge = (&'static str, &'static str, fn(Gauges) -> usize);
+        let gauges: [Gauge; 3] = [
+            ("upstream_connections_open", "Connections to the upstream, with those at rest.", |of| of.open),
+            ("upstream_requests_waiting", "Requests that wait for a connection to it.", |of| of.waiting),
+            ("upstream_addresses_aside", "Addresses of it that are left aside because they failed.", |of| of.aside),
+        ];
+        for (name, help, value) in gauges {
+            let mut gauge = page.gauge(name, help);
+            for protected in &self.resources {
+                if let Behind::Server(upstream) = &protected.behind {
+                    gauge.of(&[("resource", &protected.name)], value(upstream.gauges()));
+                }
+            }
+        }
+        let mut people = page.gauge("limiter_people", "People whose requests are being counted.");
+        for protected in &self.resources {
+            people.of(&[("resource", &protected.name)], protected.allowance.people.people());
+        }
     }
 
     /// With these keys beside those of the master keys in the key set: what signs assertions, or will.
@@ -129,62 +155,73 @@ impl Upstreams {
 /// Methods that a preflight is told of: all that MCP uses. Whether the upstream answers one is the upstream's to say.
 const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
 
+/// Who asks, as far as the connection says it, and what the request is called.
+pub(crate) struct Caller<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) address: IpAddr,
+    pub(crate) request_id: &'a HeaderValue,
+}
+
 /// Answers a request to a protected resource.
 #[expect(clippy::manual_async_fn, reason = "an async function keeps its arguments twice, and a request is large")]
 pub(crate) fn answer<W: World>(
     core: &Core<W>,
     resource: &Resource,
     mut request: Request<RequestBody>,
-    peer: &Peer,
-) -> impl Future<Output = Response<AnswerBody>> + Send {
+    caller: Caller<'_>,
+    telling: Option<&mut Telling>,
+) -> impl Future<Output = Reply> + Send {
     async move {
         let gate = &*core.gate;
         let Some(protected) = gate.protection.of(resource) else {
-            return Answer::fault(Fault::Internal("a resource is not protected")).into_response(&gate.site);
+            return Reply::Own(Answer::fault(Fault::Internal("a resource is not protected")));
         };
-        if let Err(fault) = protected.origins.check(request.headers()) {
-            return Answer::fault(fault).into_response(&gate.site);
-        }
+        let for_a_page = match protected.origins.check(request.headers()) {
+            Ok(for_a_page) => for_a_page,
+            Err(fault) => return Reply::Own(Answer::fault(fault)),
+        };
         if cors::is_preflight(&request) {
-            return Answer::preflight(request.headers(), &METHODS).into_response(&gate.site);
+            return Reply::Own(Answer::preflight(request.headers(), &METHODS));
         }
-        let address = client(peer.address(), request.headers(), &gate.proxies).address;
-        let admitted = match admit(gate, resource, protected, request.headers(), address).await {
+        let admitted = match admit(gate, resource, protected, request.headers(), caller.address).await {
             Ok(admitted) => admitted,
             Err(fault) => {
-                return turn_away(gate, fault, resource, request.uri().path(), address)
-                    .open()
-                    .into_response(&gate.site);
+                let path = request.uri().path();
+                return Reply::Own(turn_away(gate, fault, resource, path, caller.address).open());
             }
         };
         let Admission { bearer, person, identity, visitor } = admitted;
+        if let Some(telling) = telling {
+            telling.admitted(&bearer);
+        }
         if let Err(wait) = protected.allowance.people.count(person) {
-            return Answer::fault(Fault::rate_limited(wait)).open().into_response(&gate.site);
+            return Reply::Own(Answer::fault(Fault::rate_limited(wait)).open());
         }
         let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
-        core.standing.begin(bearer, overrun, peer.sever());
+        core.standing.begin(bearer, overrun, caller.peer.sever());
         let onward = Onward {
-            client: address,
+            client: caller.address,
             proto: &gate.site.proto,
             public_host: &gate.site.public_host,
             identity: &identity,
+            request_id: caller.request_id,
             body_max: protected.allowance.body_max,
         };
-        let for_a_page = request.headers().contains_key(ORIGIN);
         let session = Session { gateway: &gate.gateway, person, resource: resource.hash() };
-        let refused = |fault| Answer::fault(fault).open().into_response(&gate.site);
+        let refused = |fault| Reply::Own(Answer::fault(fault).open());
         let pool = match (&protected.behind, core.upstreams.of(resource)) {
             (Behind::Server(_), Some(pool)) => pool,
             (Behind::Server(_), None) => return refused(Fault::Internal("a resource has no upstream")),
             (Behind::Here(here), _) => {
-                let passing = embedded::pass(here, request, onward, peer, &session, visitor);
+                let passing = embedded::pass(here, request, onward, caller.peer, &session, visitor);
                 return match Box::pin(passing).await {
                     Ok(response) => readable(response, for_a_page),
                     Err(fault) => refused(fault),
                 };
             }
         };
-        let passing = match session.release(request.headers_mut()).and_then(|()| forward(pool, request, onward, peer)) {
+        let released = session.release(request.headers_mut());
+        let passing = match released.and_then(|()| forward(pool, request, onward, caller.peer)) {
             Ok(passing) => passing,
             Err(fault) => return refused(fault),
         };
@@ -195,11 +232,11 @@ pub(crate) fn answer<W: World>(
     }
 }
 
-fn readable(mut response: Response<AnswerBody>, for_a_page: bool) -> Response<AnswerBody> {
+fn readable(mut response: Response<AnswerBody>, for_a_page: bool) -> Reply {
     if for_a_page {
         cors::open(response.headers_mut());
     }
-    response
+    Reply::Passed(response)
 }
 
 /// Whether the answer is a stream that ends with its access token: one that a client opens in order to be told, and opens again

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http_body_util::BodyExt;
+use hyper::Response;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use super::answer::Reader;
@@ -271,17 +272,31 @@ impl Drop for PassingBody {
     }
 }
 
+/// Sees an answer go out. Dropped when the last of it has, or when it was given up.
+pub trait Witness: Send + Sync {
+    /// So many bytes of the body went to the connection.
+    fn sent(&self, bytes: usize);
+    /// All of it did.
+    fn ended(&self);
+}
+
+/// A response whose extension this is has a witness.
+#[derive(Clone)]
+pub struct Witnessed(pub Arc<dyn Witness>);
+
 /// A response body on its way out of a connection, which learns from it that the answer is done.
-#[derive(Debug)]
 pub(super) struct Served {
     body: AnswerBody,
     turn: u32,
     vitals: Arc<Vitals>,
+    witness: Option<Witnessed>,
 }
 
 impl Served {
-    pub(super) fn new(body: AnswerBody, turn: u32, vitals: Arc<Vitals>) -> Self {
-        Self { body, turn, vitals }
+    /// The body of this response in its place.
+    pub(super) fn of(mut response: Response<AnswerBody>, turn: u32, vitals: Arc<Vitals>) -> Response<Self> {
+        let witness = response.extensions_mut().remove();
+        response.map(|body| Self { body, turn, vitals, witness })
     }
 }
 
@@ -290,7 +305,11 @@ impl Body for Served {
     type Error = BrokenOff;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Some(Witnessed(witness)), Poll::Ready(Some(Ok(frame)))) = (&self.witness, &frame) {
+            witness.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -304,6 +323,9 @@ impl Body for Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
+        if let Some(Witnessed(witness)) = self.witness.as_ref().filter(|_| self.body.is_end_stream()) {
+            witness.ended();
+        }
         self.vitals.rest(self.turn);
     }
 }

@@ -209,7 +209,7 @@ fn answer<H: Handler>(
         if is_event_stream(&response) {
             vitals.set_event_stream();
         }
-        Ok(response.map(|body| Served::new(body, turn, vitals)))
+        Ok(Served::of(response, turn, vitals))
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Onward<'a> {
     pub public_host: &'a HeaderValue,
     /// Who is asking.
     pub identity: &'a Identity,
+    /// `X-Request-Id`.
+    pub request_id: &'a HeaderValue,
     /// The longest request body that passes.
     pub body_max: u64,
 }
@@ -116,6 +118,7 @@ async fn send(
         proto: onward.proto,
         public_host: onward.public_host,
         identity: onward.identity,
+        request_id: onward.request_id,
     };
     outgoing.head(method, target, |put| headers::onward(headers, &injected, put));
     lease.leg_mut().begin(outgoing);
@@ -180,6 +183,7 @@ pub async fn hand_over<F: Future<Output = Response<AnswerBody>> + Send>(
         proto: onward.proto,
         public_host: onward.public_host,
         identity: onward.identity,
+        request_id: onward.request_id,
     };
     let mut seen = HeaderMap::with_capacity(request.headers().len());
     headers::onward(request.headers(), &injected, |name, value| {

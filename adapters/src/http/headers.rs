@@ -8,8 +8,9 @@
 //! | `Upgrade`, `HTTP2-Settings` | removed: nothing is upgraded (RFC 9110 section 7.8 lets a server ignore it) |
 //! | `Authorization`, `Proxy-Authorization`, `DPoP` | removed: they are meant for the gate |
 //! | `Cookie` | passes without the gate's own cookies |
-//! | `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Session-Id` | removed; the gate's own are put in |
+//! | `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Session-Id`, `X-Request-Id` | removed; the gate's own are put in |
 //! | `X-Original-URL`, `X-Rewrite-URL` | removed: some frameworks route by them instead of the target |
+//! | `traceparent`, `tracestate` | pass if they are well formed; the second only with the first |
 //! | any name with an underscore, except `Mcp-Param-*` | removed: many servers read `_` and `-` as the same |
 //! | everything else | passes, value untouched |
 //!
@@ -21,11 +22,13 @@
 //! | `Set-Cookie` | passes, unless it would set one of the gate's cookies |
 //! | `X-Accel-*`, `X-Sendfile` | removed: a proxy in front would obey them; `X-Accel-Buffering: no` is put on event streams |
 //! | `Alt-Svc`, `Clear-Site-Data` | removed: one leads around the gate, the other ends logins |
+//! | `X-Request-Id` | replaced by the gate's own, which the upstream was told |
 //! | everything else | passes, value untouched |
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE};
 use portcullis_domain::limits;
+use portcullis_domain::wire::trace;
 
 /// Who is asking, as the upstream is told. Made once per session.
 #[derive(Debug, Clone, Default)]
@@ -116,7 +119,14 @@ pub struct Injected<'a> {
     pub public_host: &'a HeaderValue,
     /// Who is asking.
     pub identity: &'a Identity,
+    /// `X-Request-Id`.
+    pub request_id: &'a HeaderValue,
 }
+
+/// What both sides call a request.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context section 3.2.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -126,6 +136,7 @@ static X_FORWARDED_EMAIL: HeaderName = HeaderName::from_static("x-forwarded-emai
 static X_FORWARDED_GROUPS: HeaderName = HeaderName::from_static("x-forwarded-groups");
 static X_FORWARDED_PREFERRED_USERNAME: HeaderName = HeaderName::from_static("x-forwarded-preferred-username");
 static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Tells of a client's fields as the upstream reads them, one by one and in the order in which they go out: what may pass of
@@ -133,17 +144,28 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub fn onward(headers: &HeaderMap, injected: &Injected<'_>, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
     put(&HOST, injected.host);
     let named = nominated(headers.get_all(CONNECTION));
+    let (mut has_cookies, mut has_trace) = (false, false);
     for (name, value) in headers {
-        if *name != COOKIE && passes_request(name.as_str()) && !named.contains(name) {
-            put(name, value);
+        if *name == COOKIE {
+            has_cookies = true;
+        } else if passes_request(name.as_str()) {
+            if !named.contains(name) {
+                put(name, value);
+            }
+        } else if *name == TRACEPARENT {
+            has_trace = true;
         }
     }
-    if headers.contains_key(COOKIE) && !named.contains(&COOKIE) {
+    if has_cookies && !named.contains(&COOKIE) {
         cookies(headers, &mut put);
+    }
+    if has_trace {
+        trace_context(headers, &named, &mut put);
     }
     put(&X_FORWARDED_FOR, injected.client);
     put(&X_FORWARDED_PROTO, injected.proto);
     put(&X_FORWARDED_HOST, injected.public_host);
+    put(&X_REQUEST_ID, injected.request_id);
     for (name, value) in injected.identity.fields() {
         if let Some(value) = value {
             put(name, value);
@@ -200,6 +222,9 @@ fn passes_request(name: &str) -> bool {
             | "forwarded"
             | "x-real-ip"
             | "x-session-id"
+            | "x-request-id"
+            | "traceparent"
+            | "tracestate"
             | "x-original-url"
             | "x-rewrite-url"
     ) {
@@ -265,6 +290,21 @@ fn cookies(headers: &HeaderMap, put: &mut impl FnMut(&HeaderName, &HeaderValue))
     }
 }
 
+/// Trace context, if it is one, as it came: the gate is no part of the trace, and whoever is none changes nothing (W3C Trace
+/// Context section 4). What is malformed is not carried on, nor is a state without its parent.
+fn trace_context(headers: &HeaderMap, named: &[HeaderName], put: &mut impl FnMut(&HeaderName, &HeaderValue)) {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else { return };
+    if named.contains(&TRACEPARENT) || trace::trace_id(parent.as_bytes()).is_none() {
+        return;
+    }
+    put(&TRACEPARENT, parent);
+    let states = || headers.get_all(TRACESTATE).iter();
+    if !named.contains(&TRACESTATE) && trace::is_state(states().map(HeaderValue::as_bytes)) {
+        states().for_each(|state| put(&TRACESTATE, state));
+    }
+}
+
 fn sweep_set_cookies(headers: &mut HeaderMap) {
     if !headers.get_all(SET_COOKIE).iter().any(|value| is_own_cookie(value.as_bytes())) {
         return;
@@ -322,6 +362,7 @@ mod tests {
             ("x-forwarded-", false),
             ("x-forwarded-client-cert", false),
             ("forwarded", false),
+            ("x-request-id", false),
             ("transfer-encoding", false),
             ("te", false),
         ] {

@@ -21,10 +21,10 @@ mod ticker;
 mod upstream;
 mod vitals;
 
-pub use body::{AnswerBody, BodyFault, BrokenOff, EmbeddedBody, PassingBody, RequestBody};
+pub use body::{AnswerBody, BodyFault, BrokenOff, EmbeddedBody, PassingBody, RequestBody, Witness, Witnessed};
 pub use connection::{Handler, Handshake, Peer, Plain, Sever};
 pub use forward::{Onward, forward, hand_over};
 pub use headers::Identity;
 pub use pool::Pool;
 pub use runtime::{Bound, Counts, Serving, Settings, serve};
-pub use upstream::{BadTarget, BadUpstream, Upstream};
+pub use upstream::{BadTarget, BadUpstream, Gauges, Upstream};

@@ -23,6 +23,7 @@ use super::connection::{self, Handler, Handshake};
 use super::door::{Door, Refused};
 use super::peer::TrustedProxies;
 use super::ticker::Ticker;
+use crate::exposition::Exposition;
 use crate::pace::Seldom;
 
 /// What an operator may set about a listener.
@@ -118,6 +119,19 @@ impl Counts {
     /// Whether the listener was told to stop.
     pub fn draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// Writes all of it.
+    pub fn write_metrics(&self, page: &mut Exposition) {
+        page.gauge("connections_open", "Open connections.").is(self.open());
+        page.counter("connections_accepted_total", "Accepted connections.").is(self.accepted());
+        page.counter("connections_timed_out_total", "Connections ended by a deadline.").is(self.timed_out());
+        let mut refused = page.counter("connections_refused_total", "Connections beyond a limit.");
+        refused.of(&[("limit", "total")], self.refused());
+        refused.of(&[("limit", "address")], self.refused_of_address());
+        page.counter("tls_handshakes_failed_total", "Connections without an agreement on TLS.")
+            .is(self.failed_handshakes());
+        page.counter("accept_errors_total", "Failed accepts.").is(self.accept_errors());
     }
 
     pub(super) fn count_timed_out(&self) {

@@ -33,6 +33,17 @@ pub struct Upstream {
     mount: Option<String>,
 }
 
+/// How it stands with an upstream, over all cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauges {
+    /// Open connections, with those at rest.
+    pub open: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Addresses that are left aside because they failed.
+    pub aside: usize,
+}
+
 /// An upstream's address that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadUpstream {
@@ -121,6 +132,12 @@ impl Upstream {
     /// How many addresses it has.
     pub fn addresses(&self) -> usize {
         self.others.len().saturating_add(1)
+    }
+
+    /// How it stands with it.
+    pub fn gauges(&self) -> Gauges {
+        let aside = (0..self.addresses()).filter(|place| !self.address(*place).due().is_zero());
+        Gauges { open: self.open.load(Relaxed), waiting: self.waiting.load(Relaxed), aside: aside.count() }
     }
 
     /// Connects to one of its addresses, and hangs up: for whoever wants to know whether it can be reached.

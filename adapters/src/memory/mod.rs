@@ -3,6 +3,7 @@
 //! A partition lives in one of 64 shards, so a commit takes one lock, holds it for a few map operations, and never waits for
 //! anything while it holds it. Readings of different people do not meet.
 
+use crate::exposition::Exposition;
 use crate::seeded::Seeded;
 use portcullis_domain::key::{Key, Partition};
 use portcullis_domain::limits::{BROOM_DELAY, MEMORY_BYTES_MAX};
@@ -114,6 +115,12 @@ impl Memory {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Writes both.
+    pub fn write_metrics(&self, page: &mut Exposition) {
+        page.gauge("store_records", "Records in the memory store.").is(self.records());
+        page.gauge("store_bytes", "About how many bytes they take.").is(self.bytes());
     }
 
     fn shard(&self, partition: Partition) -> &RwLock<Shard> {

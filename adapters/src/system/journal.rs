@@ -3,13 +3,13 @@
 //! Refusals that cost a stranger nothing have a rate, each kind its own: what is beyond it is counted, and the next line of its
 //! kind says how many were left out. Nothing that a logged-in person does, and no alarm, is ever left out.
 
+use super::log_names;
+use crate::exposition::Exposition;
 use portcullis_domain::bucket::{Bucket, Rate};
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::limits::{SECURITY_EVENTS_BURST, SECURITY_EVENTS_PER_SECOND};
 use portcullis_domain::time::Timestamp;
-use portcullis_domain::wire::text::base64url;
 use portcullis_ports::Journal;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -26,9 +26,9 @@ impl Journal for LogJournal {
 
 impl LogJournal {
     fn line(at: Timestamp, event: &Event, left_out: Option<u64>) {
-        let person = event.person.map(|person| base64url(&person.0));
-        let session = event.grant.map(|grant| base64url(&grant.login));
-        let client = event.client.map(|client| base64url(client.0.get(..16).unwrap_or_default()));
+        let person = event.person.map(log_names::person);
+        let session = event.grant.map(log_names::session);
+        let client = event.client.map(log_names::client);
         let address = event.address.map(|address| address.to_string());
         let fault = event.fault.map(|fault| format!("{fault:?}"));
         tracing::info!(
@@ -75,15 +75,13 @@ impl CountedJournal {
         Self { rate, kinds: std::array::from_fn(|_| Kind::default()) }
     }
 
-    /// The counters in Prometheus' text form, without those that are zero.
-    pub fn write(&self, out: &mut String) {
-        out.push_str("# HELP portcullis_audit_events_total Audit events by name.\n");
-        out.push_str("# TYPE portcullis_audit_events_total counter\n");
+    /// Writes the counters. What is zero has no sample.
+    pub fn write_metrics(&self, page: &mut Exposition) {
+        let mut events = page.counter("audit_events_total", "Audit events by name.");
         for (happened, kind) in Happened::ALL.iter().zip(&self.kinds) {
             let count = kind.count.load(Ordering::Relaxed);
             if count > 0 {
-                // Writing to a String does not fail.
-                let _ = writeln!(out, "portcullis_audit_events_total{{event=\"{}\"}} {count}", happened.name());
+                events.of(&[("event", happened.name())], count);
             }
         }
     }
@@ -129,8 +127,9 @@ mod tests {
         assert_eq!(flood(2, Happened::ClientAuthenticationFailed), [999]);
         assert_eq!(flood(2, Happened::RefreshReplayed), [0; 1_000], "no alarm is left out");
         assert_eq!(flood(2, Happened::TokensIssued), [0; 1_000]);
-        let mut metrics = String::new();
-        journal.write(&mut metrics);
+        let mut page = Exposition::default();
+        journal.write_metrics(&mut page);
+        let metrics = page.into_text();
         assert!(metrics.contains("{event=\"client_authentication_failed\"} 3000"), "all are counted: {metrics}");
     }
 }

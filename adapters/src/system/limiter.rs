@@ -3,6 +3,7 @@
 //! Every kind of request has its own table of buckets, so that a flood of one kind takes no room from another.
 
 use super::buckets::Buckets;
+use crate::exposition::Exposition;
 use crate::http::peer::rate_key;
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::key::{ClientHash, Person};
@@ -83,6 +84,18 @@ impl AddressLimiter {
         self.table(what).len()
     }
 
+    /// Writes how many of whom.
+    pub fn write_metrics(&self, page: &mut Exposition) {
+        let mut remembered = page.gauge("limiter_addresses", "Addresses whose requests are being counted.");
+        for (kind, what) in [
+            ("registration", Counted::Registration),
+            ("token", Counted::Token),
+            ("authorization", Counted::Authorization),
+        ] {
+            remembered.of(&[("kind", kind)], self.addresses(what));
+        }
+    }
+
     const fn table(&self, what: Counted) -> &Buckets<IpAddr> {
         match what {
             Counted::Registration => &self.registration,
@@ -134,6 +147,12 @@ impl PersonLimiter {
     /// How long to wait when the share is used up.
     pub fn count(&self, person: Person) -> Result<(), Duration> {
         self.buckets.count(person, self.started.elapsed())
+    }
+
+    /// People who are remembered.
+    #[must_use]
+    pub fn people(&self) -> usize {
+        self.buckets.len()
     }
 }
 

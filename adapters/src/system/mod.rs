@@ -5,6 +5,7 @@ mod clock;
 mod entropy;
 mod journal;
 mod limiter;
+pub(crate) mod log_names;
 mod tasks;
 mod turnstiles;
 

@@ -97,7 +97,8 @@ fn rs12_rs24_mcp_headers_pass_untouched() {
         ("accept-encoding", "gzip"),
         ("user-agent", "node"),
         ("origin", "https://claude.ai"),
-        ("traceparent", "00-0-0-00"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "a=1, b@c=2"),
     ];
     let text: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     assert_eq!(gate.client().ask(request(&text)).status, 200);

@@ -45,6 +45,7 @@ impl Handler for Everything {
                     proto: &HeaderValue::from_static("https"),
                     public_host: &HeaderValue::from_static("gate.example"),
                     identity: &self.0.identity,
+                    request_id: &HeaderValue::from_static("request-1"),
                     body_max: self.0.body_max,
                 };
                 match forward(&self.0.pool, request, onward, &peer) {

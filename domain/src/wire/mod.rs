@@ -10,6 +10,7 @@ pub mod html;
 pub mod json;
 mod json_writer;
 pub mod text;
+pub mod trace;
 pub mod uri;
 
 /// A name was there twice where it may be there once. Neither the first nor the last wins (OAuth 2.1 section 3.1).
