@@ -22,3 +22,4 @@ mod servers;
 mod stores;
 mod sweep;
 mod transact;
+mod ways;

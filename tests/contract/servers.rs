@@ -15,9 +15,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A gate's store, whose links run in a thread of their own, as in a gate, for as long as it is there.
-struct Gate {
+pub(crate) struct Gate {
     runtime: tokio::runtime::Runtime,
-    store: Valkey,
+    pub(crate) store: Valkey,
     background: Option<(tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
 }
 
@@ -26,7 +26,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 impl Gate {
-    fn with(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
+    pub(crate) fn with(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
         let store = Valkey::new(settings, sealer, checks);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let links = store.clone();
@@ -39,18 +39,18 @@ impl Gate {
         Self { runtime: runtime(), store, background: Some((stop, background)) }
     }
 
-    fn on(address: SocketAddr) -> Self {
+    pub(crate) fn on(address: SocketAddr) -> Self {
         Self::with(settings(address), sealer(), vec![[1; 16]])
     }
 
     /// One that is ready.
-    fn ready(address: SocketAddr) -> Self {
+    pub(crate) fn ready(address: SocketAddr) -> Self {
         let gate = Self::on(address);
         assert_eq!(gate.run(gate.store.ready()), Ok(()));
         gate
     }
 
-    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 }
@@ -64,11 +64,11 @@ impl Drop for Gate {
     }
 }
 
-fn endpoint(address: SocketAddr) -> Endpoint {
+pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint { host: address.ip().to_string(), port: address.port() }
 }
 
-fn settings(address: SocketAddr) -> Settings {
+pub(crate) fn settings(address: SocketAddr) -> Settings {
     let mode = Mode::Standalone(endpoint(address));
     Settings { mode, access: Access::default(), prefix: "portcullis:".to_owned(), wait: 0 }
 }

@@ -82,16 +82,15 @@ pub(super) struct Ready {
 impl Access {
     /// Connects and logs in. Whoever calls sets a deadline.
     pub(super) async fn talk(&self, endpoint: &Endpoint) -> Result<(Talk, Protocol), Refusal> {
-        let unreachable = |error: std::io::Error| Refusal::Unreachable(error.to_string());
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
+        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(broken)?;
+        stream.set_nodelay(true).map_err(broken)?;
         let socket: Box<dyn Socket> = match &self.tls {
             None => Box::new(stream),
             Some(tls) => {
                 let name = tls.server_name.as_ref().unwrap_or(&endpoint.host).clone();
                 let name = ServerName::try_from(name).map_err(|error| Refusal::Tls(error.to_string()))?;
                 let agreed = TlsConnector::from(Arc::clone(&tls.config)).connect(name, stream).await;
-                Box::new(agreed.map_err(|error| Refusal::Tls(error.to_string()))?)
+                Box::new(agreed.map_err(broken)?)
             }
         };
         let mut talk = Talk { socket, decoder: Decoder::default() };
@@ -150,7 +149,6 @@ pub(super) enum Protocol {
 impl Talk {
     /// Sends one command, and waits for its answer.
     pub(super) async fn ask(&mut self, parts: &[&[u8]]) -> Result<Value, Refusal> {
-        let broken = |error: std::io::Error| Refusal::Unreachable(error.to_string());
         // It may hold the password.
         let bytes = Zeroizing::new(command(parts));
         self.socket.write_all(&bytes).await.map_err(broken)?;
@@ -177,6 +175,14 @@ impl Talk {
             Value::Error(said) => Err(refusal_of(&said)),
             value => Ok(value),
         }
+    }
+}
+
+/// Why bytes do not come or go. That a certificate of ours is missing, a server says only after the handshake.
+fn broken(error: std::io::Error) -> Refusal {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => Refusal::Tls(tls.to_string()),
+        None => Refusal::Unreachable(error.to_string()),
     }
 }
 

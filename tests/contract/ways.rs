@@ -1,0 +1,121 @@
+//! The ways to a server: over TLS, and to whichever server the Sentinels name.
+
+use crate::clauses::{self, key, landed, load, value, write};
+use crate::engine::fixture::sealer;
+use crate::servers::{Gate, endpoint, settings};
+use crate::valkey::{Make, Options, Sentinels as Set, Server, Tls as Spoken, server::tls_client, until};
+use portcullis_adapters::valkey::{Access, Mode, Refusal, Sentinels, Settings, Tls};
+use portcullis_domain::operation::Keys;
+use portcullis_ports::{Outcome, Seen, Store};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn gate(settings: Settings) -> Gate {
+    Gate::with(settings, sealer(), vec![[1; 16]])
+}
+
+/// Over TLS, trusting the tests' authority, with the tests' certificate.
+fn over_tls(address: SocketAddr, server_name: Option<&str>) -> Settings {
+    let tls = Tls { config: tls_client(), server_name: server_name.map(str::to_owned) };
+    Settings { access: Access { tls: Some(tls), ..Access::default() }, ..settings(address) }
+}
+
+#[test]
+fn t262_tls_is_spoken_with_a_server_that_shows_and_asks_for_certificates() {
+    for spoken in [Spoken::Server, Spoken::Mutual] {
+        let server = Server::with(Options::of(Make::Redis7).tls(spoken));
+        for server_name in [None, Some("gate.example")] {
+            let gate = gate(over_tls(server.address(), server_name));
+            assert_eq!(gate.run(gate.store.ready()), Ok(()), "{spoken:?}");
+        }
+        let gate = gate(over_tls(server.address(), None));
+        assert_eq!(gate.run(gate.store.ready()), Ok(()));
+        gate.run(clauses::all(&gate.store));
+    }
+}
+
+#[test]
+fn t262_tls_with_the_wrong_server_or_without_what_it_asks_for_is_refused_and_never_downgraded() {
+    let server = Server::with(Options::of(Make::Redis7).tls(Spoken::Mutual));
+    let refusal = |settings| {
+        let gate = gate(settings);
+        gate.run(gate.store.ready()).unwrap_err()
+    };
+    let with = |config| {
+        let tls = Tls { config: Arc::new(config), server_name: None };
+        Settings { access: Access { tls: Some(tls), ..Access::default() }, ..settings(server.address()) }
+    };
+    let wrong_name = refusal(over_tls(server.address(), Some("elsewhere.example")));
+    assert!(matches!(wrong_name, Refusal::Tls(_)), "{wrong_name}");
+    let strangers = refusal(with(portcullis_adapters::tls::client([], None).unwrap()));
+    assert!(matches!(strangers, Refusal::Tls(_)), "whom nobody of the web vouches for: {strangers}");
+    let authority = std::fs::read(crate::valkey::server::certificate("authority.pem")).unwrap();
+    let nameless = refusal(with(portcullis_adapters::tls::client([authority.as_slice()], None).unwrap()));
+    assert!(matches!(nameless, Refusal::Tls(_)), "without a certificate of one's own: {nameless}");
+
+    // Neither does a gate that speaks TLS fall back, nor is one that does not mistaken for one that does.
+    let plain = Server::start(Make::Redis7);
+    let refused = refusal(over_tls(plain.address(), None));
+    assert!(
+        matches!(refused, Refusal::Tls(_) | Refusal::Unreachable(_)),
+        "it takes the greeting for a long line: {refused}"
+    );
+    let refused = refusal(settings(server.address()));
+    assert!(matches!(refused, Refusal::Unreachable(_) | Refusal::Nonsense), "{refused}");
+}
+
+fn under(set: &Set) -> Settings {
+    let endpoints = set.addresses().into_iter().map(endpoint).collect();
+    let sentinels = Sentinels { endpoints, name: "sessions".to_owned(), access: Arc::new(Access::default()) };
+    let address = set.servers[set.primary()].address();
+    Settings { mode: Mode::Sentinel(Arc::new(sentinels)), ..settings(address) }
+}
+
+#[test]
+fn t267_a_failover_is_followed_and_what_was_seen_before_it_does_not_land_after() {
+    for make in [Make::Valkey9, Make::Redis7] {
+        let mut set = Set::start(make);
+        let gate = gate(under(&set));
+        assert_eq!(gate.run(gate.store.ready()), Ok(()));
+        let facts = gate.run(load(&gate.store, [key(60, 0)]));
+        gate.run(landed(&gate.store, &facts, vec![write(key(60, 0), 1)]));
+        let before = gate.run(load(&gate.store, [key(60, 0)]));
+        // Its replica has it, or nobody could promise that it is there after.
+        let offset = |server: &Server, name| server.info(name);
+        let [primary, replica] = [set.primary(), 1 - set.primary()];
+        until("the replica has it", || {
+            offset(&set.servers[primary], "master_repl_offset") == offset(&set.servers[replica], "slave_repl_offset")
+        });
+        set.servers[primary].kill();
+        let begin = Instant::now();
+        until("the other is the primary", || gate.run(gate.store.load(Keys::of([key(60, 0)]))).is_ok());
+        assert!(begin.elapsed() < Duration::from_secs(10), "{make:?}: {:?}", begin.elapsed());
+        let after = gate.run(load(&gate.store, [key(60, 0)]));
+        assert_eq!(value(&after, &key(60, 0)), Some(1), "{make:?}");
+        assert_ne!(after.epoch(), before.epoch());
+        let stale = gate.run(gate.store.commit(Seen::of(&before), vec![write(key(60, 0), 2)]));
+        assert_eq!(stale, Outcome::Stale);
+        gate.run(landed(&gate.store, &after, vec![write(key(60, 0), 2)]));
+    }
+}
+
+#[test]
+fn t269_a_primary_that_hangs_is_left_for_the_one_that_the_sentinels_name() {
+    let set = Set::start(Make::Valkey8);
+    let gate = gate(under(&set));
+    assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    let hanging = set.primary();
+    set.servers[hanging].pause();
+    let begin = Instant::now();
+    until("the other is turned to", || gate.run(gate.store.load(Keys::of([key(61, 0)]))).is_ok());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    let facts = gate.run(load(&gate.store, [key(61, 0)]));
+    gate.run(landed(&gate.store, &facts, vec![write(key(61, 0), 1)]));
+    // It comes back, and takes itself for the primary until it is told otherwise: nobody listens to it.
+    set.servers[hanging].resume();
+    std::thread::sleep(Duration::from_secs(2));
+    let facts = gate.run(load(&gate.store, [key(61, 0)]));
+    assert_eq!(value(&facts, &key(61, 0)), Some(1));
+    gate.run(landed(&gate.store, &facts, vec![write(key(61, 0), 2)]));
+}
