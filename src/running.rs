@@ -1,16 +1,19 @@
 //! A gate that runs: its listeners, its background work, and its end.
 
 use crate::config::{Complaints, Config};
-use crate::wiring::{Wired, wire};
+use crate::wiring::{Wired, take_over, wire};
 use portcullis_adapters::gate::{Admin, Embedded};
 use portcullis_adapters::http::{Bound, Plain, Serving, Settings, serve};
 use portcullis_adapters::valkey::Refusal;
+use portcullis_domain::oauth::policy::Policy;
 use portcullis_ports::World;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Why a gate does not start.
@@ -54,6 +57,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     listeners: Vec<Serving>,
     background: JoinHandle<()>,
+    policy: Arc<Policy>,
 }
 
 impl Running {
@@ -95,6 +99,7 @@ impl Running {
         let (public_address, admin_address) = (public.address(), admin.address());
         let (stop, stopped) = watch::channel(false);
 
+        let policy = Arc::clone(gate.gateway().policy());
         let on_core = {
             let gate = Arc::clone(&gate);
             move |_| gate.on_core()
@@ -135,7 +140,17 @@ impl Running {
             stop,
             listeners: vec![serving, administering],
             background,
+            policy,
         })
+    }
+
+    /// Takes over from this configuration what can change while the gate runs: the operator's clients, all at once. How many
+    /// there are now.
+    ///
+    /// # Errors
+    /// What is wrong with them; the ones from before stay then.
+    pub fn take_over(&self, config: Config) -> Result<usize, Complaints> {
+        take_over(&self.policy, config)
     }
 
     /// Where the public listener listens.
@@ -166,6 +181,37 @@ impl Running {
     }
 }
 
+/// Waits, blocking, for SIGTERM or SIGINT; meanwhile calls `look` every few seconds, and with `true` for each SIGHUP.
+///
+/// # Errors
+/// If the system gives no signals to wait for.
+pub(crate) fn attend(pause: Duration, mut look: impl FnMut(bool)) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            let signalled = std::future::poll_fn(|context| {
+                if ends.iter_mut().any(|end| end.poll_recv(context).is_ready()) {
+                    return Poll::Ready(Signalled::End);
+                }
+                hangup.poll_recv(context).map(|_| Signalled::Hangup)
+            });
+            match tokio::time::timeout(pause, signalled).await {
+                Ok(Signalled::End) => return Ok(()),
+                Ok(Signalled::Hangup) => look(true),
+                Err(_) => look(false),
+            }
+        }
+    })
+}
+
+enum Signalled {
+    End,
+    Hangup,
+}
+
 /// Waits, blocking, for SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -177,8 +223,8 @@ pub fn wait_for_signal() -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         std::future::poll_fn(|context| match (terminate.poll_recv(context), interrupt.poll_recv(context)) {
-            (std::task::Poll::Pending, std::task::Poll::Pending) => std::task::Poll::Pending,
-            _ => std::task::Poll::Ready(()),
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+            _ => Poll::Ready(()),
         })
         .await;
         Ok(())

@@ -1,5 +1,6 @@
 //! From a checked configuration to a gate: the only place that names concrete adapters.
 
+mod clients;
 mod identity;
 mod keys;
 mod reach;
@@ -7,11 +8,13 @@ mod relying_party;
 mod store;
 mod trusted;
 
+pub(crate) use clients::take_over;
+
 use crate::config::{
-    CaFile, CertificateFile, Cidr as ConfiguredCidr, Client as ConfiguredClient, Complaint, Complaints, Config, Domain,
-    KeyFile, Origin, PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource,
-    Tls as ConfiguredTls, UpstreamUrl,
+    CaFile, CertificateFile, Cidr as ConfiguredCidr, Complaint, Complaints, Config, Domain, KeyFile, Origin,
+    PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource, Tls as ConfiguredTls, UpstreamUrl,
 };
+use clients::operators_clients;
 use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::exposition::{Exposition, Source};
 use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Protection};
@@ -25,9 +28,7 @@ use portcullis_adapters::tls::{self, Acceptor, BadTls, ClientConfig, OwnCertific
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
 use portcullis_domain::key::ClientHash;
-use portcullis_domain::oauth::client::{Client, Configured};
 use portcullis_domain::oauth::client_document::DocumentPolicy;
-use portcullis_domain::oauth::client_keys::ClientKeys;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::RedirectPolicy;
@@ -191,13 +192,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         schemes: trusted_public_registration_schemes.iter().map(|scheme| scheme.as_str().to_owned()).collect(),
         uris: trusted_public_registration_redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
     };
-    let trusted = |id: &str| trusted_clients.iter().any(|trusted| trusted.as_str() == id);
     let keys_of_clients = for_client_keys(clients.iter(), &ca_files)?;
-    let clients = clients
-        .into_iter()
-        .enumerate()
-        .map(|(place, configured)| client(place, configured, &trusted, &redirects))
-        .collect::<Result<Vec<_>, _>>()?;
+    let clients = operators_clients(clients, &trusted_clients, &redirects)?;
     let assertion_keys = identity::assertion_keys(&assertion_key_files)?;
     let lines = |domains: Vec<Domain>| domains.iter().map(|domain| domain.as_str().to_owned()).collect();
     let documents = DocumentPolicy {
@@ -248,7 +244,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
             known: true,
         },
         documents,
-        clients,
+        clients: clients.into(),
         resources: Resources::new(protected).map_err(|refused| {
             complaint("resources", &format!("{refused:?}"), "give each resource paths of its own")
         })?,
@@ -300,38 +296,6 @@ impl Parts {
     pub(crate) async fn keep_store(&self) {
         self.store.keep(&self.clock).await;
     }
-}
-
-fn client(
-    place: usize,
-    configured: ConfiguredClient,
-    trusted: &impl Fn(&str) -> bool,
-    redirects: &RedirectPolicy,
-) -> Result<Client, Complaints> {
-    let ConfiguredClient {
-        client_id,
-        client_secret,
-        jwks,
-        jwks_uri,
-        name,
-        redirect_uris,
-        token_endpoint_auth_method: _judged,
-    } = configured;
-    let configured = Configured {
-        without_page: trusted(client_id.as_str()),
-        id: client_id.as_str().to_owned(),
-        name: name.as_str().to_owned(),
-        redirects: redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
-        secret: client_secret,
-        keys: jwks.map(|jwks| ClientKeys::Set(jwks.0)).or(jwks_uri.map(|url| ClientKeys::At(url.0))),
-    };
-    Client::configured(configured, redirects).map_err(|fault| {
-        complaint(
-            &format!("clients[{place}]"),
-            &fault.wire().text(),
-            "write what docs/configuration.md says of clients",
-        )
-    })
 }
 
 fn resource(

@@ -397,6 +397,8 @@ pub const CORS_HEADERS_MAX: usize = 1_024;
 pub const LOG_LINES_WAITING: usize = 8_192;
 /// How long the end of the process waits for the log to be taken.
 pub const LOG_END_DEADLINE: Duration = Duration::from_secs(2);
+/// How often the configuration is looked at while the gate runs.
+pub const CONFIGURATION_POLL: Duration = Duration::from_secs(2);
 /// One question of `check` and `health`.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -202,7 +202,7 @@ pub(crate) fn new_policy() -> Policy {
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy { open: true, token: None, known: true },
         documents: DocumentPolicy { on: true, ..DocumentPolicy::default() },
-        clients: Vec::new(),
+        clients: Vec::new().into(),
         resources: Resources::new(resources).expect("resources"),
         introspectors: Vec::new(),
         trusted: Default::default(),

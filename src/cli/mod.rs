@@ -2,6 +2,7 @@
 
 mod grammar;
 mod operate;
+mod reload;
 mod terminal;
 
 pub use grammar::{Given, Misuse, Opt, Row};

@@ -1,16 +1,18 @@
 //! The commands that run a gate, or ask after one.
 
+use super::reload::Reading;
 use super::{Exit, Terminal};
 use crate::config::{Config, MasterKeys, Process};
 #[cfg(feature = "demo")]
 use crate::demo::{self, Demo};
+use crate::running::attend;
 use crate::telemetry::Telemetry;
 use crate::wiring::{Wired, wire};
 use crate::{NotStarted, Running, wait_for_signal};
 use portcullis_adapters::fetch::{Caps, Fetch, FetchConfig, Request};
 use portcullis_adapters::http::Bound;
 use portcullis_adapters::oidc::named_host;
-use portcullis_domain::limits::{CHECK_DEADLINE, PROVIDER_ANSWER_MAX};
+use portcullis_domain::limits::{CHECK_DEADLINE, CONFIGURATION_POLL, PROVIDER_ANSWER_MAX};
 use portcullis_ports::World;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -24,11 +26,12 @@ use std::path::PathBuf;
 
 /// Runs the gate until SIGTERM or SIGINT.
 pub(super) fn serve(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
-    let config = match Config::load(path, &Process) {
-        Ok(config) => config,
+    let (mut reading, config) = match Reading::first(path) {
+        Ok(read) => read,
         Err(complaints) => return terminal.complain(&complaints),
     };
-    run(config, terminal, |_| String::new())
+    let attending = |running: &Running| attend(CONFIGURATION_POLL, |asked| reading.again(running, asked));
+    run(config, terminal, |_| String::new(), attending)
 }
 
 /// Runs a gate with a demonstration identity provider and MCP server.
@@ -40,7 +43,7 @@ pub(super) fn demo(listen: SocketAddr, terminal: &mut Terminal<'_>) -> Exit {
     };
     let key = demo_key_file();
     let exit = match Config::read(demo.configuration(key.as_deref()).expose(), &Process) {
-        Ok(config) => run(config, terminal, |_| demo.greeting()),
+        Ok(config) => run(config, terminal, |_| demo.greeting(), |_| wait_for_signal()),
         Err(complaints) => terminal.complain(&complaints),
     };
     demo.stop();
@@ -56,8 +59,13 @@ fn demo_key_file() -> Option<PathBuf> {
     Some(file)
 }
 
-/// Runs a gate until it is told to stop; `said` is printed once it listens.
-pub(super) fn run(config: Config, terminal: &mut Terminal<'_>, said: impl FnOnce(&Running) -> String) -> Exit {
+/// Runs a gate until it is told to stop, which `attending` waits for; `said` is printed once it listens.
+pub(super) fn run(
+    config: Config,
+    terminal: &mut Terminal<'_>,
+    said: impl FnOnce(&Running) -> String,
+    attending: impl FnOnce(&Running) -> std::io::Result<()>,
+) -> Exit {
     let _telemetry = Telemetry::start(config.log_format, config.log_level);
     let running = match Running::start(config) {
         Ok(running) => running,
@@ -71,7 +79,7 @@ pub(super) fn run(config: Config, terminal: &mut Terminal<'_>, said: impl FnOnce
     if !said.is_empty() && terminal.print(&said) != Exit::Done {
         return Exit::Output;
     }
-    let waited = wait_for_signal();
+    let waited = attending(&running);
     tracing::info!("draining");
     running.stop();
     running.join();

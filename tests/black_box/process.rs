@@ -7,8 +7,8 @@
 
 use super::harness::browser::call_request;
 use super::harness::{
-    Answer, Connection, Gate, PATIENCE, Provider, Request, Tokens, Upstream, World, configuration, eventually,
-    free_address, until_ready,
+    Answer, Ask, Client, Connection, Gate, PATIENCE, Pkce, Provider, REDIRECT, Request, Tokens, Upstream, World,
+    configuration, eventually, free_address, until_ready,
 };
 use serde_json::{Value, json};
 use std::io::Read;
@@ -57,8 +57,18 @@ impl Process {
 
     /// Tells it to end.
     fn terminate(&self) {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
+        let told = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(told.success());
+    }
+
+    /// Puts this text in the place of the configuration, as whole as a file can be replaced.
+    fn configure(&self, text: &str) {
+        std::fs::write(self.folder.join("next.json"), text).unwrap();
+        std::fs::rename(self.folder.join("next.json"), self.folder.join("gate.json")).unwrap();
     }
 
     /// The exit status, once it has ended.
@@ -240,4 +250,53 @@ fn a_listener_elsewhere_than_the_configuration_says_is_not_taken() {
     }
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(client.read(&mut [0; 16]).unwrap_or(0), 0, "nobody spoke to it");
+}
+
+#[test]
+fn clients_are_read_again_on_a_signal_and_on_change_and_a_bad_file_changes_nothing() {
+    let mut written = Value::Null;
+    let gate = Elsewhere::start("", |config| {
+        config["clients"] = json!([{ "clientId": "first", "name": "First", "redirectUris": [REDIRECT] }]);
+        written = config.clone();
+    });
+    let (world, process) = (&gate.world, &gate.process);
+    let known = |id: &str| {
+        let ask = Ask::of(&Client::public(id), &Pkce::new());
+        world.browser().authorize(&ask).status == 200
+    };
+    assert!(known("first") && !known("second"));
+    let tokens = world.tokens(&Client::public("first"));
+
+    let mut next = written.clone();
+    next["clients"] = json!([
+        { "clientId": "second", "name": "Second", "redirectUris": [REDIRECT] },
+        { "clientId": "third", "name": "Third", "redirectUris": [REDIRECT], "clientSecretFile": process.folder.join("secret") },
+    ]);
+    next["sessionDuration"] = json!("1h");
+    std::fs::write(process.folder.join("secret"), "sixteen-letters-").unwrap();
+    process.configure(&next.to_string());
+    process.signal("-HUP");
+    eventually("the clients are taken over", || known("second"));
+    assert!(!known("first") && known("third"));
+    assert!(process.log().contains("sessionDuration") && process.log().contains("restart"), "{}", process.log());
+    assert_eq!(world.refresh(&Client::public("first"), &tokens.refresh).status, 401, "who is not registered any more");
+    assert!(world.admits(&tokens.access), "a session that there is goes on until its end or a cut");
+
+    for bad in ["{", "{}", &next.to_string().replace("\"second\"", "\"dcr_second\"")] {
+        process.configure(bad);
+        let before = process.log().matches("cannot be used").count();
+        eventually("it is complained of", || process.log().matches("cannot be used").count() > before);
+        assert!(known("second") && known("third"));
+    }
+    // Without a signal, also where only a file that the configuration names has changed.
+    process.configure(&next.to_string());
+    let third = |secret: &str| {
+        let answer = world.refresh(&Client::confidential("third", secret), "pcr_nothing");
+        answer.json()["error"] == "invalid_grant"
+    };
+    eventually("the old secret", || third("sixteen-letters-"));
+    std::fs::write(process.folder.join("secret"), "seventeen-letters").unwrap();
+    eventually("the new secret", || third("seventeen-letters"));
+    assert!(!third("sixteen-letters-"));
+    assert!(!process.log().contains("letters"), "no secret in the log");
 }

@@ -64,7 +64,7 @@ pub(crate) fn policy(grace: Duration) -> Arc<Policy> {
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy::default(),
         documents: DocumentPolicy::default(),
-        clients: Vec::new(),
+        clients: Vec::new().into(),
         resources: Resources::new(vec![resource]).expect("one resource"),
         introspectors: Vec::new(),
         trusted: Default::default(),

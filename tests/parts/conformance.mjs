@@ -50,9 +50,7 @@ async function authorization() {
   const all = [...checks.values()].flat();
   for (const id of ['authorization-server-metadata', 'authorization-code-grant', 'authorization-server-metadata-cimd']) {
     const seen = all.find((each) => each.id === id);
-    // The suite asks for client id metadata documents with a warning and not with a failure.
-    const good = seen?.status === 'SUCCESS' || (id === 'authorization-server-metadata-cimd' && seen?.status === 'WARNING');
-    check(good, `${id}: ${seen?.status ?? 'did not run'}`, seen);
+    check(seen?.status === 'SUCCESS', `${id}: ${seen?.status ?? 'did not run'}`, seen);
   }
   ok(`authorization: ${all.filter(({ status }) => status === 'SUCCESS').length} of ${all.length} checks succeed`);
 }

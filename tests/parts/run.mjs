@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { options, sleep } from './part.mjs';
 import { freePort, keep, part, script, stop } from './start.mjs';
 
@@ -25,6 +26,7 @@ const arrangements = [
     runs: (gate) => [
       ['mcp-client', './clients/mcp-client.mjs', { mcp: gate.mcp }],
       ['mcp-client, legacy', './clients/mcp-client.mjs', { mcp: gate.mcp, mode: 'legacy', user: 'bob' }],
+      ['mcp-client with a document', './clients/mcp-client-document.mjs', { mcp: gate.mcp }],
       ['mcp-sdk', './clients/mcp-sdk.mjs', { mcp: gate.mcp }],
       ['referee', './clients/referee.mjs', { mcp: gate.mcp, grace }],
       ['conformance, authorization server', './conformance.mjs', { only: 'authorization', mcp: gate.mcp }],
@@ -88,6 +90,8 @@ async function arrange({ name, alg, runs }) {
     },
     resources: [{ path: '/mcp', upstream: upstream.url, scopes: ['mcp'] }],
     allowPublicClientRegistration: true,
+    caFiles: [fileURLToPath(new URL('../black_box/certificates/authority.pem', import.meta.url))],
+    dangerLoopbackClientDocuments: true,
     refreshGrace: `${grace}s`,
     rateLimits: { perAddress: { registrationsPerHour: 100_000, tokenPerSecond: 10_000, tokenBurst: 10_000 } },
     storage: { type: 'memory' },

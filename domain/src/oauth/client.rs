@@ -302,7 +302,7 @@ pub fn find(policy: &Policy, client_id: &str) -> Result<Named, Fault> {
 /// # Errors
 /// As [`find`].
 pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
-    if let Some(client) = policy.clients.iter().find(|client| client.id == client_id) {
+    if let Some(client) = policy.clients.now().iter().find(|client| client.id == client_id) {
         return Ok(client.clone());
     }
     let signed = client_id::open(client_id, &policy.ring).ok_or(Fault::ClientUnknown)?;
@@ -471,8 +471,8 @@ pub fn authenticate(client: &Client, presented: &Presented<'_>) -> Result<(), Fa
 pub(crate) mod tests {
     use super::*;
     use crate::oauth::client_id::{Declared, sign};
-    use crate::oauth::policy::RegistrationPolicy;
     use crate::oauth::policy::tests::{NOW, policy};
+    use crate::oauth::policy::{Clients, RegistrationPolicy};
     use crate::seal::KeyRing;
     use crate::seal::tests::master;
     use std::sync::Arc;
@@ -494,11 +494,11 @@ pub(crate) mod tests {
         let mut policy = policy();
         policy.registration.open = true;
         let made = |it| Client::configured(it, &RedirectPolicy::default()).unwrap();
-        policy.clients = vec![
+        policy.clients = Clients::from(vec![
             made(configured("secretive", Some("hush+%hush"), &[CB])),
             made(configured("public", None, &[CB, "myapp:/cb"])),
             made(configured("other", Some("other hush"), &["http://localhost/cb"])),
-        ];
+        ]);
         policy
     }
 

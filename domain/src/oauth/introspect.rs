@@ -27,7 +27,8 @@ pub fn inactive() -> String {
 #[must_use]
 pub fn active(policy: &Policy, asker: &str, token: &AccessToken, claims: &Claims) -> String {
     let is = |id: &str| token.client == ClientHash::of(id);
-    let known = policy.clients.iter().map(super::client::Client::id);
+    let clients = policy.clients.now();
+    let known = clients.iter().map(super::client::Client::id);
     let client_id = known.chain([asker]).find(|id| is(id));
     let resource = policy.resources.by_hash(token.resource).map(super::resource::Resource::identifier);
     let answer = ObjectWriter::new()

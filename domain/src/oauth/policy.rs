@@ -9,7 +9,7 @@ use crate::oauth::resource::Resources;
 use crate::oauth::stranger::Trusted;
 use crate::seal::KeyRing;
 use crate::secret::SecretText;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The operator's decisions. One per process, shared.
 #[derive(Debug)]
@@ -26,14 +26,38 @@ pub struct Policy {
     pub registration: RegistrationPolicy,
     /// Which documents describe a client.
     pub documents: DocumentPolicy,
-    /// The clients that the operator has registered, each `client_id` once.
-    pub clients: Vec<Client>,
+    /// The clients that the operator has registered.
+    pub clients: Clients,
     /// What is protected.
     pub resources: Resources,
     /// Clients that may ask about tokens of others, because they are resource servers (RFC 7662 section 2.1).
     pub introspectors: Vec<ClientHash>,
     /// Whose tokens are taken beside our own.
     pub trusted: Trusted,
+}
+
+/// The clients that the operator has registered, each `client_id` once. They can be replaced while the gateway runs, all at once;
+/// requests to a protected resource never look at them.
+#[derive(Debug, Default)]
+pub struct Clients(RwLock<Arc<[Client]>>);
+
+impl From<Vec<Client>> for Clients {
+    fn from(clients: Vec<Client>) -> Self {
+        Self(RwLock::new(clients.into()))
+    }
+}
+
+impl Clients {
+    /// As they are now.
+    #[must_use]
+    pub fn now(&self) -> Arc<[Client]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on, these.
+    pub fn replace(&self, clients: Vec<Client>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = clients.into();
+    }
 }
 
 /// Who may register (RFC 7591 section 3). Each gate is enough by itself.
@@ -76,7 +100,7 @@ pub(crate) mod tests {
             redirects: RedirectPolicy::default(),
             registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
             documents: DocumentPolicy { on: true, ..DocumentPolicy::default() },
-            clients: Vec::new(),
+            clients: Clients::default(),
             resources: Resources::new(vec![resource]).unwrap(),
             introspectors: Vec::new(),
             trusted: Trusted::default(),

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { Browser, redirectListener } from '../browser.mjs';
 import { check, failure, ok, options, script } from '../part.mjs';
 
-export function dance({ connect, unauthorized, modes }) {
+export function dance({ connect, unauthorized, modes, publish }) {
   const given = options({ mcp: '', user: 'alice', auth: 'oauth', mode: modes[0] });
   const url = new URL(given.mcp);
   return script(async () => {
@@ -15,12 +15,15 @@ export function dance({ connect, unauthorized, modes }) {
     }
     const listener = await redirectListener();
     const provider = memory(listener.uri);
+    const document = await publish?.(provider.clientMetadata);
+    provider.clientMetadataUrl = document?.url;
     const make = () => connect({ url, provider, mode: given.mode });
 
     const first = await make();
     const error = await failure(first.open(), 'the first connection is refused');
     check(error instanceof unauthorized, 'the first connection is refused as unauthorized', String(error));
     check(provider.client?.client_id, 'the client is registered', provider.client);
+    if (document) check(provider.client.client_id === document.url, 'its id is the address of its document', provider.client);
     check(provider.wanted, 'the client sends the person to the browser');
 
     const landed = await new Browser({ user: given.user }).walk(provider.wanted, listener.uri);
@@ -56,6 +59,7 @@ export function dance({ connect, unauthorized, modes }) {
     check(provider.wanted, 'after the revocation the person is sent to the browser again');
     for (const each of [second, third]) await each.client.close().catch(() => {});
     listener.close();
+    document?.close();
   });
 }
 

@@ -320,7 +320,7 @@ fn policy() -> Policy {
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
         documents: DocumentPolicy::default(),
-        clients: vec![Client::configured(own, &RedirectPolicy::default()).unwrap()],
+        clients: vec![Client::configured(own, &RedirectPolicy::default()).unwrap()].into(),
         resources: Resources::new(vec![resource]).unwrap(),
         introspectors: Vec::new(),
         trusted: Default::default(),

@@ -1,0 +1,62 @@
+//! The operator's clients, as they are when the gate starts and as they become while it runs.
+
+use super::complaint;
+use crate::config::{Client as ConfiguredClient, ClientId, Complaints, Config};
+use portcullis_domain::oauth::client::{Client, Configured};
+use portcullis_domain::oauth::client_keys::ClientKeys;
+use portcullis_domain::oauth::policy::Policy;
+use portcullis_domain::oauth::redirect::RedirectPolicy;
+
+/// Puts the clients of this configuration in the place of the ones that there are, all at once. Everything else in it is left alone.
+///
+/// # Errors
+/// What only the rules themselves could judge; nothing has changed then.
+pub(crate) fn take_over(policy: &Policy, config: Config) -> Result<usize, Complaints> {
+    let clients = operators_clients(config.clients, &config.trusted_clients, &policy.redirects)?;
+    let count = clients.len();
+    policy.clients.replace(clients);
+    Ok(count)
+}
+
+/// The clients that the configuration names.
+pub(super) fn operators_clients(
+    clients: Vec<ConfiguredClient>,
+    trusted: &[ClientId],
+    redirects: &RedirectPolicy,
+) -> Result<Vec<Client>, Complaints> {
+    let trusted = |id: &str| trusted.iter().any(|trusted| trusted.as_str() == id);
+    let judged = clients.into_iter().enumerate();
+    judged.map(|(place, configured)| client(place, configured, &trusted, redirects)).collect()
+}
+
+fn client(
+    place: usize,
+    configured: ConfiguredClient,
+    trusted: &impl Fn(&str) -> bool,
+    redirects: &RedirectPolicy,
+) -> Result<Client, Complaints> {
+    let ConfiguredClient {
+        client_id,
+        client_secret,
+        jwks,
+        jwks_uri,
+        name,
+        redirect_uris,
+        token_endpoint_auth_method: _judged,
+    } = configured;
+    let configured = Configured {
+        without_page: trusted(client_id.as_str()),
+        id: client_id.as_str().to_owned(),
+        name: name.as_str().to_owned(),
+        redirects: redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
+        secret: client_secret,
+        keys: jwks.map(|jwks| ClientKeys::Set(jwks.0)).or(jwks_uri.map(|url| ClientKeys::At(url.0))),
+    };
+    Client::configured(configured, redirects).map_err(|fault| {
+        complaint(
+            &format!("clients[{place}]"),
+            &fault.wire().text(),
+            "write what docs/configuration.md says of clients",
+        )
+    })
+}
