@@ -273,6 +273,8 @@ pub const CONNECTIONS_MAX: usize = 16 * 1024;
 pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
 /// How often the files of the listener's certificate are looked at; a new certificate is shown after the second look.
 pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
+/// Once three quarters of the open connections are taken, those that never carried a session are waited for no longer than this.
+pub const HURRIED_DEADLINE: Duration = Duration::from_secs(3);
 /// Between two log lines about connections that cannot be taken.
 pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 /// The body of a request to a protected resource, out of the box.
@@ -326,6 +328,8 @@ const _: () = assert!(TARGET_MAX + COOKIE_HEADER_MAX + AUTHORIZATION_MAX < HEAD_
 const _: () = assert!(HEAD_DEADLINE.as_secs() < IDLE_DEADLINE.as_secs());
 const _: () = assert!(CONNECTIONS_PER_ADDRESS < CONNECTIONS_MAX);
 const _: () = assert!(HANDSHAKE_USUAL.as_secs() < HEAD_DEADLINE.as_secs());
+const _: () = assert!(HANDSHAKE_USUAL.as_secs() < HURRIED_DEADLINE.as_secs());
+const _: () = assert!(HURRIED_DEADLINE.as_secs() < HEAD_DEADLINE.as_secs());
 const _: () = assert!(DRAIN_DEADLINE.as_secs() <= DRAIN_DEADLINE_MAX.as_secs());
 const _: () = assert!(UPSTREAM_IDLE_LIFE.as_secs() < UPSTREAM_IDLE_LIFE_MAX.as_secs());
 const _: () = assert!(UPSTREAM_CONNECT_DEADLINE.as_secs() < QUIET_DEADLINE.as_secs());

@@ -197,6 +197,7 @@ pub(crate) fn answer<W: World>(
         if let Err(wait) = protected.allowance.people.count(person) {
             return Reply::Own(Answer::fault(Fault::rate_limited(wait)).open());
         }
+        caller.peer.recognise();
         let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
         core.standing.begin(bearer, overrun, caller.peer.sever());
         let onward = Onward {

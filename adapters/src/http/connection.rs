@@ -81,6 +81,11 @@ impl Peer {
         Sever { turn: self.turn, vitals: self.vitals.clone() }
     }
 
+    /// Somebody with a session speaks on this connection: when there is little room left, it is not the first to go.
+    pub fn recognise(&self) {
+        self.vitals.set_known();
+    }
+
     pub(super) fn vitals(&self) -> &Arc<Vitals> {
         &self.vitals
     }

@@ -65,6 +65,20 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// For whoever never showed a session, when there is little room left. What waits for the gate itself is not hurried.
+    pub(super) fn hurried(&self) -> Self {
+        let hurried = |deadline: Duration| deadline.min(limits::HURRIED_DEADLINE);
+        Self {
+            head: hurried(self.head),
+            idle: hurried(self.idle),
+            write_stall: hurried(self.write_stall),
+            body_window: hurried(self.body_window),
+            ..self.clone()
+        }
+    }
+}
+
 /// What a listener counts, over all its cores.
 #[derive(Debug, Default)]
 pub struct Counts {

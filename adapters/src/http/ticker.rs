@@ -23,13 +23,15 @@ use super::vitals::{Farewell, Vitals};
 /// The connections of one core.
 pub(super) struct Ticker {
     settings: Arc<Settings>,
+    /// For strangers, when there is little room left.
+    hurried: Settings,
     counts: Arc<Counts>,
     watched: Vec<Watched>,
 }
 
 impl Ticker {
     pub(super) fn new(settings: Arc<Settings>, counts: Arc<Counts>) -> Self {
-        Self { settings, counts, watched: Vec::new() }
+        Self { hurried: settings.hurried(), settings, counts, watched: Vec::new() }
     }
 
     pub(super) fn watch(&mut self, vitals: Arc<Vitals>, task: AbortHandle) {
@@ -44,6 +46,7 @@ impl Ticker {
     /// Looks over all connections, and lets them run between slices so that none waits for the whole round.
     pub(super) async fn tick(&mut self, draining: bool) {
         let now = Instant::now();
+        let is_pressed = self.counts.open() > self.settings.connections_max.saturating_mul(3) / 4;
         let mut next = 0_usize;
         while next < self.watched.len() {
             for _ in 0..SLICE {
@@ -52,7 +55,9 @@ impl Ticker {
                     self.watched.swap_remove(next);
                     continue;
                 }
-                match watched.seen.judge(&watched.vitals, &self.settings, now) {
+                let hurries = is_pressed && !watched.vitals.known();
+                let settings = if hurries { &self.hurried } else { &*self.settings };
+                match watched.seen.judge(&watched.vitals, settings, now) {
                     Verdict::Idle if draining => watched.task.abort(),
                     Verdict::Idle | Verdict::Fine => {}
                     Verdict::Overdue(farewell) => {

@@ -30,6 +30,8 @@ pub(super) struct Vitals {
     /// The response is an event stream, which may be silent for as long as it likes.
     event_stream: AtomicBool,
     severed: AtomicBool,
+    /// Somebody with a session has spoken on this connection.
+    known: AtomicBool,
     /// The client has not yet agreed on how bytes are sent.
     shaking: AtomicBool,
     farewell: AtomicU8,
@@ -230,6 +232,15 @@ impl Vitals {
     /// Between two requests, with nothing under way in either direction.
     pub(super) fn is_at_rest(&self) -> bool {
         self.place() == Place::Between && !self.serving() && !self.writing()
+    }
+
+    /// Somebody with a session speaks here.
+    pub(super) fn set_known(&self) {
+        self.known.store(true, Relaxed);
+    }
+
+    pub(super) fn known(&self) -> bool {
+        self.known.load(Relaxed)
     }
 
     pub(super) fn severed(&self) -> bool {

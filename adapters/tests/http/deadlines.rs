@@ -215,3 +215,25 @@ fn no_deadline_ends_a_silent_event_stream() {
     client.head().unwrap();
     assert_eq!(client.chunk(), b"\n\n");
 }
+
+#[test]
+fn t246_p10_when_there_is_little_room_strangers_are_the_first_to_go_and_nobody_with_a_session() {
+    let server = Server::ok();
+    let gate = gate(&server, Settings { connections_max: 8, ..Settings::default() });
+    let ask = |target: &str| {
+        let mut client = gate.client();
+        assert_eq!(client.ask(format!("GET {target} HTTP/1.1\r\nHost: gate.example\r\n\r\n")).status, 200);
+        client
+    };
+    let mut known = ask("/known");
+    let mut strangers: Vec<_> = (0..6).map(|_| ask("/hello")).collect();
+    let mut silent = gate.client();
+    // Eight of eight: who comes now finds no place, and soon there are some.
+    assert_eq!(gate.client().answer().status, 503);
+    assert!(strangers.iter_mut().all(|client| client.is_ended_within(Duration::from_secs(5))));
+    assert!(silent.is_ended_within(Duration::from_secs(2)));
+    let mut next = ask("/hello");
+    assert_eq!(known.ask("GET /hello HTTP/1.1\r\nHost: gate.example\r\n\r\n").status, 200);
+    // With room enough nobody is hurried.
+    assert!(!next.is_ended_within(Duration::from_secs(4)));
+}

@@ -38,6 +38,10 @@ impl Handler for Everything {
                 Err(fault) => Response::new(AnswerBody::from(format!("{fault:?}"))),
             },
             "/panic" => panic!("a handler may be wrong"),
+            "/known" => {
+                peer.recognise();
+                Response::new(AnswerBody::from("known"))
+            }
             _ => {
                 self.0.severs.lock().unwrap().push(peer.sever());
                 let onward = Onward {
