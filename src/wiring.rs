@@ -159,6 +159,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         introspection_resource_servers,
         trusted_audiences,
         trusted_issuers,
+        token_exchange_broker,
         allow_public_client_registration,
         registration_token,
         trusted_public_registration_schemes,
@@ -250,6 +251,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         })?,
         introspectors: introspection_resource_servers.iter().map(|id| ClientHash::of(id.as_str())).collect(),
         trusted,
+        broker: trusted::broker(token_exchange_broker),
     });
     let provider = identity_provider(&issuer, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
     let journal =

@@ -43,6 +43,8 @@ pub enum Happened {
     SessionRevoked,
     /// A client asked about a token of another one.
     IntrospectionRefused,
+    /// A client was given an assertion for an access token of its own.
+    TokenExchanged,
     /// A token of another issuer was judged and let in.
     StrangerAdmitted,
     /// A token of an issuer that is trusted broke a rule.
@@ -53,7 +55,7 @@ pub enum Happened {
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -72,6 +74,7 @@ impl Happened {
         Self::RefreshRolledForward,
         Self::SessionRevoked,
         Self::IntrospectionRefused,
+        Self::TokenExchanged,
         Self::StrangerAdmitted,
         Self::StrangerRefused,
         Self::RateLimited,
@@ -100,6 +103,7 @@ impl Happened {
             Self::RefreshRolledForward       => "refresh_token_rolled_forward",
             Self::SessionRevoked             => "token_revoked",
             Self::IntrospectionRefused       => "introspection_refused",
+            Self::TokenExchanged             => "token_exchanged",
             Self::StrangerAdmitted           => "foreign_token_accepted",
             Self::StrangerRefused            => "foreign_token_rejected",
             Self::RateLimited                => "rate_limit_exceeded",

@@ -206,5 +206,6 @@ pub(crate) fn new_policy() -> Policy {
         resources: Resources::new(resources).expect("resources"),
         introspectors: Vec::new(),
         trusted: Default::default(),
+        broker: Default::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! The use cases, as prose.
 
+mod broker;
 mod protected;
 mod shares;
 mod speaker;
@@ -41,6 +42,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::once::Once;
+pub use broker::Brokered;
 pub use protected::Bearer;
 
 /// The gateway: everything that anybody can ask of it.

@@ -24,7 +24,7 @@ pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
 pub use storage::{KeyPrefix, Sentinel, ServerAddress, Servers, Storage, Valkey};
 pub use surroundings::{Process, Surroundings, Unreadable};
-pub use trusted::{ClaimRules, TrustedIssuer, TypHeaders};
+pub use trusted::{ClaimRules, ClientAudiences, TokenExchangeBroker, TrustedIssuer, TypHeaders};
 pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
     CaFile, CertificateFile, Cidr, ClaimName, ClientAuthentication, ClientId, ClientName, EmailAddress, EmailDomain,
@@ -102,6 +102,7 @@ keys! {
         trusted_clients: Vec<ClientId> = list("trustedClients") "Identifiers of `clients` that skip the consent page: only confidential ones with https redirects.",
         introspection_resource_servers: Vec<ClientId> = list("introspectionResourceServers") "Identifiers of `clients` that may ask about tokens of every client, because they are resource servers.",
         trusted_audiences: Vec<ClientId> = list("trustedAudiences") "Client identifiers at the identity provider whose ID tokens are taken as bearer.",
+        token_exchange_broker: Option<TokenExchangeBroker> = optional("tokenExchangeBroker") "Clients that may exchange their access tokens for assertions (RFC 8693).",
         trusted_issuers: Vec<TrustedIssuer> = list("trustedIssuers") "Issuers whose JWTs are taken as bearer.",
         allow_public_client_registration: bool = or("allowPublicClientRegistration", false) "Let anybody register a client. Without it, clients whose redirects are all known still can.",
         registration_token: Option<BearerSecret> = optional_secret(&["registrationToken", "registrationTokenFile"], limits::CHOSEN_SECRET_MIN) "A bearer token that lets its holder register any client.",

@@ -23,6 +23,7 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
     introspectors(draft, at);
     documents(draft, at);
     super::trusted::trusted(draft, at);
+    super::trusted::broker(draft, at);
     let issuer = draft.provider.as_ref().map(|provider| match provider {
         Provider::Oidc(_, oidc) => ("oidc", &oidc.issuer_url),
         Provider::Dex(dex) => ("dex", &dex.issuer_url),

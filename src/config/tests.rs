@@ -928,6 +928,12 @@ fn arrivals() -> Vec<Arrival> {
             "/run/key.pem",
         ),
         (
+            "tokenExchangeBroker.clientAudiences",
+            vec![("/tokenExchangeBroker", json!({ "clientAudiences": { "app": ["tools"] } }))],
+            |c| format!("{:?}", c.token_exchange_broker.as_ref().map(|broker| &broker.client_audiences.0)),
+            r#"Some([("app", ["tools"])])"#,
+        ),
+        (
             "trustedAudiences",
             vec![("/trustedAudiences", json!(["kubectl"]))],
             |c| c.trusted_audiences.iter().map(ClientId::as_str).collect(),
@@ -1348,12 +1354,25 @@ fn t289_unsafe_combinations_do_not_load() {
         (
             &[("/trustedIssuers/0/allowedClaims", json!({ "sub": "a" }))],
             "trustedIssuers[0].allowedClaims.sub",
-            "not a list of patterns",
+            "not a list of texts",
         ),
         (
             &[("/trustedIssuers/0/jwksUrl", json!("http://cluster.example.com/jwks"))],
             "trustedIssuers[0].jwksUrl",
             "http beyond loopback",
+        ),
+        (
+            &[("/tokenExchangeBroker", json!({ "clientAudiences": { "unknown": ["tools"] } }))],
+            "tokenExchangeBroker.clientAudiences.unknown",
+            "not the identifier of one of clients",
+        ),
+        (
+            &[
+                ("/clients/1", public("https://p.example/cb")),
+                ("/tokenExchangeBroker", json!({ "clientAudiences": { "p": ["tools"] } })),
+            ],
+            "tokenExchangeBroker.clientAudiences.p",
+            "public client",
         ),
         (&[("/resources/0/forwardAuth", json!(true))], "resources[0].forwardAuth", "without trustedProxyCIDRs"),
         (&[("/resources/0/assertion/duration", json!("2h"))], "resources[0].assertion.duration", "out of bounds"),
@@ -1626,7 +1645,8 @@ fn f27_no_complaint_and_no_debug_says_a_value() {
                 deep if deep.starts_with("/storage/valkey/") => on_servers(json!({})),
                 _ => Vec::new(),
             };
-            changes.extend([("/tls", tls()), (pointer.as_str(), value.clone())]);
+            let broker = json!({ "clientAudiences": { "app": ["tools"] } });
+            changes.extend([("/tls", tls()), ("/tokenExchangeBroker", broker), (pointer.as_str(), value.clone())]);
             let Err(complaints) = read(&change(rich(), &changes)) else { continue };
             for complaint in complaints.0 {
                 let unknown_key = complaint.path.ends_with("canary-key");

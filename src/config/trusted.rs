@@ -53,31 +53,79 @@ pub struct ClaimRules(pub Vec<(String, Vec<String>)>);
 
 impl Value for ClaimRules {
     fn schema() -> Json {
-        let patterns =
-            json!({ "type": "array", "minItems": 1, "items": { "type": "string", "maxLength": TEXT_VALUE_MAX } });
-        json!({ "type": "object", "additionalProperties": patterns })
+        lists_schema()
     }
 
     fn read(json: &Json, at: &Place<'_>) -> Option<Self> {
-        let Json::Object(rules) = json else {
-            at.complain("is not an object", r#"write it as { "sub": ["system:serviceaccount:agents:*"] }"#);
-            return None;
-        };
-        let mut all = Vec::new();
-        let mut good = true;
-        for (name, patterns) in rules {
-            let texts: Option<Vec<String>> =
-                patterns.as_array().and_then(|list| list.iter().map(|it| it.as_str().map(str::to_owned)).collect());
-            match texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| text.len() <= TEXT_VALUE_MAX)) {
-                Some(patterns) => all.push((name.clone(), patterns)),
-                None => {
-                    at.key(name)
-                        .complain("is not a list of patterns", "write a list of texts, in which * stands for anything");
-                    good = false;
-                }
-            }
+        lists(json, at, r#"write it as { "sub": ["system:serviceaccount:agents:*"] }"#).map(Self)
+    }
+}
+
+keys! {
+    /// Token exchange for confidential clients.
+    pub struct TokenExchangeBroker {
+        client_audiences: ClientAudiences = required("clientAudiences") "For each client by its identifier the audiences for which it may have assertions.",
+    }
+}
+
+objects!(TokenExchangeBroker);
+
+/// Audiences by the identifier of the client that may ask for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAudiences(pub Vec<(String, Vec<String>)>);
+
+impl Value for ClientAudiences {
+    fn schema() -> Json {
+        lists_schema()
+    }
+
+    fn read(json: &Json, at: &Place<'_>) -> Option<Self> {
+        lists(json, at, r#"write it as { "client": ["https://tools.example.com"] }"#).map(Self)
+    }
+}
+
+fn lists_schema() -> Json {
+    let list = json!({ "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1, "maxLength": TEXT_VALUE_MAX } });
+    json!({ "type": "object", "additionalProperties": list })
+}
+
+/// Lists of texts by name.
+fn lists(json: &Json, at: &Place<'_>, instead: &'static str) -> Option<Vec<(String, Vec<String>)>> {
+    let Json::Object(lists) = json else {
+        at.complain("is not an object", instead);
+        return None;
+    };
+    let one = |value: &Json| {
+        let text = value.as_str().filter(|text| !text.is_empty() && text.len() <= TEXT_VALUE_MAX);
+        text.map(str::to_owned)
+    };
+    let mut all = Vec::new();
+    for (name, list) in lists {
+        let texts: Option<Vec<String>> = list.as_array().and_then(|list| list.iter().map(one).collect());
+        let texts = texts.filter(|texts| !texts.is_empty());
+        if texts.is_none() {
+            at.key(name).complain("is not a list of texts", instead);
         }
-        good.then_some(Self(all))
+        all.push(texts.map(|texts| (name.clone(), texts)));
+    }
+    all.into_iter().collect()
+}
+
+/// Whoever exchanges tokens is a client that the operator knows and that can prove it.
+pub(super) fn broker(draft: &ConfigDraft, at: &Place<'_>) {
+    let (Some(Some(broker)), Some(clients)) = (&draft.token_exchange_broker, &draft.clients) else { return };
+    for (name, _) in &broker.client_audiences.0 {
+        let here = at.key("tokenExchangeBroker").key("clientAudiences").key(name);
+        match clients.iter().find(|client| client.client_id.as_str() == name) {
+            None => here.complain("is not the identifier of one of clients", "register it there, or remove it"),
+            Some(client) if client.client_secret.is_none() => {
+                here.complain(
+                    "is a public client, which cannot prove who it is",
+                    "give it a secret, or remove it here",
+                );
+            }
+            Some(_) => {}
+        }
     }
 }
 

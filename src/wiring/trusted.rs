@@ -1,9 +1,11 @@
 //! Whose tokens are taken beside our own, and where their keys are.
 
 use super::complaint;
-use crate::config::{CaFile, ClientId, Complaints, TrustedIssuer as ConfiguredIssuer};
+use crate::config::{CaFile, ClientId, Complaints, TokenExchangeBroker, TrustedIssuer as ConfiguredIssuer};
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
 use portcullis_adapters::oidc::{Issuers, Pace, named_host};
+use portcullis_domain::key::ClientHash;
+use portcullis_domain::oauth::broker::Broker;
 use portcullis_domain::oauth::scope::Scopes;
 use portcullis_domain::oauth::stranger::{Pattern, Trusted, TrustedIssuer};
 
@@ -59,4 +61,10 @@ pub(super) fn trusted(
         });
     }
     Ok((trusted, keys))
+}
+
+/// Which client may exchange its tokens, and for whom.
+pub(super) fn broker(configured: Option<TokenExchangeBroker>) -> Broker {
+    let audiences = configured.map(|broker| broker.client_audiences.0).unwrap_or_default();
+    Broker(audiences.into_iter().map(|(client, audiences)| (ClientHash::of(&client), audiences)).collect())
 }

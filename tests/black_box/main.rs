@@ -14,6 +14,7 @@ mod admin;
 mod allowance;
 mod assertions;
 mod authorize;
+mod broker;
 mod clients;
 mod codes;
 mod consent;

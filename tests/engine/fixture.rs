@@ -68,6 +68,7 @@ pub(crate) fn policy(grace: Duration) -> Arc<Policy> {
         resources: Resources::new(vec![resource]).expect("one resource"),
         introspectors: Vec::new(),
         trusted: Default::default(),
+        broker: Default::default(),
     })
 }
 

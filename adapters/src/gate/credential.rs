@@ -13,7 +13,6 @@ use portcullis_domain::oauth::assertion::{self, Assertion};
 use portcullis_domain::oauth::downstream::Downstream;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::policy::Policy;
-use portcullis_domain::oauth::resource::Resource;
 use portcullis_domain::oauth::visitor::Visitor;
 use portcullis_domain::oidc::request::BackChannel;
 use portcullis_domain::seal::KeyId;
@@ -101,13 +100,13 @@ impl Credentials {
         self.own.iter().map(|(_, signer)| signer.public().clone())
     }
 
-    /// The credential with which a resource in this form is told of this visitor, if it wants one. `version` says which version of
-    /// the visitor's identity this is.
+    /// The credential with which whoever is at this place is told of this visitor in this form, if it wants one. `version` says which
+    /// version of the visitor this is.
     pub(crate) async fn of(
         &self,
         form: &Form,
         policy: &Policy,
-        resource: &Resource,
+        place: &str,
         visitor: &Visitor,
         version: &[u8],
         now: Timestamp,
@@ -119,7 +118,7 @@ impl Credentials {
         };
         let decided = Decided::by(&[
             kind,
-            resource.identifier().as_bytes(),
+            place.as_bytes(),
             &visitor.person.0,
             visitor.session.as_bytes(),
             visitor.scopes.line().as_bytes(),

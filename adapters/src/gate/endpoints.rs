@@ -3,13 +3,16 @@
 use super::Gate;
 use super::answer::Answer;
 use super::cors;
+use super::credential::{self, Asserted, AssertionKey};
 use super::read::{self, Authorization, Received};
 use super::route::Route;
 use crate::http::{RequestBody, pages};
 use hyper::{Method, Request, StatusCode};
+use portcullis_domain::limits::ASSERTION_LIFE;
 use portcullis_domain::oauth::authorize::{Refusal, Refused};
 use portcullis_domain::oauth::client::Presented;
 use portcullis_domain::oauth::client_assertion::Assertion;
+use portcullis_domain::oauth::downstream::{TOKEN_EXCHANGE, TokenType};
 use portcullis_domain::oauth::exchange::Tokens;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::redirect::Kind;
@@ -21,8 +24,8 @@ use portcullis_domain::wire::basic::Credentials;
 use portcullis_domain::wire::form::Form;
 use portcullis_domain::wire::header::Challenge;
 use portcullis_domain::wire::json::ObjectWriter;
-use portcullis_ports::gateway::{Authorized, Caller, Consented, Onward};
-use portcullis_ports::{Counted, IdentityProvider, World};
+use portcullis_ports::gateway::{Authorized, Brokered, Caller, Consented, Onward};
+use portcullis_ports::{Clock, Counted, IdentityProvider, World};
 use std::net::IpAddr;
 use zeroize::Zeroizing;
 
@@ -185,10 +188,33 @@ impl<W: World> Call<'_, W> {
             let credentials = self.credentials()?;
             let form = self.received.form()?;
             let presented = presented(&form, credentials.as_ref())?;
+            let is_exchange = form.one("grant_type").is_ok_and(|kind| kind == Some(TOKEN_EXCHANGE));
+            if is_exchange && !self.gate.gateway.policy().broker.is_empty() {
+                return Box::pin(self.brokered(&form, presented)).await;
+            }
             let tokens = self.gate.gateway.token(&form, presented, self.address).await?;
             Ok(Answer::json(StatusCode::OK, tokens_json(&tokens).expose().to_owned()))
         };
         judged.await.unwrap_or_else(|fault| self.refuse_client(fault))
+    }
+
+    /// The answer of RFC 8693 section 2.2.1. The assertion is made once for the client's token and the audience.
+    async fn brokered(&self, form: &Form<'_>, presented: Presented<'_>) -> Result<Answer, Fault> {
+        let gateway = &self.gate.gateway;
+        let Brokered { visitor, version, audience } = gateway.broker(form, presented, self.address).await?;
+        let version = [&version.0[..], &visitor.until.millis().to_be_bytes()].concat();
+        let (now, place) = (gateway.world().clock().now(), format!("exchange for {audience}"));
+        let form = credential::Form::Assertion(Asserted { audience, key: AssertionKey::Master, life: ASSERTION_LIFE });
+        let made = self.gate.credentials.of(&form, gateway.policy(), &place, &visitor, &version, now).await?;
+        let made = made.ok_or(Fault::Internal("an assertion was not made"))?;
+        let token = made.authorization.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+        let json = ObjectWriter::new()
+            .text("access_token", token.ok_or(Fault::Internal("an assertion is no bearer"))?)
+            .text("issued_token_type", TokenType::Jwt.urn())
+            .text("token_type", "Bearer")
+            .number("expires_in", made.ends.min(visitor.until).since(now).as_secs())
+            .text("scope", visitor.scopes.line());
+        Ok(Answer::json(StatusCode::OK, json.finish()))
     }
 
     async fn revoke(&self) -> Answer {

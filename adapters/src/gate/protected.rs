@@ -323,7 +323,7 @@ async fn introduce<W: World>(
     version: Stamp,
 ) -> Result<(Arc<Identity>, Option<Timestamp>), Fault> {
     let (policy, now) = (gate.gateway.policy(), gate.gateway.world().clock().now());
-    let credential = gate.credentials.of(form, policy, resource, visitor, &version.0, now).await?;
+    let credential = gate.credentials.of(form, policy, resource.identifier(), visitor, &version.0, now).await?;
     let mut identity = identity(visitor, form).ok_or(UNTOLD)?;
     let renew = credential.as_ref().map(|credential| credential.renew);
     identity.authorization = credential.map(|credential| credential.authorization);

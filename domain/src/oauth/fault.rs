@@ -154,6 +154,16 @@ pub enum Fault {
     /// Another resource than was granted.
     ResourceBeyondGrant,
 
+    // Token exchange.
+    /// A kind of token that is not exchanged: which parameter names it.
+    TokenType(&'static str),
+    /// A token exchange with an actor.
+    Actor,
+    /// An audience that the operator has not named for this client.
+    AudienceRefused,
+    /// A subject token that is none, is over, or was issued to somebody else.
+    SubjectToken,
+
     // Protected resources.
     /// No credentials.
     TokenMissing,
@@ -312,6 +322,11 @@ impl Fault {
             F::SessionCut                => plain(400, "invalid_grant", "The session was ended. Authorize again."),
             F::ScopeBeyondGrant          => plain(400, "invalid_scope", "The scope reaches beyond what was granted."),
             F::ResourceBeyondGrant       => plain(400, "invalid_target", "The grant is for another resource."),
+
+            F::TokenType(name)           => named(400, "invalid_request", "This kind of token is not exchanged here", name),
+            F::Actor                     => plain(400, "invalid_request", "A token exchange has no actor here."),
+            F::AudienceRefused           => plain(400, "invalid_target", "This client gets no tokens for this audience."),
+            F::SubjectToken              => plain(400, "invalid_grant", "The subject token is unknown, expired, revoked, or was issued to another client."),
 
             F::TokenMissing              => plain(401, "invalid_token", "An access token is required."),
             F::TokenUnknown | F::TokenForeign(_) | F::TokenExpired | F::TokenRevoked

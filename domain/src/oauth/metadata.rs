@@ -5,6 +5,7 @@
 
 use crate::jose::algorithm::Algorithm;
 use crate::oauth::client::AuthMethod;
+use crate::oauth::downstream::TOKEN_EXCHANGE;
 use crate::oauth::policy::Policy;
 use crate::oauth::resource::{PROTECTED_RESOURCE, Resource};
 use crate::oauth::scope::Scopes;
@@ -80,6 +81,8 @@ fn authorization_server(policy: &Policy) -> String {
     let every_scope =
         policy.resources.iter().flat_map(|resource| resource.scopes().iter().map(|scope| scope.name.as_str()));
     let scopes = Scopes::of(every_scope.chain([OFFLINE_ACCESS]));
+    let exchange = (!policy.broker.is_empty()).then_some(TOKEN_EXCHANGE);
+    let grant_types = ["authorization_code", "refresh_token"].into_iter().chain(exchange);
     let registration = policy.registration.can_open().then(|| endpoint("/oauth/register"));
     ObjectWriter::new()
         .text("issuer", &policy.base_url)
@@ -93,7 +96,7 @@ fn authorization_server(policy: &Policy) -> String {
         .texts("scopes_supported", scopes.iter())
         .texts("response_types_supported", ["code"])
         .texts("response_modes_supported", ["query"])
-        .texts("grant_types_supported", ["authorization_code", "refresh_token"])
+        .texts("grant_types_supported", grant_types)
         .texts("code_challenge_methods_supported", ["S256"])
         .texts("token_endpoint_auth_methods_supported", methods())
         .texts("token_endpoint_auth_signing_alg_values_supported", algorithms())

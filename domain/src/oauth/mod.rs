@@ -3,6 +3,7 @@
 pub mod admit;
 pub mod assertion;
 pub mod authorize;
+pub mod broker;
 pub mod callback;
 pub mod client;
 pub mod client_assertion;

@@ -1,6 +1,7 @@
 //! What the operator has decided, in the form in which the rules ask for it.
 
 use crate::key::ClientHash;
+use crate::oauth::broker::Broker;
 use crate::oauth::client::Client;
 use crate::oauth::client_document::DocumentPolicy;
 use crate::oauth::grant::Lifetimes;
@@ -34,6 +35,8 @@ pub struct Policy {
     pub introspectors: Vec<ClientHash>,
     /// Whose tokens are taken beside our own.
     pub trusted: Trusted,
+    /// Which client may exchange its access tokens for assertions, and for whom.
+    pub broker: Broker,
 }
 
 /// The clients that the operator has registered, each `client_id` once. They can be replaced while the gateway runs, all at once;
@@ -104,6 +107,7 @@ pub(crate) mod tests {
             resources: Resources::new(vec![resource]).unwrap(),
             introspectors: Vec::new(),
             trusted: Trusted::default(),
+            broker: Broker::default(),
         }
     }
 }

@@ -324,6 +324,7 @@ fn policy() -> Policy {
         resources: Resources::new(vec![resource]).unwrap(),
         introspectors: Vec::new(),
         trusted: Default::default(),
+        broker: Default::default(),
     }
 }
 
