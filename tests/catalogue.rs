@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 const CATALOGUE: &str = "docs/abuse-cases.md";
 
+/// The groups of the front door, in which nothing that a release waits for may be open any more.
+const CLOSED: &str = "ABFGHPS";
+
 /// One row of the catalogue.
 #[derive(Debug)]
 struct Row {
@@ -43,6 +46,8 @@ fn every_row_that_is_held_has_a_test() {
         println!("{} is open and {:?} names it: if the whole row is shown, it is held", row.id, named[&row.id]);
     }
     let open: Vec<_> = rows.iter().filter(|row| row.state == State::Open).collect();
+    let front: Vec<_> = open.iter().filter(|row| row.gate && CLOSED.contains(row.group)).collect();
+    assert!(front.is_empty(), "the front door has a gap: {front:#?}");
     let gates = open.iter().filter(|row| row.gate).count();
     println!("{} of {} rows are open, {gates} of them gate a release:", open.len(), rows.len());
     let groups: BTreeSet<char> = open.iter().map(|row| row.group).collect();
@@ -73,7 +78,7 @@ fn what_does_not_apply_says_why_and_no_row_stands_twice() {
 }
 
 /// Crates of which a row speaks, each with the first version that is good, or `None` for those that are not in the tree.
-const MENDED: [(&str, Option<[u32; 3]>); 9] = [
+const MENDED: [(&str, Option<[u32; 3]>); 10] = [
     ("axum-core", None),
     ("bytes", Some([1, 11, 1])),
     ("h2", None),
@@ -82,11 +87,12 @@ const MENDED: [(&str, Option<[u32; 3]>); 9] = [
     ("idna", None),
     ("jsonwebtoken", None),
     ("jwt-simple", None),
+    ("regex", None),
     ("rustls-webpki", Some([0, 103, 13])),
 ];
 
 #[test]
-fn r71_r72_r74_r76_r77_r78_r79_r81_crates_with_advisories_are_mended_or_not_there() {
+fn t254_r71_r72_r74_r76_r77_r78_r79_r81_crates_with_advisories_are_mended_or_not_there() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     let mut deployed: BTreeMap<&str, Vec<[u32; 3]>> = BTreeMap::new();
     for package in lock.split("[[package]]").skip(1) {

@@ -268,6 +268,35 @@ fn t193_a_document_that_is_no_good_is_never_adopted_and_the_next_good_one_is() {
 }
 
 #[test]
+fn r28_t193_cve_2026_53513_endpoints_that_lead_inside_are_not_called() {
+    run(async {
+        let inside = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = inside.local_addr().unwrap().port();
+        let provider = Scripted::good().await;
+        let issuer = provider.issuer();
+        let places =
+            [&format!("https://127.0.0.2:{port}"), "https://127.0.0.2", "https://169.254.169.254", "https://[::1]"];
+        for place in places {
+            let lying = document(&issuer, &issuer).replace(&format!("{issuer}/keys"), &format!("{place}/keys"));
+            provider.say_document(Says::This(200, lying));
+            let oidc = provider.oidc(PACE);
+            let before = provider.document_reads();
+            let _running = Running::start(&oidc);
+            while provider.document_reads() == before {
+                sleep(Duration::from_millis(5)).await;
+            }
+            assert!(oidc.keys().await.is_err(), "{place}");
+            assert!(oidc.send(request(format!("{place}/token"))).await.is_err(), "{place}");
+        }
+        assert_eq!(provider.key_reads(), 0);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(50), inside.accept()).await.is_err(),
+            "somebody called inside"
+        );
+    });
+}
+
+#[test]
 fn t193_the_last_good_document_stays_when_a_later_one_is_wrong() {
     run(async {
         let provider = Scripted::good().await;

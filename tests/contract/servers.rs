@@ -112,7 +112,7 @@ fn t266_a_script_that_is_gone_is_sent_once_more() {
 }
 
 #[test]
-fn r83_callers_that_leave_cost_no_connection_and_nobody_gets_their_answers() {
+fn t264_r83_callers_that_leave_cost_no_connection_and_nobody_gets_their_answers() {
     let server = Server::start(Make::Valkey9);
     let gate = Gate::ready(server.address());
     gate.run(async {
