@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("jose-claims", jose::claims),
     ("jose-jwks", jose::jwks),
     ("jose-jws", jose::jws),
+    ("oauth-assertion", oauth::assertion),
     ("oauth-authorize", oauth::authorize),
     ("oauth-record", oauth::record),
     ("oauth-route", oauth::route),

@@ -3,14 +3,17 @@
 use crate::clients::{NOW, policy};
 use crate::engine::surroundings::scheduler::Scheduler;
 use crate::engine::surroundings::world::Surroundings;
+use crate::jose;
 use portcullis_adapters::gate::{Route, Routes};
 use portcullis_adapters::memory::Memory;
 use portcullis_domain::fresh::{Fresh, Stamp};
-use portcullis_domain::key::{AssertionId, CutScope, GrantId, Key, Person};
+use portcullis_domain::jose::jwk::KeySet;
+use portcullis_domain::key::{AssertionId, ClientHash, CutScope, GrantId, Key, Person};
 use portcullis_domain::limits;
 use portcullis_domain::oauth::authorize::{self, Asked, Refused};
 use portcullis_domain::oauth::callback::Callback;
 use portcullis_domain::oauth::client::{Presented, lookup};
+use portcullis_domain::oauth::client_assertion::{self, Assertion};
 use portcullis_domain::oauth::consent::{Answer, CsrfCookie};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::flow::{Flow, Login};
@@ -30,6 +33,7 @@ use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::form::{self, Form};
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::transact;
+use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
 const REDIRECT: &str = "http://127.0.0.1:7777/callback";
@@ -183,6 +187,37 @@ pub fn token_request(data: &[u8]) {
     }
 }
 
+/// F10: an assertion that is taken is the client's, for this server alone, ends within minutes and has a name to be remembered by.
+/// `ISSUER` and `CLIENT` in the input, which is the payload, stand for the gate and the client.
+pub fn assertion(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let payload = text.replace("ISSUER", "https://gate.example").replace("CLIENT", "client");
+    let header = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, jose::KID);
+    let signed = jose::signed(header.as_bytes(), payload.as_bytes());
+    let Ok(assertion) = Assertion::parse(client_assertion::JWT_BEARER, &signed) else { return };
+    let judge = |now| client_assertion::judge(&assertion, "client", &jose::keys(), "https://gate.example", now);
+    if let Ok(proof) = judge(NOW) {
+        let claims: Value = serde_json::from_str(&payload).expect("a second reader reads it");
+        assert_eq!((claims["iss"].as_str(), claims["sub"].as_str()), (Some("client"), Some("client")));
+        let audience = claims["aud"].as_array().map_or(&claims["aud"], |list| list.first().unwrap_or(&Value::Null));
+        assert_eq!(audience.as_str(), Some("https://gate.example"));
+        assert!(claims["aud"].as_array().is_none_or(|list| list.len() == 1));
+        assert!(claims["jti"].as_str().is_some_and(|id| !id.is_empty() && id.len() <= 256));
+        let expires = claims["exp"].as_f64().expect("a number");
+        let now = f64::from(u32::try_from(NOW.secs()).expect("in this century"));
+        assert!(expires > now - 61.0 && expires < now + 361.0, "{expires}");
+        assert_eq!(proof.client(), ClientHash::of("client"));
+        // A later clock never makes an ended one good again.
+        assert!(judge(NOW.plus(std::time::Duration::from_secs(500))).is_err());
+        // It is good for nobody else, at no other server, and under no other key.
+        assert!(
+            client_assertion::judge(&assertion, "client", &KeySet::default(), "https://gate.example", NOW).is_err()
+        );
+        assert!(client_assertion::judge(&assertion, "client", &jose::keys(), "https://other.example", NOW).is_err());
+        assert!(client_assertion::judge(&assertion, "other", &jose::keys(), "https://gate.example", NOW).is_err());
+    }
+}
+
 /// F21: whatever is no token of ours is read as none, and no token is read as one of another kind.
 pub fn tokens(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -247,6 +282,13 @@ mod tests {
         let query = include_str!("../corpus/oauth-authorize/good").replace("CLIENT", client_id());
         let form = Form::parse(&query).unwrap();
         assert!(asked(&form).is_ok());
+
+        let payload = include_str!("../corpus/oauth-assertion/good").replace("ISSUER", "https://gate.example");
+        let header = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, jose::KID);
+        let signed = jose::signed(header.as_bytes(), payload.replace("CLIENT", "client").as_bytes());
+        let assertion = Assertion::parse(client_assertion::JWT_BEARER, &signed).unwrap();
+        let keys = jose::keys();
+        assert!(client_assertion::judge(&assertion, "client", &keys, "https://gate.example", NOW).is_ok());
 
         let scheduler = Scheduler::new(1);
         let (gateway, code) = begun(&scheduler);

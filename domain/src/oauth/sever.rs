@@ -1,0 +1,100 @@
+//! The operator ends everything of somebody, and may keep them out: one write, however many sessions there are.
+//!
+//! Callback, exchange, refresh and admission consult the cut that this writes, so what it ends ends at once. Who asked for it is noted
+//! by whoever asks.
+
+use crate::fresh::Fresh;
+use crate::key::{CutScope, Key};
+use crate::oauth::cut::Cut;
+use crate::operation::{Decision, Fact, Facts, Keys, Operation, Write};
+use crate::record::Record;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// What is to become of whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sever {
+    /// Whose sessions.
+    pub scope: CutScope,
+    /// Whether nothing may begin either, until it is lifted.
+    pub keep_out: bool,
+}
+
+impl Operation for Sever {
+    type Reply = ();
+
+    fn reads(&self) -> Keys {
+        Keys::of([self.key()])
+    }
+
+    fn consults(&self, _own: &Facts) -> Keys {
+        Keys::NONE
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<()> {
+        let key = self.key();
+        let cut = match facts.of(&key) {
+            Err(fault) => return Decision::refuse(fault),
+            _ if self.keep_out => Cut::block(now),
+            // One that cannot be read counts as a block, and stays one.
+            Ok(Fact::Unreadable(_)) => Cut::block(now),
+            Ok(Fact::Found(stored)) => stored.record.cut().map_or(Cut::block(now), |cut| cut.again(now)),
+            Ok(Fact::Absent) => Cut::before(now),
+        };
+        let (until, record) = (cut.until(), Arc::new(Record::Cut(cut)));
+        Decision::commit(vec![Write { key, stamp: fresh.stamp(&key), until, record, durable: true }], Ok(()))
+    }
+}
+
+impl Sever {
+    const fn key(&self) -> Key {
+        Key::Cut(self.scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fresh::Stamp;
+    use crate::key::ClientHash;
+    use crate::limits::CUT_LIFE;
+    use crate::oauth::fault::Fault;
+    use crate::operation::{Epoch, Stored};
+    use crate::secret::Secret;
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const SCOPE: CutScope = CutScope::Client(ClientHash([7; 32]));
+
+    /// The cut that is written where this stands, and until when it is kept.
+    fn written(keep_out: bool, fact: Fact) -> (Cut, Timestamp) {
+        let sever = Sever { scope: SCOPE, keep_out };
+        let facts = Facts::new(Epoch::default()).with(Key::Cut(SCOPE), fact);
+        let Decision::Commit { writes, .. } = sever.decide(&facts, NOW, &Fresh::new(&Secret::new([1; 32]), 0)) else {
+            panic!("nothing is written")
+        };
+        let [write] = writes.as_slice() else { panic!("one write") };
+        assert!(write.durable && write.key == Key::Cut(SCOPE));
+        (write.record.cut().unwrap().clone(), write.until)
+    }
+
+    fn found(cut: Cut) -> Fact {
+        Fact::Found(Stored { until: cut.until(), record: Arc::new(Record::Cut(cut)), stamp: Stamp([1; 16]) })
+    }
+
+    #[test]
+    fn t085_a_client_s_sessions_end_with_one_write_and_a_block_stays_one() {
+        assert_eq!(written(false, Fact::Absent), (Cut::before(NOW), NOW.plus(CUT_LIFE)));
+        assert_eq!(written(true, Fact::Absent), (Cut::block(NOW), Timestamp::FAR));
+        let earlier = Timestamp::from_secs(1_700_000_000);
+        assert_eq!(written(false, found(Cut::before(earlier))).0, Cut::before(NOW));
+        let (again, _) = written(false, found(Cut::before(NOW)));
+        assert_eq!(again.before, NOW.plus(Duration::from_millis(1)), "what began since the last one ends too");
+        assert!(written(false, found(Cut::block(earlier))).0.always);
+        assert!(written(false, Fact::Unreadable(Stamp([2; 16]))).0.always);
+        let sever = Sever { scope: SCOPE, keep_out: true };
+        let nothing = Facts::new(Epoch::default());
+        let decided = sever.decide(&nothing, NOW, &Fresh::new(&Secret::new([1; 32]), 0));
+        assert!(matches!(decided, Decision::Answer { reply: Err(Fault::Internal(_)), .. }), "absence is not made up");
+    }
+}
