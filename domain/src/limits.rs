@@ -434,6 +434,8 @@ const _: () = assert!(
 
 // The near cache.
 
+/// What it holds at the most, by its own estimate: the sessions of about a hundred thousand people.
+pub const NEAR_BYTES_MAX: usize = 128 << 20;
 /// How long after it was sent an answered PING lets a connection's loads be served from memory.
 pub const NEAR_LEASE: Duration = Duration::from_millis(700);
 /// How often a PING is sent on it.

@@ -18,6 +18,7 @@ mod valkey;
 
 mod clauses;
 mod memory;
+mod near;
 mod servers;
 mod stores;
 mod sweep;

@@ -13,6 +13,7 @@ use portcullis_ports::{Outcome, Seen, Store, Unavailable};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A gate's store, whose links run in a thread of their own, as in a gate, for as long as it is there.
 pub(crate) struct Gate {
@@ -70,7 +71,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
 
 pub(crate) fn settings(address: SocketAddr) -> Settings {
     let mode = Mode::Standalone(endpoint(address));
-    Settings { mode, access: Access::default(), prefix: "portcullis:".to_owned(), wait: 0 }
+    Settings { mode, access: Access::default(), prefix: "portcullis:".to_owned(), wait: 0, stale_for: Duration::ZERO }
 }
 
 #[test]

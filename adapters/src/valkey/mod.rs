@@ -6,6 +6,7 @@
 //! | `access`, `server`, `refusal` | how a connection is made, what a server says of itself, why one is not used |
 //! | `session`, `link` | one connection at work, and the queue before it that outlives it |
 //! | `sentinel` | where the primary is |
+//! | `near_cache`, `near` | what was said a moment ago, and the link that says when it is true no more |
 //! | `nodes`, `script`, `outcome`, `store` | which link a request takes, the one script, what each answer means, the port's verbs |
 //!
 //! The epoch of a server is which process it is and which history its data has. It is read when a connection is made and once
@@ -13,6 +14,7 @@
 
 mod access;
 mod link;
+mod near;
 pub mod near_cache;
 mod nodes;
 mod outcome;
@@ -29,9 +31,10 @@ use crate::system::{SystemClock, SystemEntropy};
 pub use access::{Access, Endpoint, Tls};
 use link::Goal;
 pub use link::{Answered, Batch, Failure, Heard, Hearing, Link, State};
+use near::{Near, Watch};
 use nodes::Lane;
 pub use nodes::Node;
-use portcullis_domain::limits::{STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST};
+use portcullis_domain::limits::{NEAR_BYTES_MAX, STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST};
 use portcullis_domain::record::Sealer;
 pub use refusal::Refusal;
 pub use script::SCRIPT;
@@ -64,6 +67,8 @@ pub struct Settings {
     pub prefix: String,
     /// How many replicas must have what keeps somebody out before it is acknowledged.
     pub wait: u32,
+    /// How much longer questions are answered with what was known while the store does not answer.
+    pub stale_for: Duration,
 }
 
 /// The store. Clones are handles of the same one.
@@ -79,6 +84,8 @@ struct Inner {
     checks: Vec<[u8; 16]>,
     clock: SystemClock,
     entropy: SystemEntropy,
+    near: Arc<Near>,
+    watch: Arc<Watch>,
     node: OnceLock<Node>,
     /// The rings have been compared.
     admitted: AtomicBool,
@@ -92,7 +99,8 @@ impl Valkey {
     /// A store, to be used as soon as [`Valkey::run`] runs. `checks` are the fingerprints of the ring that `sealer` seals under.
     #[must_use]
     pub fn new(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
-        let Settings { mode, access, prefix, wait } = settings;
+        let Settings { mode, access, prefix, wait, stale_for } = settings;
+        let near = Near::new(NEAR_BYTES_MAX, stale_for, prefix.clone());
         Self(Arc::new(Inner {
             mode,
             access: Arc::new(access),
@@ -102,6 +110,8 @@ impl Valkey {
             checks,
             clock: SystemClock::start(),
             entropy: SystemEntropy::new(),
+            watch: near.watch(),
+            near,
             node: OnceLock::new(),
             admitted: AtomicBool::new(false),
             refused: Mutex::default(),
@@ -113,7 +123,10 @@ impl Valkey {
     /// Keeps the links, for ever. It belongs on a runtime that no request keeps waiting.
     pub async fn run(self) {
         let Self(inner) = self;
-        let node = inner.node.get_or_init(|| Node::new(&inner.goal(), &inner.access, inner.wait > 0, None));
+        let node = inner.node.get_or_init(|| {
+            Node::new(&inner.goal(), &inner.access, inner.wait > 0, Some(inner.watch.hearing()))
+        });
+        tokio::spawn(Arc::clone(&inner.watch).keep(node.questions().clone()));
         let mut pause = STORE_RETRY_FIRST;
         while let Err(refusal) = inner.compare_rings(Claim::Yes).await {
             inner.set_refused(Some(refusal));

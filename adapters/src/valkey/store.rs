@@ -1,6 +1,7 @@
 //! The two verbs of the port, on servers.
 
 use super::link::{Answered, Batch, Failure};
+use super::near_cache::Wanted;
 use super::nodes::Lane;
 use super::outcome::{Meaning, meaning};
 use super::refusal::{Refusal, quoted};
@@ -16,23 +17,79 @@ use portcullis_domain::time::Timestamp;
 use portcullis_ports::{Clock, Entropy, Outcome, Seen, Store, Unavailable};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::oneshot;
 
 impl Store for Valkey {
     async fn load(&self, keys: Keys) -> Result<Facts, Unavailable> {
         self.0.admitted()?;
-        self.0.read(&keys, Lane::Operations).await
+        let facts = self.0.read(&keys, Lane::Operations).await?;
+        // A commit whose outcome nobody knew may be found here: what is near by must not say anything else from now on.
+        self.0.near.cache.seen(&facts);
+        Ok(facts)
     }
 
     async fn recall(&self, keys: Keys) -> Result<Facts, Unavailable> {
         self.0.admitted()?;
-        self.0.read(&keys, Lane::Questions).await
+        let inner = &self.0;
+        let (batch, wanted) = (inner.reading(&keys)?, Arc::new(inner.near.cache.want(&keys)));
+        let mut answered = self.reads_near(keys, batch.clone(), &wanted).await;
+        if matches!(answered, Err(NoReading::Lost)) {
+            answered = self.reads_near(keys, batch, &wanted).await;
+        }
+        match answered {
+            Ok(facts) => Ok(facts),
+            Err(NoReading::Damaged) => Err(Unavailable),
+            Err(NoReading::Lost | NoReading::Away) => {
+                inner.near.cache.stale(&keys, inner.near.now()).ok_or(Unavailable)
+            }
+        }
+    }
+
+    fn at_hand(&self, keys: &Keys) -> Option<Facts> {
+        self.0.admitted().ok()?;
+        self.0.near.cache.at_hand(keys, self.0.near.now())
     }
 
     async fn commit(&self, seen: Seen, writes: Vec<Write>) -> Outcome {
         match self.0.admitted() {
-            Ok(()) => self.0.write(&seen, writes).await,
+            Ok(()) => {
+                // Until the outcome is known, and then again, before anybody hears of it.
+                let _barred = self.0.near.cache.barred(writes.iter().map(|write| write.key));
+                self.0.write(&seen, writes).await
+            }
             Err(Unavailable) => Outcome::Away,
         }
+    }
+}
+
+/// Why a reading came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoReading {
+    /// The connection ended before the answer.
+    Lost,
+    /// The store does not answer now.
+    Away,
+    /// What it says cannot be believed.
+    Damaged,
+}
+
+impl Valkey {
+    /// Reads over the link on which the server tells of changes, and keeps what comes for as long as it does not change.
+    async fn reads_near(&self, keys: Keys, batch: Batch, wanted: &Arc<Wanted>) -> Result<Facts, NoReading> {
+        let Some(node) = self.0.node.get() else { return Err(NoReading::Away) };
+        let (caller, answer) = oneshot::channel();
+        let (inner, wanted) = (Arc::clone(&self.0), Arc::clone(wanted));
+        node.link(Lane::Questions).send_then(batch, move |answered| {
+            let facts = inner.facts(&keys, answered, Lane::Questions);
+            if let (Ok(facts), Some(line)) = (&facts, inner.watch.line()) {
+                for (key, fact) in facts.iter() {
+                    inner.near.cache.arrived(&line, &wanted, key, fact);
+                }
+            }
+            // Whoever asked may be gone: what was read is kept all the same.
+            drop(caller.send(facts));
+        });
+        answer.await.unwrap_or(Err(NoReading::Lost))
     }
 }
 
@@ -48,29 +105,39 @@ impl Inner {
     }
 
     async fn read(&self, keys: &Keys, lane: Lane) -> Result<Facts, Unavailable> {
-        let names: Vec<String> = keys.iter().map(|key| self.name(key)).collect();
-        let parts: Vec<&[u8]> = std::iter::once(b"MGET".as_slice()).chain(names.iter().map(String::as_bytes)).collect();
-        if names.is_empty() {
-            return Err(Unavailable);
-        }
-        let batch = Batch::one(command(&parts));
+        let batch = self.reading(keys)?;
         // A reading changes nothing: one whose connection has died is made once more on the next.
         let answered = match self.ask(lane, batch.clone()).await {
             Err(Failure::Lost) => self.ask(lane, batch).await,
             answered => answered,
         };
-        let Answered { value, epoch } = answered.map_err(|_| Unavailable)?;
+        self.facts(keys, answered, lane).map_err(|_| Unavailable)
+    }
+
+    /// The command that reads these keys.
+    fn reading(&self, keys: &Keys) -> Result<Batch, Unavailable> {
+        let names: Vec<String> = keys.iter().map(|key| self.name(key)).collect();
+        let parts: Vec<&[u8]> = std::iter::once(b"MGET".as_slice()).chain(names.iter().map(String::as_bytes)).collect();
+        if names.is_empty() { Err(Unavailable) } else { Ok(Batch::one(command(&parts))) }
+    }
+
+    /// What its answer says.
+    fn facts(&self, keys: &Keys, answered: Result<Answered, Failure>, lane: Lane) -> Result<Facts, NoReading> {
+        let Answered { value, epoch } = answered.map_err(|failure| match failure {
+            Failure::Lost => NoReading::Lost,
+            Failure::NotSent | Failure::OtherEpoch => NoReading::Away,
+        })?;
         let values = match &value {
-            Value::List(values) if values.len() == names.len() => values,
+            Value::List(values) if values.len() == keys.len() => values,
             Value::Error(said) => {
                 self.refused(said, lane);
-                return Err(Unavailable);
+                return Err(NoReading::Away);
             }
-            _ => return Err(Unavailable),
+            _ => return Err(NoReading::Damaged),
         };
         let mut facts = Facts::new(epoch);
         for (key, value) in keys.iter().zip(values) {
-            facts.add(*key, self.fact(key, value)?);
+            facts.add(*key, self.fact(key, value).map_err(|Unavailable| NoReading::Damaged)?);
         }
         Ok(facts)
     }
