@@ -17,7 +17,7 @@ use crate::config::{
 use clients::operators_clients;
 use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::exposition::{Exposition, Source};
-use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Protection};
+use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Protection, Streams};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::oidc::{Issuers, Oidc, named_host};
@@ -187,6 +187,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     let tls = tls.map(|tls| listener_tls(&tls, base_url)).transpose()?;
     let ring = Arc::new(keys::key_ring(master_keys, base_url, &entropy, clock.now())?);
     let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
+    let streams = Streams { overrun: stream_overrun, stale_for: storage.stream_stale_for };
     let store = Sessions::new(storage, &ca_files, &ring, Epoch(hash::first(epoch.expose())))?;
     let redirects = RedirectPolicy {
         loopback: allow_localhost_redirect_uris,
@@ -279,7 +280,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         drain: shutdown_grace,
         ..Settings::default()
     };
-    let gate = Gate::new(gateway, &provider_name, proxies, protection, stream_overrun)
+    let gate = Gate::new(gateway, &provider_name, proxies, protection, streams)
         .map_err(|_| complaint("baseUrl", "cannot be linked to", "write the URL at which clients reach the gate"))?;
     let (counting, measured) = (Arc::clone(&gate), Arc::clone(&parts));
     let sources: Vec<Source> =

@@ -418,8 +418,11 @@ pub const STANDING_STEP: Duration = Duration::from_millis(25);
 /// After so many steps each of them has been asked.
 pub const STANDING_STEPS: u32 = 10;
 
-/// How long an open answer runs on while the store does not say whether its session stands.
+/// How long an open answer runs on while the store does not say whether its session stands, unless configured otherwise.
 pub const STREAM_STALE: Duration = Duration::from_secs(30);
+
+/// The longest that this, and what questions are answered with meanwhile, can be configured to.
+pub const STALE_MAX: Duration = Duration::from_secs(3_600);
 
 /// How long the answer to a POST may run on after its access token has ended, unless configured otherwise.
 pub const STREAM_OVERRUN: Duration = Duration::from_secs(3_600);

@@ -4,16 +4,19 @@ use super::complaint::{Wrong, wrong};
 use super::keys::{Keys, Part, Text, keys, objects};
 use super::place::Place;
 use super::values::{CaFile, CertificateFile, KeyFile, StorageType, texts, unless};
-use portcullis_domain::limits::{HOST_MAX, KEY_PREFIX_MAX, STORE_SERVERS_MAX};
+use portcullis_domain::limits::{HOST_MAX, KEY_PREFIX_MAX, STALE_MAX, STORE_SERVERS_MAX, STREAM_STALE};
 use portcullis_domain::secret::SecretText;
 use serde_json::{Value as Json, json};
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 keys! {
     /// Where sessions are kept.
     pub struct Storage judged as StorageDraft by storage {
         kind: StorageType = required("type") "memory: in this process, forgotten at a restart; valkey: on Valkey or Redis, for any number of replicas.",
         valkey: Option<Valkey> = optional("valkey") "The servers, with `type` valkey.",
+        stale_for: Duration = duration("staleFor", Duration::ZERO, Duration::ZERO..=STALE_MAX) "How much longer requests are admitted by what was known while the servers do not answer.",
+        stream_stale_for: Duration = duration("streamStaleFor", STREAM_STALE, Duration::ZERO..=STALE_MAX) "How long open answers run on while the servers do not answer.",
     }
 }
 

@@ -268,7 +268,19 @@ fn merge(object: &mut Json, more: Json) {
 
 /// [`arrivals`] of a storage on servers.
 fn arrivals_at_servers() -> Vec<Arrival> {
+    let beside = |more: Json| {
+        let mut storage = json!({ "type": "valkey", "valkey": { "url": "valkey.example:6379" } });
+        merge(&mut storage, more);
+        vec![("/storage", storage)]
+    };
     vec![
+        ("storage.staleFor", beside(json!({ "staleFor": "7s" })), |c| format!("{:?}", c.storage.stale_for), "7s"),
+        (
+            "storage.streamStaleFor",
+            beside(json!({ "streamStaleFor": "0s" })),
+            |c| format!("{:?}", c.storage.stream_stale_for),
+            "0ns",
+        ),
         (
             "storage.valkey.url",
             on_servers(json!({ "url": "[::1]:7000" })),

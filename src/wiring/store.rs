@@ -58,9 +58,9 @@ impl Sessions {
         ring: &Arc<KeyRing>,
         epoch: Epoch,
     ) -> Result<Self, Complaints> {
-        let Storage { kind: _judged_with_it, valkey } = storage;
+        let Storage { kind: _judged_with_it, valkey, stale_for, stream_stale_for: _for_the_gate } = storage;
         let Some(configured) = valkey else { return Ok(Self::Memory(Memory::new(epoch))) };
-        let settings = settings(configured, ca_files)?;
+        let settings = settings(configured, ca_files, stale_for)?;
         Ok(Self::Valkey(Valkey::new(settings, Sealer::new(Arc::clone(ring)), ring.checks().collect())))
     }
 
@@ -101,7 +101,7 @@ impl Sessions {
     }
 }
 
-fn settings(configured: ConfiguredValkey, ca_files: &[CaFile]) -> Result<Settings, Complaints> {
+fn settings(configured: ConfiguredValkey, ca_files: &[CaFile], stale_for: Duration) -> Result<Settings, Complaints> {
     let ConfiguredValkey {
         servers,
         username,
@@ -145,6 +145,7 @@ fn settings(configured: ConfiguredValkey, ca_files: &[CaFile]) -> Result<Setting
         access: Access { tls, username, password, database: db },
         prefix: key_prefix.as_str().to_owned(),
         wait: wait_replicas,
+        stale_for,
     })
 }
 

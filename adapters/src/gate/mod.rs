@@ -67,7 +67,16 @@ pub struct Gate<W: World> {
     bearers: Bearers<Known>,
     credentials: Credentials,
     metrics: Metrics,
-    stream_overrun: Duration,
+    streams: Streams,
+}
+
+/// How long what is open may go on when something has ended or is away.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    /// The answer to a call after its token's own end, if its session has not ended.
+    pub overrun: Duration,
+    /// Anything while the store does not say whether its session stands.
+    pub stale_for: Duration,
 }
 
 impl<W: World> Gate<W> {
@@ -80,7 +89,7 @@ impl<W: World> Gate<W> {
         provider: &str,
         proxies: TrustedProxies,
         protection: Protection,
-        stream_overrun: Duration,
+        streams: Streams,
     ) -> Result<Arc<Self>, NotALink> {
         let policy = gateway.policy();
         let credentials = Credentials::new(policy);
@@ -96,7 +105,7 @@ impl<W: World> Gate<W> {
             bearers: Bearers::new(),
             credentials,
             metrics: Metrics::default(),
-            stream_overrun,
+            streams,
             gateway,
         }))
     }

@@ -198,7 +198,7 @@ pub(crate) fn answer<W: World>(
             return Reply::Own(Answer::fault(Fault::rate_limited(wait)).open());
         }
         caller.peer.recognise();
-        let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.stream_overrun };
+        let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.streams.overrun };
         core.standing.begin(bearer, overrun, caller.peer.sever());
         let onward = Onward {
             client: caller.address,

@@ -6,7 +6,7 @@
 
 use super::Gate;
 use crate::http::Sever;
-use portcullis_domain::limits::{STANDING_STEP, STANDING_STEPS, STREAM_STALE};
+use portcullis_domain::limits::{STANDING_STEP, STANDING_STEPS};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_ports::World;
 use portcullis_ports::gateway::Bearer;
@@ -130,29 +130,29 @@ async fn go_through<W: World>(standing: Weak<Standing>, gate: Arc<Gate<W>>) {
 /// The answer, if it may go on. Where the store has to be asked for that, it comes back by itself.
 fn judge<W: World>(gate: &Arc<Gate<W>>, standing: &Arc<Standing>, answer: Answer) -> Option<Answer> {
     if let Some(verdict) = gate.gateway.stands_at_hand(&answer.bearer, answer.overrun) {
-        return conclude(&gate.metrics.ended, answer, verdict);
+        return conclude(gate, answer, verdict);
     }
     let (gate, standing) = (Arc::clone(gate), Arc::clone(standing));
     tokio::spawn(async move {
         let verdict = gate.gateway.stands(&answer.bearer, answer.overrun).await;
-        standing.keep(conclude(&gate.metrics.ended, answer, verdict).into_iter());
+        standing.keep(conclude(&gate, answer, verdict).into_iter());
     });
     None
 }
 
-fn conclude(ended: &Ended, answer: Answer, verdict: Result<(), Fault>) -> Option<Answer> {
+fn conclude<W: World>(gate: &Gate<W>, answer: Answer, verdict: Result<(), Fault>) -> Option<Answer> {
     let fault = match verdict {
         Ok(()) => return Some(Answer { unheard: None, ..answer }),
         Err(Fault::StoreUnavailable) => {
             let since = answer.unheard.unwrap_or_else(Instant::now);
-            if since.elapsed() < STREAM_STALE {
+            if since.elapsed() < gate.streams.stale_for {
                 return Some(Answer { unheard: Some(since), ..answer });
             }
             Fault::StoreUnavailable
         }
         Err(fault) => fault,
     };
-    ended.count(fault);
+    gate.metrics.ended.count(fault);
     answer.sever.close();
     None
 }

@@ -123,9 +123,9 @@ impl Valkey {
     /// Keeps the links, for ever. It belongs on a runtime that no request keeps waiting.
     pub async fn run(self) {
         let Self(inner) = self;
-        let node = inner.node.get_or_init(|| {
-            Node::new(&inner.goal(), &inner.access, inner.wait > 0, Some(inner.watch.hearing()))
-        });
+        let node = inner
+            .node
+            .get_or_init(|| Node::new(&inner.goal(), &inner.access, inner.wait > 0, Some(inner.watch.hearing())));
         tokio::spawn(Arc::clone(&inner.watch).keep(node.questions().clone()));
         let mut pause = STORE_RETRY_FIRST;
         while let Err(refusal) = inner.compare_rings(Claim::Yes).await {
