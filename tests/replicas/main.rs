@@ -12,7 +12,14 @@
     reason = "tests may panic and say what they have measured, and their rooms are nobody's library"
 )]
 
+#[path = "../black_box/harness/mod.rs"]
+mod harness;
 #[path = "../valkey/mod.rs"]
 mod valkey;
 
+mod drill;
+mod fleet;
+mod flows;
+mod revocation;
 mod servers;
+mod trouble;

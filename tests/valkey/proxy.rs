@@ -230,10 +230,7 @@ impl Shared {
         let (mut ahead, mut buffer) = (Vec::new(), [0; 16 << 10]);
         while let Ok(count @ 1..) = server.read(&mut buffer) {
             ahead.extend_from_slice(&buffer[..count]);
-            if !matches!(
-                ahead.first(),
-                Some(b'+' | b'-' | b':' | b'_' | b'$' | b'*' | b'~' | b'>' | b'%' | b'#' | b',')
-            ) {
+            if !ahead.first().is_some_and(|kind| b"+-:$*_,(#=!~%>".contains(kind)) {
                 if !self.forward(&mut client, &std::mem::take(&mut ahead)) {
                     break;
                 }

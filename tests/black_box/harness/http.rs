@@ -217,6 +217,11 @@ impl Connection {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
+    /// The same; an error if nobody listens.
+    pub fn reach(address: SocketAddr) -> std::io::Result<Self> {
+        TcpStream::connect(address).map(Self::over)
+    }
+
     /// From another address of this machine, so that limits that count addresses count somebody else.
     pub fn from(source: Ipv4Addr, address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();

@@ -88,7 +88,8 @@ struct Shared {
     handed_out: Mutex<Vec<String>>,
 }
 
-/// The provider. Its threads end with the connections.
+/// The provider. Its threads end with the connections; clones are the same one.
+#[derive(Clone)]
 pub struct Provider(Arc<Shared>);
 
 impl Provider {

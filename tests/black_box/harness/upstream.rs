@@ -113,7 +113,8 @@ struct Shared {
     connections: AtomicUsize,
 }
 
-/// The server. Its threads end with the connections.
+/// The server. Its threads end with the connections; clones are the same one.
+#[derive(Clone)]
 pub struct Upstream {
     url: String,
     shared: Arc<Shared>,
