@@ -27,7 +27,7 @@ pub fn measure(extent: Extent) {
     let _ = fs::remove_dir_all(folder);
 }
 
-fn line(what: &str, figure: impl std::fmt::Display) {
+pub fn line(what: &str, figure: impl std::fmt::Display) {
     println!("{what:<64} {figure}");
 }
 
@@ -56,7 +56,7 @@ fn start(folder: &std::path::Path) {
     line("resident, idle", megabytes(process.resident()));
 }
 
-fn megabytes(bytes: f64) -> String {
+pub fn megabytes(bytes: f64) -> String {
     format!("{:.1} MB", bytes / 1e6)
 }
 
@@ -84,7 +84,7 @@ fn sessions(folder: &std::path::Path, count: usize) {
     live(&process, &world, &tokens);
 }
 
-fn login(world: &World, client: &super::harness::Client, number: usize) -> Tokens {
+pub fn login(world: &World, client: &super::harness::Client, number: usize) -> Tokens {
     let pkce = Pkce::new();
     let ask = Ask::of(client, &pkce).set("resource", RESOURCE).set("scope", SCOPE);
     let code = world.code_for(&ask, Script::person(&format!("person-{number}")));

@@ -23,11 +23,14 @@
 
 #[path = "../../tests/black_box/harness/mod.rs"]
 mod harness;
+#[path = "../../tests/valkey/mod.rs"]
+mod valkey;
 
 mod alone;
 mod load;
 mod machine;
 mod proxies;
+mod store;
 
 use proxies::{Bench, Proxy};
 use std::time::Duration;
@@ -58,6 +61,7 @@ fn main() {
         paced(&bench, extent);
     }
     alone::measure(extent);
+    store::measure(extent);
 }
 
 fn extent(mut arguments: impl Iterator<Item = String>) -> Extent {

@@ -64,7 +64,7 @@ impl Drop for Bench {
 }
 
 impl Proxy {
-    fn new(folder: &Path, name: &'static str, running: (Process, SocketAddr), bearer: &str) -> Self {
+    pub fn new(folder: &Path, name: &'static str, running: (Process, SocketAddr), bearer: &str) -> Self {
         let (process, address) = running;
         until_listening(address);
         let request = call(bearer);
@@ -92,7 +92,7 @@ pub fn call(bearer: &str) -> Request {
 }
 
 /// The server behind all of them: 370 bytes of JSON, whatever is asked.
-fn server(folder: &Path) -> (Process, SocketAddr) {
+pub fn server(folder: &Path) -> (Process, SocketAddr) {
     let text = "x".repeat(300);
     let answer = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#);
     let site = format!("default_type application/json; return 200 '{answer}';");
