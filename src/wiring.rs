@@ -38,7 +38,7 @@ use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
 use reach::{for_client_keys, identity_provider, own_places, strangers};
-use relying_party::relying_party;
+use relying_party::{Named, named};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,8 +227,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         let instead = "write \"upstream\": \"embedded\" for the resource that it is to stand behind";
         return Err(complaint("resources", &format!("has no embedded resource at {path}"), instead));
     }
-    let (issuer, ca_file, relying_party) = relying_party(provider, people);
-    let own = relying_party.credentials.client_id.as_str();
+    let Named { issuer, ca_file, bound, party } = named(provider, people);
+    let own = party.credentials.client_id.as_str();
     let (trusted, issuers) = trusted::trusted(&trusted_audiences, trusted_issuers, own, &ca_files)?;
     let policy = Arc::new(Policy {
         base_url: base_url.to_owned(),
@@ -238,6 +238,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
             idle: session_duration,
             absolute: session_max_duration,
             grace: refresh_grace,
+            bound,
         },
         redirects,
         registration: RegistrationPolicy {
@@ -269,7 +270,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         issuers,
         limiter: AddressLimiter::new(rates(&per_address, &per_client)),
     });
-    let gateway = Gateway::new(Arc::clone(&parts), policy, relying_party);
+    let gateway = Gateway::new(Arc::clone(&parts), policy, party);
     let proxies = TrustedProxies::new(trusted_proxy_cidrs.iter().map(cidr).collect::<Result<_, _>>()?);
     let provider_name = named_host(&issuer).unwrap_or(issuer);
     let most = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);

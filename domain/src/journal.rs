@@ -49,13 +49,17 @@ pub enum Happened {
     StrangerAdmitted,
     /// A token of an issuer that is trusted broke a rule.
     StrangerRefused,
+    /// The provider gave newer tokens of a person.
+    UpstreamRefreshed,
+    /// The provider stands for a person no more, or the operator lets them in no more: all their sessions are over.
+    UpstreamEnded,
     /// Somebody used up their share of requests.
     RateLimited,
 }
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -77,6 +81,8 @@ impl Happened {
         Self::TokenExchanged,
         Self::StrangerAdmitted,
         Self::StrangerRefused,
+        Self::UpstreamRefreshed,
+        Self::UpstreamEnded,
         Self::RateLimited,
     ];
 
@@ -106,6 +112,8 @@ impl Happened {
             Self::TokenExchanged             => "token_exchanged",
             Self::StrangerAdmitted           => "foreign_token_accepted",
             Self::StrangerRefused            => "foreign_token_rejected",
+            Self::UpstreamRefreshed          => "provider_tokens_refreshed",
+            Self::UpstreamEnded              => "provider_tokens_refused",
             Self::RateLimited                => "rate_limit_exceeded",
         }
     }

@@ -125,6 +125,14 @@ pub enum Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub [u8; 16]);
 
+impl Partition {
+    /// No partition of the store, but the queue of those who want to ask the provider for newer tokens of a person.
+    #[must_use]
+    pub fn of_upstream(person: Person) -> Self {
+        Self(kind(*b"asks its provide", &person.0))
+    }
+}
+
 impl Key {
     /// The partition that this record lives in.
     #[must_use]

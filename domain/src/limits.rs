@@ -3,9 +3,11 @@
 //! Lengths are bytes unless the name says otherwise.
 
 mod store;
+mod upstream;
 
 use std::time::Duration;
 pub use store::*;
+pub use upstream::*;
 
 // What a stranger can send.
 

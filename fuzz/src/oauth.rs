@@ -157,7 +157,7 @@ fn begun(scheduler: &Scheduler) -> (Arc<Gateway<Surroundings<Memory>>>, SecretTe
         flow: Flow { expires, ..flow() },
         claims,
         provider_session: None,
-        upstream_refresh: None,
+        brought: portcullis_domain::oauth::upstream::Brought::default(),
         address: None,
         surplus: None,
     };

@@ -7,6 +7,7 @@ mod shares;
 mod speaker;
 mod strangers;
 mod tell;
+mod upstream;
 
 use crate::{Clock, Entropy, IdentityProvider, Journal, World, ask, transact};
 use portcullis_domain::fresh::Fresh;
@@ -50,7 +51,7 @@ pub use protected::Bearer;
 pub struct Gateway<W: World> {
     world: Arc<W>,
     policy: Arc<Policy>,
-    relying_party: RelyingParty,
+    relying_party: Arc<RelyingParty>,
     cookies: CookieNames,
     returned: Once,
 }
@@ -140,6 +141,7 @@ impl<W: World> Gateway<W> {
     #[must_use]
     pub fn new(world: Arc<W>, policy: Arc<Policy>, relying_party: RelyingParty) -> Self {
         let cookies = CookieNames::of(&policy.base_url);
+        let relying_party = Arc::new(relying_party);
         Self { world, policy, relying_party, cookies, returned: Once::default() }
     }
 
@@ -343,14 +345,8 @@ impl<W: World> Gateway<W> {
             groups_claim: &self.relying_party.groups_claim,
             occasion: id_token::Occasion::Login { nonce: nonce.expose(), max_age: login.max_age },
         };
-        let keys = port.keys().await.map_err(|_| Fault::ProviderUnavailable)?;
+        let person = upstream::judged(&*self.world, &tokens.id_token, &expected).await?;
         let now = self.world.clock().now();
-        let mut judged = id_token::judge(tokens.id_token.expose(), &keys, &expected, now);
-        if judged == Err(id_token::Refused::UnknownKey) {
-            let newer = port.newer_keys(&keys).await.map_err(|_| Fault::ProviderUnavailable)?;
-            judged = id_token::judge(tokens.id_token.expose(), &newer, &expected, now);
-        }
-        let person = judged.map_err(Fault::IdToken)?;
         if !self.relying_party.entry.admits(&person) {
             return Err(Fault::PersonRefused);
         }
@@ -361,6 +357,9 @@ impl<W: World> Gateway<W> {
         }
         let provider_session =
             person.session.as_deref().map(|session| ProviderSession::of(base_url, &person.issuer, session));
+        let said = tokens.expires_in.map(|life| now.plus(life));
+        let brought =
+            upstream::brought(&self.relying_party, tokens.refresh_token, tokens.id_token.clone(), person.expires, said);
         let claims = Claims::from(person);
         let name = claims.display().to_owned();
         let mut callback = Callback {
@@ -368,7 +367,7 @@ impl<W: World> Gateway<W> {
             flow: login.flow,
             claims,
             provider_session,
-            upstream_refresh: tokens.refresh_token,
+            brought,
             address,
             surplus: None,
         };
@@ -424,10 +423,11 @@ impl<W: World> Gateway<W> {
                     authenticated: speaker.authenticated,
                     scopes: only("scope")?.map(Scopes::parse).transpose()?,
                     resource: self.named_resource(form)?,
+                    provider_asked: false,
                     policy: Arc::clone(&self.policy),
                     address,
                 };
-                transact(&self.world, refresh).await
+                self.refreshed(refresh).await
             }
             _ => Err(Fault::GrantType),
         }

@@ -142,6 +142,7 @@ keys! {
         client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
         scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there; openid must be among them. Left out: what is usual with this provider.",
         groups_claim: ClaimName = or("groupsClaim", "groups") "The claim of the ID token that lists the person's groups.",
+        bind_to_provider: bool = or("bindToProvider", false) "Whether no access token outlives the provider's tokens, which are renewed as long as the provider does so.",
         ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
     }
 }
@@ -155,6 +156,7 @@ keys! {
         connector_id: Option<ConnectorId> = optional("connectorId") "The connector that everybody logs in with. Left out: Dex asks.",
         scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there; openid must be among them. Left out: openid, profile, email, groups and offline_access.",
         audiences: Vec<ClientId> = list("crossClientAudiences") "Other clients of Dex that the person's ID token is to be good for; each must trust the gate's client there.",
+        bind_to_provider: bool = or("bindToProvider", true) "Whether no access token outlives the provider's tokens, which are renewed as long as the provider does so.",
         ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
     }
 }
@@ -167,6 +169,7 @@ keys! {
         client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
         hosted_domain: Option<EmailDomain> = optional("hostedDomain") "The organization whose accounts may enter, by the `hd` that Google signs.",
         scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there; openid must be among them. Left out: openid, profile and email.",
+        bind_to_provider: bool = or("bindToProvider", false) "Whether no access token outlives the provider's tokens, which are renewed as long as the provider does so.",
         ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
     }
 }

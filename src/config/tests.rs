@@ -626,6 +626,24 @@ fn arrivals() -> Vec<Arrival> {
             "/run/ca.pem",
         ),
         (
+            "oidc.bindToProvider",
+            vec![("/oidc/bindToProvider", json!(true))],
+            |c| oidc(c).bind_to_provider.to_string(),
+            "true",
+        ),
+        (
+            "dex.bindToProvider",
+            at("dex", "bindToProvider", json!(false)),
+            |c| dex(c).bind_to_provider.to_string(),
+            "false",
+        ),
+        (
+            "google.bindToProvider",
+            at("google", "bindToProvider", json!(true)),
+            |c| google(c).bind_to_provider.to_string(),
+            "true",
+        ),
+        (
             "dex.connectorId",
             at("dex", "connectorId", json!("ldap")),
             |c| words(dex(c).connector_id.iter().map(ConnectorId::as_str)),

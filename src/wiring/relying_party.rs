@@ -6,15 +6,27 @@ use portcullis_domain::oidc::profile;
 use portcullis_domain::oidc::relying_party::RelyingParty;
 use portcullis_domain::oidc::request::Credentials;
 
-/// The provider's issuer, the certificates that are trusted for it beside the common ones, and who we are there.
-pub(super) fn relying_party(configured: Provider, people: People) -> (String, Option<CaFile>, RelyingParty) {
+/// What the configuration says of the provider.
+pub(super) struct Named {
+    /// Its issuer.
+    pub(super) issuer: String,
+    /// Certificates that are trusted for it beside the common ones.
+    pub(super) ca_file: Option<CaFile>,
+    /// Whether access tokens are bound to its own.
+    pub(super) bound: bool,
+    /// Who we are there.
+    pub(super) party: RelyingParty,
+}
+
+/// Reads it.
+pub(super) fn named(configured: Provider, people: People) -> Named {
     let mut further_scopes = Vec::new();
     let mut parameters = Vec::new();
     let mut hosted = None;
     let mut groups = "groups".to_owned();
-    let (profile, issuer_url, client_id, client_secret, scopes, ca_file) = match configured {
+    let (profile, issuer_url, client_id, client_secret, scopes, bound, ca_file) = match configured {
         Provider::Oidc(kind, oidc) => {
-            let Oidc { issuer_url, client_id, client_secret, scopes, groups_claim, ca_file } = oidc;
+            let Oidc { issuer_url, client_id, client_secret, scopes, groups_claim, bind_to_provider, ca_file } = oidc;
             let profile = match kind {
                 ProviderType::Keycloak => profile::KEYCLOAK,
                 ProviderType::Entra => profile::ENTRA,
@@ -23,19 +35,29 @@ pub(super) fn relying_party(configured: Provider, people: People) -> (String, Op
                 ProviderType::Oidc | ProviderType::Dex | ProviderType::Google => profile::GENERIC,
             };
             groups = groups_claim.as_str().to_owned();
-            (profile, issuer_url, client_id, client_secret, scopes, ca_file)
+            (profile, issuer_url, client_id, client_secret, scopes, bind_to_provider, ca_file)
         }
         Provider::Dex(dex) => {
-            let Dex { issuer_url, client_id, client_secret, connector_id, scopes, audiences, ca_file } = dex;
+            let Dex {
+                issuer_url,
+                client_id,
+                client_secret,
+                connector_id,
+                scopes,
+                audiences,
+                bind_to_provider,
+                ca_file,
+            } = dex;
             parameters.extend(connector_id.map(|id| ("connector_id", id.as_str().to_owned())));
             further_scopes.extend(audiences.iter().map(|audience| profile::dex_audience(audience.as_str())));
-            (profile::DEX, issuer_url, client_id, client_secret, scopes, ca_file)
+            (profile::DEX, issuer_url, client_id, client_secret, scopes, bind_to_provider, ca_file)
         }
         Provider::Google(google) => {
-            let Google { issuer_url, client_id, client_secret, hosted_domain, scopes, ca_file } = google;
+            let Google { issuer_url, client_id, client_secret, hosted_domain, scopes, bind_to_provider, ca_file } =
+                google;
             hosted = hosted_domain.map(|domain| domain.as_str().to_owned());
             parameters.extend(hosted.clone().map(|domain| ("hd", domain)));
-            (profile::GOOGLE, issuer_url, client_id, client_secret, scopes, ca_file)
+            (profile::GOOGLE, issuer_url, client_id, client_secret, scopes, bind_to_provider, ca_file)
         }
     };
     let People { email_domains, emails, groups: in_groups, subjects } = people;
@@ -46,14 +68,15 @@ pub(super) fn relying_party(configured: Provider, people: People) -> (String, Op
         groups: in_groups.iter().map(|group| group.as_str().to_owned()).collect(),
         subjects: subjects.iter().map(|subject| subject.as_str().to_owned()).collect(),
     };
-    let relying_party = RelyingParty {
+    let party = RelyingParty {
         credentials: Credentials { client_id: client_id.as_str().to_owned(), client_secret },
         profile,
         scopes: scopes.map(|scopes| scopes.iter().map(ScopeName::as_str).map(str::to_owned).collect()),
         further_scopes,
         parameters,
         groups_claim: groups,
+        keeps_id_token: false,
         entry,
     };
-    (issuer_url.as_str().to_owned(), ca_file, relying_party)
+    Named { issuer: issuer_url.as_str().to_owned(), ca_file, bound, party }
 }

@@ -50,6 +50,7 @@ mod strangers;
 mod streams;
 mod token_endpoint;
 mod two;
+mod upstream_tokens;
 mod upstreams;
 #[path = "../valkey/mod.rs"]
 mod valkey;

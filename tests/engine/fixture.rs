@@ -137,7 +137,8 @@ impl Party {
     pub(crate) fn callback(&self, now: Timestamp) -> Callback {
         let claims = Claims { issuer: ISSUER.to_owned(), subject: self.subject.clone(), ..Claims::default() };
         let (policy, flow) = (Arc::clone(&self.policy), self.flow_at(now.plus(FLOW_LIFE)));
-        Callback { policy, flow, claims, provider_session: None, upstream_refresh: None, address: None, surplus: None }
+        let brought = portcullis_domain::oauth::upstream::Brought::default();
+        Callback { policy, flow, claims, provider_session: None, brought, address: None, surplus: None }
     }
 
     /// The client redeems its code; or somebody else does, with something wrong.
@@ -167,6 +168,7 @@ impl Party {
             authenticated: true,
             scopes: None,
             resource: None,
+            provider_asked: false,
             address: None,
         }
     }

@@ -16,6 +16,7 @@ use crate::oauth::identity::{Claims, Identity, Listed};
 use crate::oauth::policy::Policy;
 use crate::oauth::redirect::RedirectHash;
 use crate::oauth::token::Code;
+use crate::oauth::upstream::Brought;
 use crate::operation::{Decision, Fact, Facts, Keys, Operation, Question, Write};
 use crate::record::Record;
 use crate::secret::SecretText;
@@ -34,8 +35,8 @@ pub struct Callback {
     pub claims: Claims,
     /// The provider's session, if it names one.
     pub provider_session: Option<ProviderSession>,
-    /// The provider's refresh token, if it gave one.
-    pub upstream_refresh: Option<SecretText>,
+    /// What it brought of the provider's tokens.
+    pub brought: Brought,
     /// Where the request came from.
     pub address: Option<IpAddr>,
     /// The answer to [`Surplus`], asked just before.
@@ -187,7 +188,7 @@ impl Callback {
             Fact::Absent | Fact::Unreadable(_) => None,
         };
         let known = before.and_then(|stored| stored.record.identity());
-        let after = Identity::after_login(known, self.claims.clone(), self.upstream_refresh.clone(), listed, now);
+        let after = Identity::after_login(known, self.claims.clone(), self.brought.clone(), listed, now);
         Ok((after, before.map_or(Timestamp::EPOCH, |stored| stored.until)))
     }
 }

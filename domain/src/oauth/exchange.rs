@@ -17,6 +17,7 @@ use crate::oauth::redirect::RedirectHash;
 use crate::oauth::resource::ResourceHash;
 use crate::oauth::scope::Scopes;
 use crate::oauth::token::{AccessToken, Code, RefreshToken};
+use crate::oauth::upstream;
 use crate::operation::{Decision, Facts, Keys, Operation, Stored, Write};
 use crate::record::Record;
 use crate::secret::SecretText;
@@ -71,7 +72,8 @@ impl Operation for Exchange {
     }
 
     fn consults(&self, own: &Facts) -> Keys {
-        consulted(own, self.code.id, self.client)
+        let identity = self.policy.lifetimes.bound.then_some(Key::Identity(self.code.id.person));
+        consulted(own, self.code.id, self.client).and(identity)
     }
 
     fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<Tokens> {
@@ -135,7 +137,8 @@ impl Exchange {
         // Without a refresh token the session ends with its one access token.
         let idle = next.until(&self.policy.lifetimes, now);
         let until = if self.refreshes { idle } else { idle.min(now.plus(self.policy.lifetimes.access)) };
-        let issued = Issued { policy: &self.policy, id, grant: &next, generation: 1, until, now };
+        let bound = upstream::bound(&self.policy.lifetimes, id.person, facts, now, true)?;
+        let issued = Issued { policy: &self.policy, id, grant: &next, generation: 1, until, bound, now };
         let tokens = issued.tokens(next.terms.scopes.clone(), self.refreshes, fresh)?;
         let write = write(id, next, until, fresh, false);
         Ok(Decision::commit(vec![write], Ok(tokens)).noting(self.event(Happened::TokensIssued)))
@@ -180,13 +183,16 @@ pub(crate) struct Issued<'a> {
     pub(crate) generation: u32,
     /// The end of the session as it stands after this answer.
     pub(crate) until: Timestamp,
+    /// The end of the provider's own tokens, where access tokens are bound to them.
+    pub(crate) bound: Timestamp,
     pub(crate) now: Timestamp,
 }
 
 impl Issued<'_> {
     /// A fresh access token for these scopes, and the current refresh token.
     pub(crate) fn tokens(&self, scopes: Scopes, refreshes: bool, fresh: &Fresh) -> Result<Tokens, Fault> {
-        let Self { policy, id, grant, generation, until, now } = *self;
+        let Self { policy, id, grant, generation, until, bound, now } = *self;
+        let until = until.min(bound);
         let access = AccessToken::mint(id, grant, generation, scopes.clone(), until, policy.lifetimes.access, now);
         Ok(Tokens {
             grant: id,

@@ -107,6 +107,8 @@ pub enum Fault {
     // The identity provider.
     /// It has not been reached yet, or cannot be reached now.
     ProviderUnavailable,
+    /// The provider's tokens of the person end soon, and it has not been asked for newer ones.
+    ProviderStale,
     /// It refused the login.
     ProviderDenied,
     /// What it sent cannot be believed. The text names the rule, for logs.
@@ -303,7 +305,8 @@ impl Fault {
             F::BrowserUnknown            => plain(400, "invalid_request", "This browser has no such login in progress. Start again from your application, in one browser."),
             F::CallbackRepeated          => plain(400, "invalid_request", "This login has been completed already. Start again from your application."),
 
-            F::ProviderUnavailable       => later(503, "temporarily_unavailable", "The identity provider cannot be reached. Try again later.", RETRY_SOON),
+            F::ProviderUnavailable | F::ProviderStale
+                                         => later(503, "temporarily_unavailable", "The identity provider cannot be reached. Try again later.", RETRY_SOON),
             F::ProviderDenied            => plain(400, "access_denied", "The identity provider did not log you in."),
             F::ProviderAnswer(_) | F::IdToken(_)
                                          => plain(502, "server_error", "The identity provider's answer could not be accepted."),

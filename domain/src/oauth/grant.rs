@@ -40,11 +40,13 @@ pub struct Lifetimes {
     pub absolute: Duration,
     /// A superseded refresh token; zero for none.
     pub grace: Duration,
+    /// Whether no access token outlives the provider's own tokens.
+    pub bound: bool,
 }
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self { access: ACCESS_LIFE, idle: IDLE_LIFE, absolute: ABSOLUTE_LIFE, grace: REFRESH_GRACE }
+        Self { access: ACCESS_LIFE, idle: IDLE_LIFE, absolute: ABSOLUTE_LIFE, grace: REFRESH_GRACE, bound: false }
     }
 }
 

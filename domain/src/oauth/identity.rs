@@ -4,6 +4,7 @@
 
 use crate::codec::{Broken, Fields, Writer};
 use crate::limits::{GRANT_CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX};
+use crate::oauth::upstream::{Brought, Lease, Upstream};
 use crate::oidc::id_token::Person;
 use crate::secret::SecretText;
 use crate::time::Timestamp;
@@ -51,6 +52,8 @@ pub struct Identity {
     pub claims: Claims,
     /// The provider's refresh token.
     pub upstream_refresh: Option<SecretText>,
+    /// What else there is of the provider's tokens.
+    pub upstream: Box<Upstream>,
     /// The person's sessions, for display only: an entry without its grant means nothing.
     pub grants: Vec<Listed>,
     /// Fields of a newer version.
@@ -79,7 +82,7 @@ impl Identity {
     pub fn after_login(
         before: Option<&Self>,
         claims: Claims,
-        upstream_refresh: Option<SecretText>,
+        brought: Brought,
         session: Listed,
         now: Timestamp,
     ) -> Self {
@@ -88,12 +91,29 @@ impl Identity {
         let surplus = grants.len().saturating_add(1).saturating_sub(IDENTITY_GRANTS_MAX);
         grants.drain(..surplus.min(grants.len()));
         grants.push(session);
-        Self {
+        let mut after = Self {
             claims,
-            upstream_refresh: upstream_refresh.or_else(|| before.and_then(|it| it.upstream_refresh.clone())),
+            upstream_refresh: before.and_then(|it| it.upstream_refresh.clone()),
+            upstream: before.map_or_else(Box::default, |it| it.upstream.clone()),
             grants,
             unknown: before.map_or_else(Vec::new, |it| it.unknown.clone()),
+        };
+        after.take(brought, now);
+        after
+    }
+
+    /// Takes in what the provider has given. What it leaves out stays as it is: some give a refresh token once only.
+    pub fn take(&mut self, brought: Brought, now: Timestamp) {
+        let Brought { refresh, id_token, ends } = brought;
+        if refresh.is_some() {
+            self.upstream_refresh = refresh;
         }
+        if id_token.is_some() {
+            self.upstream.id_token = id_token;
+        }
+        self.upstream.ends = ends;
+        self.upstream.renewed = now;
+        self.upstream.refused = None;
     }
 
     /// The session that has to end for one more to begin: the one that began first, if there are as many as there may be.
@@ -116,10 +136,16 @@ impl Identity {
         let claims = &self.claims;
         let texts = [&claims.email, &claims.name, &claims.preferred_username].into_iter().flatten();
         let texts = texts.chain([&claims.issuer, &claims.subject]).chain(&claims.groups);
-        let token = self.upstream_refresh.as_ref().map_or(0, |token| token.expose().len());
+        let id_token = self.upstream.id_token.as_ref().map(|(token, _)| token);
+        let tokens = self.upstream_refresh.iter().chain(id_token).map(|token| token.expose().len());
         let groups = claims.groups.len().saturating_mul(size_of::<String>());
         let listed = self.grants.iter().map(|listed| size_of::<Listed>().saturating_add(listed.client_name.len()));
-        texts.map(String::len).chain(listed).chain([token, groups, self.unknown.len()]).sum()
+        texts
+            .map(String::len)
+            .chain(listed)
+            .chain(tokens)
+            .chain([groups, size_of::<Upstream>(), self.unknown.len()])
+            .sum()
     }
 
     /// The stored form.
@@ -141,6 +167,17 @@ impl Identity {
         for listed in &self.grants {
             writer.bytes(9, &listed.encode());
         }
+        let upstream = &self.upstream;
+        if let Some(ends) = upstream.ends {
+            writer.time(10, ends);
+        }
+        if let Some((token, ends)) = &upstream.id_token {
+            writer.text(11, token.expose()).time(12, *ends);
+        }
+        writer.time(13, upstream.renewed).number(14, upstream.lease.number).time(15, upstream.lease.until);
+        if let Some(refused) = upstream.refused {
+            writer.time(16, refused);
+        }
         writer.carry(&self.unknown).finish()
     }
 
@@ -154,6 +191,8 @@ impl Identity {
             Some(text) if text.len() > max => Err(Broken),
             text => Ok(text.map(str::to_owned)),
         };
+        let secret = |tag| Ok(fields.optional_text(tag)?.map(|token| SecretText::new(token.to_owned())));
+        let time = |tag| Ok(fields.optional_number(tag)?.map(Timestamp::from_millis));
         let groups = fields.texts(7)?;
         let grants = fields.all(9).map(Listed::decode).collect::<Result<Vec<_>, _>>()?;
         if groups.len() > GROUPS_MAX || groups.iter().any(|group| group.len() > GROUP_MAX) {
@@ -172,9 +211,19 @@ impl Identity {
                 preferred_username: short(6, PROFILE_TEXT_MAX)?,
                 groups,
             },
-            upstream_refresh: fields.optional_text(8)?.map(|token| SecretText::new(token.to_owned())),
+            upstream_refresh: secret(8)?,
+            upstream: Box::new(Upstream {
+                ends: time(10)?,
+                id_token: secret(11)?.zip(time(12)?),
+                renewed: time(13)?.unwrap_or(Timestamp::EPOCH),
+                lease: Lease {
+                    number: fields.optional_number(14)?.unwrap_or_default(),
+                    until: time(15)?.unwrap_or(Timestamp::EPOCH),
+                },
+                refused: time(16)?,
+            }),
             grants,
-            unknown: fields.unknown(9),
+            unknown: fields.unknown(16),
         })
     }
 }
@@ -226,11 +275,19 @@ pub(crate) mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(100);
 
+    fn brought(token: &str) -> Brought {
+        Brought {
+            refresh: Some(SecretText::new(token.into())),
+            id_token: Some((SecretText::new(format!("id {token}")), NOW)),
+            ends: Some(NOW),
+        }
+    }
+
     #[test]
-    fn a_login_without_a_refresh_token_keeps_the_one_that_is_there() {
-        let token = || Some(SecretText::new("upstream".into()));
+    fn seed_bug_29_a_login_without_a_refresh_token_keeps_the_one_that_is_there() {
+        let token = || Brought { refresh: Some(SecretText::new("upstream".into())), ..Brought::default() };
         let first = Identity::after_login(None, claims(), token(), session(1, 200), NOW);
-        let second = Identity::after_login(Some(&first), claims(), None, session(2, 300), NOW);
+        let second = Identity::after_login(Some(&first), claims(), Brought::default(), session(2, 300), NOW);
         assert!(second.upstream_refresh.as_ref().unwrap().same("upstream"));
         assert_eq!(second.grants.len(), 2);
         assert_eq!(second.until(), Timestamp::from_secs(300));
@@ -238,9 +295,9 @@ pub(crate) mod tests {
 
     #[test]
     fn the_list_forgets_what_has_ended_and_then_the_oldest() {
-        let mut identity = Identity::after_login(None, claims(), None, session(0, 50), NOW);
+        let mut identity = Identity::after_login(None, claims(), Brought::default(), session(0, 50), NOW);
         for n in 1..=70 {
-            identity = Identity::after_login(Some(&identity), claims(), None, session(n, 200), NOW);
+            identity = Identity::after_login(Some(&identity), claims(), Brought::default(), session(n, 200), NOW);
         }
         assert_eq!(identity.grants.len(), IDENTITY_GRANTS_MAX);
         assert_eq!(identity.grants.first().unwrap().login, [7; 16]);
@@ -249,20 +306,21 @@ pub(crate) mod tests {
 
     #[test]
     fn an_identity_survives_its_stored_form_with_the_fields_of_a_newer_version() {
-        let mut identity =
-            Identity::after_login(None, claims(), Some(SecretText::new("t".into())), session(1, 200), NOW);
+        let mut identity = Identity::after_login(None, claims(), brought("t"), session(1, 200), NOW);
         identity.unknown = Writer::new().text(40, "newer").finish().to_vec();
         let again = Identity::decode(&identity.encode()).unwrap();
         assert_eq!(again.claims, identity.claims);
         assert_eq!(again.grants, identity.grants);
         assert!(again.upstream_refresh.unwrap().same("t"));
+        assert!(again.upstream.id_token.is_some_and(|(token, ends)| token.same("id t") && ends == NOW));
+        assert_eq!((again.upstream.ends, again.upstream.renewed, again.upstream.refused), (Some(NOW), NOW, None));
+        assert_eq!(again.upstream.lease, identity.upstream.lease);
         assert_eq!(again.unknown, identity.unknown);
     }
 
     #[test]
     fn p11_an_identity_does_not_show_its_token() {
-        let identity =
-            Identity::after_login(None, claims(), Some(SecretText::new("hush".into())), session(1, 200), NOW);
+        let identity = Identity::after_login(None, claims(), brought("hush"), session(1, 200), NOW);
         assert!(!format!("{identity:?}").contains("hush"));
     }
 }

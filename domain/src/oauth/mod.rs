@@ -33,6 +33,7 @@ pub mod scope;
 pub mod sever;
 pub mod stranger;
 pub mod token;
+pub mod upstream;
 pub mod userinfo;
 pub mod visitor;
 pub mod vouch;

@@ -22,13 +22,14 @@ use crate::oauth::policy::Policy;
 use crate::oauth::resource::ResourceHash;
 use crate::oauth::scope::Scopes;
 use crate::oauth::token::RefreshToken;
+use crate::oauth::upstream;
 use crate::operation::{Decision, Facts, Keys, Operation, Stored};
 use crate::time::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A refresh token, with everything that came along with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refresh {
     /// The operator's decisions.
     pub policy: Arc<Policy>,
@@ -42,6 +43,8 @@ pub struct Refresh {
     pub scopes: Option<Scopes>,
     /// `resource`, if it was sent.
     pub resource: Option<ResourceHash>,
+    /// Whether the provider has just been asked for newer tokens of the person, if it had to be.
+    pub provider_asked: bool,
     /// Where the request came from.
     pub address: Option<IpAddr>,
 }
@@ -54,7 +57,8 @@ impl Operation for Refresh {
     }
 
     fn consults(&self, own: &Facts) -> Keys {
-        consulted(own, self.token.id, self.client)
+        let identity = self.policy.lifetimes.bound.then_some(Key::Identity(self.token.id.person));
+        consulted(own, self.token.id, self.client).and(identity)
     }
 
     fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<Tokens> {
@@ -103,7 +107,7 @@ impl Refresh {
                 if current && !live.saturated(grace, now) {
                     self.rotate(grant, live, facts, now, fresh)
                 } else {
-                    self.repeat(stored, grant, live, now, fresh)
+                    self.repeat(stored, grant, live, facts, now, fresh)
                 }
             }
         }
@@ -122,7 +126,7 @@ impl Refresh {
         fresh: &Fresh,
     ) -> Result<Decision<Tokens>, Fault> {
         let next = grant.rotated(live, facts.epoch(), now).ok_or(Fault::SessionEnded)?;
-        self.land(next, live.generation.saturating_add(1), Happened::TokensRefreshed, now, fresh)
+        self.land(next, live.generation.saturating_add(1), Happened::TokensRefreshed, facts, now, fresh)
     }
 
     fn roll_forward(
@@ -135,7 +139,7 @@ impl Refresh {
         self.cuts(facts, now)?.spare(grant.terms.created)?;
         let generation = self.token.generation.checked_add(1).ok_or(Fault::SessionEnded)?;
         let next = grant.redeemed(generation, facts.epoch(), now).superseding(now);
-        self.land(next, generation, Happened::RefreshRolledForward, now, fresh)
+        self.land(next, generation, Happened::RefreshRolledForward, facts, now, fresh)
     }
 
     fn land(
@@ -143,12 +147,14 @@ impl Refresh {
         next: Grant,
         generation: u32,
         happened: Happened,
+        facts: &Facts,
         now: Timestamp,
         fresh: &Fresh,
     ) -> Result<Decision<Tokens>, Fault> {
         let id = self.token.id;
         let until = next.until(&self.policy.lifetimes, now);
-        let issued = Issued { policy: &self.policy, id, grant: &next, generation, until, now };
+        let bound = self.bound(facts, now)?;
+        let issued = Issued { policy: &self.policy, id, grant: &next, generation, until, bound, now };
         let tokens = issued.tokens(self.scopes(&next), true, fresh)?;
         Ok(Decision::commit(vec![write(id, next, until, fresh, false)], Ok(tokens)).noting(self.event(happened)))
     }
@@ -159,13 +165,19 @@ impl Refresh {
         stored: &Stored,
         grant: &Grant,
         live: &Live,
+        facts: &Facts,
         now: Timestamp,
         fresh: &Fresh,
     ) -> Result<Decision<Tokens>, Fault> {
         let (id, generation, until) = (self.token.id, live.generation, stored.until);
-        let issued = Issued { policy: &self.policy, id, grant, generation, until, now };
+        let bound = self.bound(facts, now)?;
+        let issued = Issued { policy: &self.policy, id, grant, generation, until, bound, now };
         let tokens = issued.tokens(self.scopes(grant), true, fresh)?;
         Ok(Decision::answer(tokens).noting(self.event(Happened::RefreshRepeated)))
+    }
+
+    fn bound(&self, facts: &Facts, now: Timestamp) -> Result<Timestamp, Fault> {
+        upstream::bound(&self.policy.lifetimes, self.token.id.person, facts, now, self.provider_asked)
     }
 
     fn replayed(&self, stored: &Stored, grant: &Grant, facts: &Facts, fresh: &Fresh) -> Decision<Tokens> {

@@ -21,6 +21,8 @@ pub struct RelyingParty {
     pub parameters: Vec<(&'static str, String)>,
     /// Under which claim the provider lists a person's groups.
     pub groups_claim: String,
+    /// Whether ID tokens are kept, because something behind the gate is shown them.
+    pub keeps_id_token: bool,
     /// Whom the operator lets in.
     pub entry: Entry,
 }
@@ -36,6 +38,7 @@ impl RelyingParty {
             further_scopes: Vec::new(),
             parameters: Vec::new(),
             groups_claim: "groups".to_owned(),
+            keeps_id_token: false,
             entry: Entry::default(),
         }
     }

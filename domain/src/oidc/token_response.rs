@@ -72,16 +72,42 @@ impl Failure {
 /// [`Failure`], one variant per rule.
 pub fn judge(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Tokens, Failure> {
     let answer = success(status, content_type, body)?;
-    match answer.member("token_type") {
-        Some(Json::Text(word)) if word.eq_ignore_ascii_case("Bearer") => {}
-        _ => return Err(Failure::OtherTokenType),
-    }
+    bearer(&answer)?;
     let needed = |name, max, failure| token(&answer, name, max, failure)?.ok_or(failure);
     Ok(Tokens {
         access_token: needed("access_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadAccessToken)?,
         expires_in: expiry(&answer)?,
         refresh_token: token(&answer, "refresh_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadRefreshToken)?,
         id_token: needed("id_token", limits::JWT_MAX, Failure::BadIdToken)?,
+    })
+}
+
+/// What the answer to a refresh token holds. An ID token may be left out of it (OpenID Connect Core section 12.2).
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    /// `access_token`.
+    pub access_token: SecretText,
+    /// `expires_in`, where the provider says.
+    pub expires_in: Option<Duration>,
+    /// `refresh_token`: if it is missing, the one that was sent stays good (RFC 6749 section 6).
+    pub refresh_token: Option<SecretText>,
+    /// `id_token`, not yet judged.
+    pub id_token: Option<SecretText>,
+}
+
+/// Judges the answer to a refresh token.
+///
+/// # Errors
+/// [`Failure`], one variant per rule.
+pub fn judge_refreshed(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Refreshed, Failure> {
+    let answer = success(status, content_type, body)?;
+    bearer(&answer)?;
+    let failure = Failure::BadAccessToken;
+    Ok(Refreshed {
+        access_token: token(&answer, "access_token", limits::UPSTREAM_TOKEN_MAX, failure)?.ok_or(failure)?,
+        expires_in: expiry(&answer)?,
+        refresh_token: token(&answer, "refresh_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadRefreshToken)?,
+        id_token: token(&answer, "id_token", limits::JWT_MAX, Failure::BadIdToken)?,
     })
 }
 
@@ -99,6 +125,13 @@ pub fn exchanged(
     let failure = Failure::BadAccessToken;
     let token = token(&answer, "access_token", limits::UPSTREAM_TOKEN_MAX, failure)?.ok_or(failure)?;
     Ok((token, expiry(&answer)?))
+}
+
+fn bearer(answer: &Json) -> Result<(), Failure> {
+    match answer.member("token_type") {
+        Some(Json::Text(word)) if word.eq_ignore_ascii_case("Bearer") => Ok(()),
+        _ => Err(Failure::OtherTokenType),
+    }
 }
 
 /// The JSON object of an answer that is not a failure.
@@ -179,6 +212,24 @@ mod tests {
         }
         let least = judge(200, JSON, br#"{"access_token":"a","token_type":"Bearer","id_token":"i"}"#).unwrap();
         assert!(least.refresh_token.is_none() && least.expires_in.is_none());
+    }
+
+    #[test]
+    fn t194_the_answer_to_a_refresh_may_leave_out_what_has_not_changed() {
+        let all = judge_refreshed(200, JSON, GOOD.as_bytes()).unwrap();
+        assert!(all.refresh_token.unwrap().same("r") && all.id_token.unwrap().same("i"));
+        let least = judge_refreshed(200, JSON, br#"{"access_token":"a","token_type":"Bearer"}"#).unwrap();
+        assert!(least.refresh_token.is_none() && least.id_token.is_none() && least.expires_in.is_none());
+        for (from, to, failure) in [
+            ("access_token", "x", Failure::BadAccessToken),
+            ("\"r\"", "null", Failure::BadRefreshToken),
+            ("\"i\"", "7", Failure::BadIdToken),
+            ("bEaReR", "DPoP", Failure::OtherTokenType),
+        ] {
+            assert_eq!(judge_refreshed(200, JSON, changed(from, to).as_bytes()).unwrap_err(), failure);
+        }
+        let refused = judge_refreshed(400, JSON, br#"{"error":"invalid_grant"}"#).unwrap_err();
+        assert!(refused.is_definitive());
     }
 
     #[test]

@@ -83,6 +83,10 @@ struct Shared {
     document: Mutex<Value>,
     keys: Mutex<Value>,
     codes: Mutex<HashMap<String, Issued>>,
+    /// The refresh tokens that are good, each once, with their subject.
+    refreshable: Mutex<HashMap<String, String>>,
+    /// How they are answered.
+    refreshes: Mutex<Script>,
     count: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
     handed_out: Mutex<Vec<String>>,
@@ -133,6 +137,18 @@ impl Provider {
     /// Changes the key set.
     pub fn keys(&self, change: impl FnOnce(&mut Value)) {
         change(&mut self.0.keys.lock().unwrap());
+    }
+
+    /// Answers refresh tokens like this from now on: each is good once, unless the answer leaves out its successor.
+    pub fn refreshes(&self, change: impl FnOnce(&mut Script)) {
+        let mut script = Script::default();
+        change(&mut script);
+        *self.0.refreshes.lock().unwrap() = script;
+    }
+
+    /// Knows none of its refresh tokens any more.
+    pub fn forget_refresh_tokens(&self) {
+        self.0.refreshable.lock().unwrap().clear();
     }
 
     /// Every request that came to this path.
@@ -193,6 +209,8 @@ impl Shared {
             document: Mutex::new(document),
             keys: Mutex::new(json!({ "keys": [jwk(&SEED, "first")] })),
             codes: Mutex::default(),
+            refreshable: Mutex::default(),
+            refreshes: Mutex::default(),
             count: AtomicUsize::new(0),
             seen: Mutex::default(),
             handed_out: Mutex::default(),
@@ -235,6 +253,9 @@ impl Shared {
         if !authenticates(seen) {
             return json("401 Unauthorized", json!({ "error": "invalid_client" }));
         }
+        if field("grant_type") == "refresh_token" {
+            return self.refreshed(field("refresh_token"));
+        }
         let issued = self.codes.lock().unwrap().remove(field("code"));
         let Some(issued) = issued.filter(|issued| {
             let challenge = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, field("code_verifier").as_bytes()));
@@ -242,30 +263,56 @@ impl Shared {
         }) else {
             return json("400 Bad Request", json!({ "error": "invalid_grant" }));
         };
-        let script = issued.script;
+        self.answer(&issued.script, "ada", Some(&issued.nonce))
+    }
+
+    fn refreshed(&self, token: &str) -> Option<(String, String, Vec<u8>)> {
+        let script = self.refreshes.lock().unwrap();
+        let answered = script.instead.is_none() && !script.hangs_up;
+        let mut refreshable = self.refreshable.lock().unwrap();
+        let rotates = script.members.get("refresh_token").is_none();
+        let subject = if answered && rotates { refreshable.remove(token) } else { refreshable.get(token).cloned() };
+        drop(refreshable);
+        match subject {
+            Some(subject) => self.answer(&script, &subject, None),
+            None => {
+                let body = json!({ "error": "invalid_grant" }).to_string().into_bytes();
+                Some(("400 Bad Request".to_owned(), "application/json".to_owned(), body))
+            }
+        }
+    }
+
+    /// The good answer, with what the script changes in it.
+    fn answer(&self, script: &Script, subject: &str, nonce: Option<&str>) -> Option<(String, String, Vec<u8>)> {
         std::thread::sleep(script.delay);
         if script.hangs_up {
             return None;
         }
-        if let Some(instead) = script.instead {
-            return Some(instead);
+        if let Some(instead) = &script.instead {
+            return Some(instead.clone());
         }
         let mut header = json!({ "alg": "EdDSA", "kid": "first" });
         lay_over(&mut header, &script.header);
         let mut claims = json!({
             "iss": self.issuer,
             "aud": PROVIDER_CLIENT,
-            "sub": "ada",
+            "sub": subject,
             "name": "Ada Lovelace",
             "email": "ada@example.com",
             "email_verified": true,
-            "nonce": issued.nonce,
+            "nonce": nonce,
             "iat": now(),
             "exp": now() + 300,
         });
+        if nonce.is_none() {
+            claims.as_object_mut().unwrap().remove("nonce");
+        }
         lay_over(&mut claims, &script.claims);
+        // A login decides whose its refresh tokens are, whatever is said of them later.
+        let named = claims["sub"].as_str().filter(|_| nonce.is_some());
+        let subject = named.unwrap_or(subject).to_owned();
         let mut id_token = sign(&script.seed, &header.to_string(), &claims.to_string());
-        if let Some(rewrite) = script.rewrite {
+        if let Some(rewrite) = &script.rewrite {
             id_token = rewrite(id_token);
         }
         let (access, refresh) = (format!("provider-at-{}", self.unique()), format!("provider-rt-{}", self.unique()));
@@ -278,7 +325,10 @@ impl Shared {
             "id_token": id_token,
         });
         lay_over(&mut members, &script.members);
-        json("200 OK", members)
+        if let Some(refresh) = members["refresh_token"].as_str() {
+            self.refreshable.lock().unwrap().insert(refresh.to_owned(), subject);
+        }
+        Some(("200 OK".to_owned(), "application/json".to_owned(), members.to_string().into_bytes()))
     }
 }
 

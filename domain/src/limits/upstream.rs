@@ -1,0 +1,18 @@
+//! The bounds of renewing the provider's tokens of a person.
+
+use super::{PROVIDER_DEADLINE, TRANSACT_DEADLINE};
+use std::time::Duration;
+
+/// The right to ask the provider for newer tokens of a person: longer than the longest call and what is written after it.
+pub const UPSTREAM_LEASE: Duration = Duration::from_secs(25);
+/// From a first refusal of a refresh token to the second one that counts.
+pub const UPSTREAM_REFUSAL_PAUSE: Duration = Duration::from_secs(2);
+/// Tokens of the provider that end within this are renewed before they are relied on.
+pub const UPSTREAM_FRESH: Duration = Duration::from_secs(5 * 60);
+/// How long somebody waits for newer tokens of the provider.
+pub const UPSTREAM_WAIT: Duration = Duration::from_secs(14);
+/// How often whoever waits for another replica's answer looks.
+pub const UPSTREAM_POLL: Duration = Duration::from_millis(50);
+
+const _: () = assert!(PROVIDER_DEADLINE.as_secs() + UPSTREAM_REFUSAL_PAUSE.as_secs() < UPSTREAM_WAIT.as_secs());
+const _: () = assert!(UPSTREAM_WAIT.as_secs() + 2 * TRANSACT_DEADLINE.as_secs() < UPSTREAM_LEASE.as_secs());

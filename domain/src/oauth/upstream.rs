@@ -1,0 +1,348 @@
+//! The provider's tokens of a person: who may ask for newer ones, and what becomes of the answer.
+//!
+//! ```text
+//!   TakeTurn ──► Fresh: nothing to do            Settle ──► Renewed: written before anybody uses it
+//!            ──► Wait: another replica is asking        ──► Overtaken: another token stands there by now
+//!            ──► Yours: a lease with its number         ──► RefusedOnce: to be asked again, a pause later
+//!                     │                                 ──► Ended: refused twice, every session is over
+//!                     └── the provider is asked ──► Settle
+//! ```
+//!
+//! A provider such as Dex keeps one refresh token per person and client, replaces it on use, and takes the second use of one for
+//! a theft. So it is asked by one at a time, over all replicas; an answer counts only if the token that was sent is still the one
+//! that is stored; and a refusal counts only if it is of that token, and comes again.
+
+use crate::fresh::Fresh;
+use crate::journal::{Event, Happened};
+use crate::key::{CutScope, Key, Person};
+use crate::limits::{UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_REFUSAL_PAUSE};
+use crate::oauth::cut::Cut;
+use crate::oauth::fault::Fault;
+use crate::oauth::grant::Lifetimes;
+use crate::oauth::identity::{Claims, Identity};
+use crate::operation::{Decision, Fact, Facts, Keys, Operation, Stored, Write};
+use crate::record::Record;
+use crate::secret::SecretText;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// What a login or a refresh brought of the provider's tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Brought {
+    /// A refresh token, if there was one.
+    pub refresh: Option<SecretText>,
+    /// The ID token with its end, if what stands behind the gate is shown it.
+    pub id_token: Option<(SecretText, Timestamp)>,
+    /// When the provider's tokens end, where it says.
+    pub ends: Option<Timestamp>,
+}
+
+/// The right to ask the provider, for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Lease {
+    /// Which one: every lease of a person has a higher number than the one before.
+    pub number: u64,
+    /// Until when nobody else asks.
+    pub until: Timestamp,
+}
+
+/// What is known of the provider's tokens beside the refresh token.
+#[derive(Clone, Debug, Default)]
+pub struct Upstream {
+    /// The ID token with its end, if it is kept.
+    pub id_token: Option<(SecretText, Timestamp)>,
+    /// When the provider's tokens end, where it says.
+    pub ends: Option<Timestamp>,
+    /// When they came.
+    pub renewed: Timestamp,
+    /// The latest lease.
+    pub lease: Lease,
+    /// When the stored refresh token was refused for the first time.
+    pub refused: Option<Timestamp>,
+}
+
+/// Which tokens are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Such as live on at least until then.
+    Until(Timestamp),
+    /// Such as came after this.
+    After(Timestamp),
+}
+
+impl Wanted {
+    /// Whether they are there.
+    #[must_use]
+    pub fn found_in(self, upstream: &Upstream) -> bool {
+        match self {
+            Self::Until(time) => {
+                let ends = [upstream.ends, upstream.id_token.as_ref().map(|(_, end)| *end)];
+                ends.into_iter().flatten().all(|end| end > time)
+            }
+            Self::After(time) => upstream.renewed > time,
+        }
+    }
+}
+
+/// Asks for the turn to refresh a person's tokens.
+#[derive(Debug)]
+pub struct TakeTurn {
+    /// Whose.
+    pub person: Person,
+    /// What is there already need not be asked for.
+    pub wanted: Wanted,
+}
+
+/// What asking for the turn leads to.
+#[derive(Debug)]
+pub enum Turn {
+    /// What is wanted is there.
+    Fresh(Arc<Record>),
+    /// Ask the provider with this token; the answer goes into [`Settle`].
+    Yours {
+        /// The number of the lease.
+        number: u64,
+        /// The refresh token.
+        token: SecretText,
+        /// The person's subject there.
+        subject: String,
+    },
+    /// Somebody else is asking.
+    Wait,
+    /// There is no refresh token: only a login brings newer ones.
+    LoginNeeded,
+}
+
+impl Operation for TakeTurn {
+    type Reply = Turn;
+
+    fn reads(&self) -> Keys {
+        Keys::of([Key::Identity(self.person)])
+    }
+
+    fn consults(&self, _own: &Facts) -> Keys {
+        Keys::NONE
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<Turn> {
+        Decision::from(self.judge(facts, now, fresh))
+    }
+}
+
+impl TakeTurn {
+    fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Turn>, Fault> {
+        let (stored, identity) = known(self.person, facts, now)?.ok_or(Fault::SessionEnded)?;
+        if self.wanted.found_in(&identity.upstream) {
+            return Ok(Decision::answer(Turn::Fresh(Arc::clone(&stored.record))));
+        }
+        let Some(token) = identity.upstream_refresh.clone() else { return Ok(Decision::answer(Turn::LoginNeeded)) };
+        if now < identity.upstream.lease.until {
+            return Ok(Decision::answer(Turn::Wait));
+        }
+        let number = identity.upstream.lease.number.saturating_add(1);
+        let mut next = identity.clone();
+        next.upstream.lease = Lease { number, until: now.plus(UPSTREAM_LEASE) };
+        let turn = Turn::Yours { number, token, subject: identity.claims.subject.clone() };
+        Ok(Decision::commit(vec![rewritten(self.person, stored, next, fresh)], Ok(turn)))
+    }
+}
+
+/// Takes in what the provider answered.
+#[derive(Debug)]
+pub struct Settle {
+    /// Whose tokens.
+    pub person: Person,
+    /// The number of the lease under which it was asked.
+    pub number: u64,
+    /// The refresh token that was sent.
+    pub sent: SecretText,
+    /// The answer.
+    pub answer: Arc<Answer>,
+}
+
+/// What the provider answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// Tokens, with newer claims where it said some.
+    Tokens(Brought, Option<Claims>),
+    /// A next refresh token in an answer that is otherwise no good: the one that was sent is spent all the same.
+    OnlyRefresh(SecretText),
+    /// That the refresh token is no good.
+    Refused,
+    /// Somebody whom the operator does not let in any more.
+    Barred,
+    /// Nothing that says anything about the token.
+    Nothing,
+}
+
+/// What became of the answer.
+#[derive(Debug)]
+pub enum Settled {
+    /// It is stored.
+    Renewed(Arc<Record>),
+    /// Another token is stored by now, or another lease was given: look again.
+    Overtaken,
+    /// Refused for the first time: to be asked again after [`UPSTREAM_REFUSAL_PAUSE`].
+    RefusedOnce,
+    /// Every session of the person is over.
+    Ended,
+    /// Nothing has changed.
+    Unchanged,
+}
+
+impl Operation for Settle {
+    type Reply = Settled;
+
+    fn reads(&self) -> Keys {
+        Keys::of([Key::Identity(self.person), Key::Cut(CutScope::Person(self.person))])
+    }
+
+    fn consults(&self, _own: &Facts) -> Keys {
+        Keys::NONE
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<Settled> {
+        Decision::from(self.judge(facts, now, fresh))
+    }
+}
+
+impl Settle {
+    fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Settled>, Fault> {
+        let Some((stored, identity)) = known(self.person, facts, now)? else {
+            return Ok(Decision::answer(Settled::Overtaken));
+        };
+        let present = identity.upstream_refresh.as_ref().is_some_and(|token| token.same(self.sent.expose()));
+        let mine = identity.upstream.lease.number == self.number;
+        let mut next = identity.clone();
+        if mine {
+            next.upstream.lease.until = now;
+        }
+        let write = |next| vec![rewritten(self.person, stored, next, fresh)];
+        if !present || !(mine || self.rotates()) {
+            // Whoever has the next lease is asking already: it is theirs to give back.
+            return Ok(if mine {
+                Decision::commit(write(next), Ok(Settled::Overtaken))
+            } else {
+                Decision::answer(Settled::Overtaken)
+            });
+        }
+        match &*self.answer {
+            Answer::Tokens(brought, claims) => {
+                next.take(brought.clone(), now);
+                if let Some(claims) = claims {
+                    next.claims = claims.clone();
+                }
+                let writes = write(next);
+                let record = writes.first().map(|write| Arc::clone(&write.record));
+                let record = record.ok_or(Fault::Internal("a refresh without its record"))?;
+                let event = Event::new(Happened::UpstreamRefreshed).about(self.person);
+                Ok(Decision::commit(writes, Ok(Settled::Renewed(record))).noting(event))
+            }
+            Answer::OnlyRefresh(token) => {
+                next.upstream_refresh = Some(token.clone());
+                Ok(Decision::commit(write(next), Ok(Settled::Unchanged)))
+            }
+            Answer::Refused => match next.upstream.refused {
+                Some(first) if now >= first.plus(UPSTREAM_REFUSAL_PAUSE) => {
+                    self.end(facts, stored, next, Fault::SessionEnded, now, fresh)
+                }
+                first => {
+                    next.upstream.refused = first.or(Some(now));
+                    Ok(Decision::commit(write(next), Ok(Settled::RefusedOnce)))
+                }
+            },
+            Answer::Barred => self.end(facts, stored, next, Fault::PersonRefused, now, fresh),
+            Answer::Nothing => Ok(Decision::commit(write(next), Ok(Settled::Unchanged))),
+        }
+    }
+
+    /// Whether the answer spends the token that was sent: then it is the truth, however late it comes.
+    fn rotates(&self) -> bool {
+        match &*self.answer {
+            Answer::Tokens(Brought { refresh: Some(token), .. }, _) | Answer::OnlyRefresh(token) => {
+                !token.same(self.sent.expose())
+            }
+            Answer::Tokens(..) | Answer::Refused | Answer::Barred | Answer::Nothing => false,
+        }
+    }
+
+    fn end(
+        &self,
+        facts: &Facts,
+        stored: &Stored,
+        mut next: Identity,
+        fault: Fault,
+        now: Timestamp,
+        fresh: &Fresh,
+    ) -> Result<Decision<Settled>, Fault> {
+        next.upstream_refresh = None;
+        next.upstream.id_token = None;
+        let mut writes = vec![rewritten(self.person, stored, next, fresh)];
+        writes.extend(cut_again(CutScope::Person(self.person), facts, now, fresh)?);
+        let event = Event::new(Happened::UpstreamEnded).about(self.person).under(fault);
+        Ok(Decision::commit(writes, Ok(Settled::Ended)).noting(event))
+    }
+}
+
+/// Until when an access token may live that is issued now: the end of the provider's own tokens, where it is bound to them.
+///
+/// # Errors
+/// [`Fault::ProviderStale`] if that is soon and the provider has not been `asked` for newer ones; what it says of the session if it
+/// has been and there are none.
+pub(crate) fn bound(
+    lifetimes: &Lifetimes,
+    person: Person,
+    facts: &Facts,
+    now: Timestamp,
+    asked: bool,
+) -> Result<Timestamp, Fault> {
+    if !lifetimes.bound {
+        return Ok(Timestamp::FAR);
+    }
+    let (_, identity) = known(person, facts, now)?.ok_or(Fault::SessionEnded)?;
+    match identity.upstream.ends {
+        None => Ok(Timestamp::FAR),
+        Some(ends) if ends > now.plus(UPSTREAM_FRESH) || (asked && ends > now) => Ok(ends),
+        Some(_) if !asked => Err(Fault::ProviderStale),
+        Some(_) if identity.upstream_refresh.is_none() => Err(Fault::SessionEnded),
+        Some(_) => Err(Fault::ProviderUnavailable),
+    }
+}
+
+/// The write that ends everything of a scope that was created before now. Nothing where there is a block that cannot be read:
+/// it ends everything already.
+///
+/// # Errors
+/// [`Fault::Internal`] if the cut was never asked for.
+pub(crate) fn cut_again(scope: CutScope, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Option<Write>, Fault> {
+    let key = Key::Cut(scope);
+    let cut = match facts.of(&key)? {
+        Fact::Unreadable(_) => return Ok(None),
+        Fact::Found(stored) if now < stored.until => {
+            stored.record.cut().map_or_else(|| Cut::before(now), |cut| cut.again(now))
+        }
+        Fact::Found(_) | Fact::Absent => Cut::before(now),
+    };
+    let until = cut.until();
+    Ok(Some(Write { key, stamp: fresh.stamp(&key), until, record: Arc::new(Record::Cut(cut)), durable: true }))
+}
+
+/// The person's identity, if there is one.
+fn known(person: Person, facts: &Facts, now: Timestamp) -> Result<Option<(&Stored, &Identity)>, Fault> {
+    let key = Key::Identity(person);
+    // Another replica may still hold the key that this one lacks.
+    if let Fact::Unreadable(_) = facts.of(&key)? {
+        return Err(Fault::StoreUnavailable);
+    }
+    let stored = facts.standing(&key, now)?;
+    Ok(stored.and_then(|stored| stored.record.identity().map(|identity| (stored, identity))))
+}
+
+fn rewritten(person: Person, stored: &Stored, next: Identity, fresh: &Fresh) -> Write {
+    let key = Key::Identity(person);
+    let record = Arc::new(Record::Identity(next));
+    Write { key, stamp: fresh.stamp(&key), until: stored.until, record, durable: false }
+}
+
+#[cfg(test)]
+mod tests;

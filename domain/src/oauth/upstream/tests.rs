@@ -1,0 +1,205 @@
+//! One token, two who ask, and every order of what they hear.
+
+use super::*;
+use crate::fresh::Stamp;
+use crate::oauth::identity::Listed;
+use crate::oauth::identity::tests::claims;
+use crate::operation::Epoch;
+use crate::secret::Secret;
+use std::time::Duration;
+
+const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+const PERSON: Person = Person([7; 16]);
+
+fn token(text: &str) -> SecretText {
+    SecretText::new(text.to_owned())
+}
+
+fn tokens(refresh: Option<&str>) -> Answer {
+    Answer::Tokens(Brought { refresh: refresh.map(token), id_token: None, ends: Some(later(3_600)) }, None)
+}
+
+fn later(seconds: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+/// A store of one person.
+struct World {
+    identity: Identity,
+    cut: Option<Cut>,
+}
+
+impl World {
+    /// After a login that brought this refresh token and tokens that end now.
+    fn new(refresh: Option<&str>) -> Self {
+        let session = Listed { login: [1; 16], client_name: "c".into(), created: NOW, ends: later(9_000_000) };
+        let brought = Brought { refresh: refresh.map(token), id_token: None, ends: Some(NOW) };
+        Self { identity: Identity::after_login(None, claims(), brought, session, NOW), cut: None }
+    }
+
+    fn facts(&self) -> Facts {
+        let found = |record, until| Fact::Found(Stored { record: Arc::new(record), stamp: Stamp([1; 16]), until });
+        let cut = self.cut.clone().map_or(Fact::Absent, |cut| found(Record::Cut(cut.clone()), cut.until()));
+        Facts::new(Epoch::default())
+            .with(Key::Identity(PERSON), found(Record::Identity(self.identity.clone()), self.identity.until()))
+            .with(Key::Cut(CutScope::Person(PERSON)), cut)
+    }
+
+    fn carry<R>(&mut self, decision: Decision<R>) -> R {
+        match decision {
+            Decision::Answer { reply, .. } => reply.unwrap(),
+            Decision::Commit { writes, reply, .. } => {
+                for write in writes {
+                    match &*write.record {
+                        Record::Identity(identity) => self.identity = identity.clone(),
+                        Record::Cut(cut) => self.cut = Some(cut.clone()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                reply.open(&crate::operation::Landed { acknowledged: 0 }).unwrap()
+            }
+        }
+    }
+
+    fn take(&mut self, now: Timestamp) -> Turn {
+        let turn = TakeTurn { person: PERSON, wanted: Wanted::Until(now) };
+        let decision = turn.decide(&self.facts(), now, &Fresh::new(&Secret::new([1; 32]), 0));
+        self.carry(decision)
+    }
+
+    fn settle(&mut self, number: u64, sent: &str, answer: Answer, now: Timestamp) -> Settled {
+        let settle = Settle { person: PERSON, number, sent: token(sent), answer: Arc::new(answer) };
+        let decision = settle.decide(&self.facts(), now, &Fresh::new(&Secret::new([2; 32]), 0));
+        self.carry(decision)
+    }
+
+    fn stored(&self) -> Option<&str> {
+        self.identity.upstream_refresh.as_ref().map(SecretText::expose)
+    }
+}
+
+#[track_caller]
+fn yours(turn: Turn) -> u64 {
+    match turn {
+        Turn::Yours { number, .. } => number,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn seed_bug_21_one_at_a_time_asks_the_provider() {
+    let mut world = World::new(Some("first"));
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.take(NOW), Turn::Wait));
+    assert!(matches!(world.settle(number, "first", tokens(Some("second")), later(1)), Settled::Renewed(_)));
+    assert!(matches!(world.take(later(1)), Turn::Fresh(_)), "whoever waited finds what is new");
+    assert_eq!(world.stored(), Some("second"));
+}
+
+#[test]
+fn seed_bug_30_an_answer_without_a_refresh_token_carries_the_old_one() {
+    let mut world = World::new(Some("first"));
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.settle(number, "first", tokens(None), NOW), Settled::Renewed(_)));
+    assert_eq!(world.stored(), Some("first"));
+}
+
+#[test]
+fn a_lease_that_ran_out_is_given_again_under_a_higher_number() {
+    let mut world = World::new(Some("first"));
+    let first = yours(world.take(NOW));
+    let after = NOW.plus(UPSTREAM_LEASE);
+    let second = yours(world.take(after));
+    assert!(second > first);
+    // The late answer of the first spent the token: it is the truth, and the second's refusal is of a token that is gone.
+    assert!(matches!(world.settle(first, "first", tokens(Some("second")), after), Settled::Renewed(_)));
+    assert!(matches!(world.settle(second, "first", Answer::Refused, after), Settled::Overtaken));
+    assert_eq!((world.stored(), world.identity.upstream.refused, world.cut.is_none()), (Some("second"), None, true));
+}
+
+#[test]
+fn a_late_answer_that_spends_nothing_does_not_replace_a_newer_one() {
+    let mut world = World::new(Some("same"));
+    let first = yours(world.take(NOW));
+    let after = NOW.plus(UPSTREAM_LEASE);
+    let second = yours(world.take(after));
+    let newer = Answer::Tokens(Brought { refresh: None, id_token: None, ends: Some(later(7_200)) }, None);
+    assert!(matches!(world.settle(second, "same", newer, after), Settled::Renewed(_)));
+    assert!(matches!(world.settle(first, "same", tokens(None), after), Settled::Overtaken));
+    assert!(matches!(world.settle(first, "same", Answer::Refused, after), Settled::Overtaken));
+    assert_eq!((world.identity.upstream.ends, world.identity.upstream.refused), (Some(later(7_200)), None));
+}
+
+#[test]
+fn a_login_in_between_wins_over_every_answer() {
+    for answer in
+        [tokens(Some("second")), tokens(None), Answer::Refused, Answer::Barred, Answer::OnlyRefresh(token("x"))]
+    {
+        let mut world = World::new(Some("first"));
+        let number = yours(world.take(NOW));
+        let brought = Brought { refresh: Some(token("of the login")), id_token: None, ends: Some(NOW) };
+        world.identity.take(brought, NOW);
+        assert!(matches!(world.settle(number, "first", answer, NOW), Settled::Overtaken));
+        assert_eq!((world.stored(), world.cut.is_none()), (Some("of the login"), true));
+        assert!(matches!(world.take(NOW), Turn::Yours { .. }), "the lease was given back");
+    }
+}
+
+#[test]
+fn one_refusal_ends_nothing_and_two_of_one_token_end_every_session() {
+    let mut world = World::new(Some("first"));
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.settle(number, "first", Answer::Refused, NOW), Settled::RefusedOnce));
+    let soon = NOW.plus(UPSTREAM_REFUSAL_PAUSE).minus(Duration::from_millis(1));
+    let number = yours(world.take(soon));
+    assert!(matches!(world.settle(number, "first", Answer::Refused, soon), Settled::RefusedOnce), "too soon to count");
+    assert!(world.cut.is_none());
+    let after = NOW.plus(UPSTREAM_REFUSAL_PAUSE);
+    let number = yours(world.take(after));
+    assert!(matches!(world.settle(number, "first", Answer::Refused, after), Settled::Ended));
+    assert_eq!((world.stored(), world.cut.clone()), (None, Some(Cut::before(after))));
+    assert!(matches!(world.take(after), Turn::LoginNeeded));
+}
+
+#[test]
+fn what_says_nothing_of_the_token_changes_nothing_and_gives_the_lease_back() {
+    let mut world = World::new(Some("first"));
+    for _ in 0..10 {
+        let number = yours(world.take(NOW));
+        assert!(matches!(world.settle(number, "first", Answer::Nothing, NOW), Settled::Unchanged));
+    }
+    assert_eq!((world.stored(), world.identity.upstream.refused, world.cut.is_none()), (Some("first"), None, true));
+    // Half a good answer: the token that was sent is spent, and its successor is all there is.
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.settle(number, "first", Answer::OnlyRefresh(token("next")), NOW), Settled::Unchanged));
+    assert_eq!(world.stored(), Some("next"));
+}
+
+#[test]
+fn t197_who_may_not_enter_any_more_is_out() {
+    let mut world = World::new(Some("first"));
+    world.cut = Some(Cut::before(later(60)));
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.settle(number, "first", Answer::Barred, NOW), Settled::Ended));
+    let cut = world.cut.unwrap();
+    assert!(cut.before > later(60), "a cut after a cut ends what began between them");
+}
+
+#[test]
+fn seed_bug_18_an_access_token_ends_with_the_providers_and_nobody_is_taken_for_a_thief() {
+    let lifetimes = Lifetimes { bound: true, ..Lifetimes::default() };
+    let mut world = World::new(Some("first"));
+    let said = |world: &World, asked| bound(&lifetimes, PERSON, &world.facts(), NOW, asked);
+    assert_eq!(said(&world, false), Err(Fault::ProviderStale));
+    assert_eq!(said(&world, true), Err(Fault::ProviderUnavailable), "there may be newer ones later");
+    world.identity.upstream.ends = Some(later(60));
+    assert_eq!((said(&world, false), said(&world, true)), (Err(Fault::ProviderStale), Ok(later(60))));
+    world.identity.upstream.ends = Some(later(3_600));
+    assert_eq!(said(&world, false), Ok(later(3_600)));
+    world.identity.upstream.ends = None;
+    assert_eq!(said(&world, false), Ok(Timestamp::FAR), "a provider that does not say binds nothing");
+    let alone = World::new(None);
+    assert_eq!(said(&alone, true), Err(Fault::SessionEnded), "only a login brings newer ones");
+    let unbound = Lifetimes::default();
+    assert_eq!(bound(&unbound, PERSON, &Facts::new(Epoch::default()), NOW, false), Ok(Timestamp::FAR));
+}

@@ -1,0 +1,201 @@
+//! The provider's tokens of a person, kept fresh.
+//!
+//! One at a time asks the provider: in this process whoever has the turn, over all replicas whoever has the lease. The asking runs
+//! to its end whoever hangs up, and the answer is stored before anybody uses it.
+
+use super::Gateway;
+use crate::deadline::within;
+use crate::{Clock, IdentityProvider, Journal, Tasks, Turnstiles, World, transact};
+use portcullis_domain::journal::{Event, Happened};
+use portcullis_domain::key::{Partition, Person};
+use portcullis_domain::limits::{UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_POLL, UPSTREAM_REFUSAL_PAUSE, UPSTREAM_WAIT};
+use portcullis_domain::oauth::exchange::Tokens;
+use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::identity::Claims;
+use portcullis_domain::oauth::refresh::Refresh;
+use portcullis_domain::oauth::upstream::{Answer, Brought, Settle, Settled, TakeTurn, Turn, Wanted};
+use portcullis_domain::oidc::id_token::{self, Occasion};
+use portcullis_domain::oidc::relying_party::RelyingParty;
+use portcullis_domain::oidc::request;
+use portcullis_domain::oidc::token_response::{self, Refreshed};
+use portcullis_domain::record::Record;
+use portcullis_domain::secret::SecretText;
+use portcullis_domain::time::Timestamp;
+use std::sync::Arc;
+
+impl<W: World> Gateway<W> {
+    /// The person's identity record, with tokens of the provider that live on for a while: from memory as long as they do.
+    ///
+    /// # Errors
+    /// [`Fault::SessionEnded`] if only a login brings newer ones, [`Fault::ProviderUnavailable`] if the provider gives none now,
+    /// and whatever keeps the store from answering. The sessions stand, but for the first.
+    pub async fn fresh_identity(&self, person: Person, known: &Arc<Record>) -> Result<Arc<Record>, Fault> {
+        let now = self.world.clock().now();
+        let good = |until| known.identity().is_some_and(|it| Wanted::Until(until).found_in(&it.upstream));
+        if good(now.plus(UPSTREAM_FRESH)) {
+            return Ok(Arc::clone(known));
+        }
+        match self.renew(person, Wanted::Until(now.plus(UPSTREAM_FRESH))).await {
+            // What is not over yet is better than nothing.
+            Err(Fault::ProviderUnavailable | Fault::SessionEnded) if good(now) => Ok(Arc::clone(known)),
+            renewed => renewed,
+        }
+    }
+
+    /// Refreshes a client's tokens, with newer ones of the provider if they are bound to them and those end soon.
+    pub(super) async fn refreshed(&self, mut refresh: Refresh) -> Result<Tokens, Fault> {
+        match transact(&self.world, refresh.clone()).await {
+            // Nothing of the client's is spent yet: whatever the provider says, it may come again.
+            Err(Fault::ProviderStale) => {
+                let wanted = Wanted::Until(self.world.clock().now().plus(UPSTREAM_FRESH));
+                match self.renew(refresh.token.id.person, wanted).await {
+                    Ok(_) | Err(Fault::ProviderUnavailable | Fault::SessionEnded) => {}
+                    Err(fault) => return Err(fault),
+                }
+                refresh.provider_asked = true;
+                transact(&self.world, refresh).await
+            }
+            answered => answered,
+        }
+    }
+
+    /// Asks the provider for newer tokens of a person, unless somebody else does or has since.
+    ///
+    /// # Errors
+    /// As [`Gateway::fresh_identity`].
+    pub async fn renew(&self, person: Person, wanted: Wanted) -> Result<Arc<Record>, Fault> {
+        let renewal =
+            Renewal { world: Arc::clone(&self.world), party: Arc::clone(&self.relying_party), person, wanted };
+        let clock = self.world.clock();
+        let deadline = clock.monotonic().saturating_add(UPSTREAM_WAIT);
+        let asking = self.world.tasks().run(async move { renewal.run(deadline).await });
+        match within(clock, deadline, asking).await {
+            Some(Some(renewed)) => renewed,
+            Some(None) => Err(Fault::Internal("a refresh at the provider did not come to its end")),
+            None => Err(Fault::ProviderUnavailable),
+        }
+    }
+}
+
+/// One asking, which outlives whoever wanted it.
+struct Renewal<W: World> {
+    world: Arc<W>,
+    party: Arc<RelyingParty>,
+    person: Person,
+    wanted: Wanted,
+}
+
+impl<W: World> Renewal<W> {
+    async fn run(self, deadline: std::time::Duration) -> Result<Arc<Record>, Fault> {
+        let clock = self.world.clock();
+        let queue = Partition::of_upstream(self.person);
+        let pass = within(clock, deadline, self.world.turnstiles().enter(queue)).await;
+        let _pass = pass.ok_or(Fault::ProviderUnavailable)?;
+        while clock.monotonic() < deadline {
+            match transact(&self.world, TakeTurn { person: self.person, wanted: self.wanted }).await? {
+                Turn::Fresh(record) => return Ok(record),
+                Turn::LoginNeeded => return Err(Fault::SessionEnded),
+                Turn::Wait => clock.sleep(UPSTREAM_POLL).await,
+                Turn::Yours { number, token, subject } => {
+                    let answer = self.ask(&token, &subject).await;
+                    match self.settle(number, &token, answer).await? {
+                        Settled::Renewed(record) => return Ok(record),
+                        Settled::Overtaken => {}
+                        Settled::RefusedOnce => clock.sleep(UPSTREAM_REFUSAL_PAUSE).await,
+                        Settled::Ended => return Err(Fault::SessionEnded),
+                        Settled::Unchanged => return Err(Fault::ProviderUnavailable),
+                    }
+                }
+            }
+        }
+        Err(Fault::ProviderUnavailable)
+    }
+
+    /// Stores the answer. It may hold the only good refresh token there is, so a store that is away is waited for.
+    async fn settle(&self, number: u64, sent: &SecretText, answer: Answer) -> Result<Settled, Fault> {
+        let clock = self.world.clock();
+        let deadline = clock.monotonic().saturating_add(UPSTREAM_LEASE);
+        let answer = Arc::new(answer);
+        loop {
+            let settle = Settle { person: self.person, number, sent: sent.clone(), answer: Arc::clone(&answer) };
+            match transact(&self.world, settle).await {
+                Err(Fault::StoreUnavailable | Fault::Contended | Fault::Full) if clock.monotonic() < deadline => {
+                    clock.sleep(UPSTREAM_POLL).await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    async fn ask(&self, token: &SecretText, subject: &str) -> Answer {
+        let port = self.world.provider();
+        let Some(provider) = port.discovered() else { return Answer::Nothing };
+        let Ok(answer) = port.send(request::refresh(&provider, &self.party.credentials, token)).await else {
+            return Answer::Nothing;
+        };
+        let Refreshed { access_token, expires_in, refresh_token, id_token } =
+            match token_response::judge_refreshed(answer.status, answer.content_type.as_deref(), &answer.body) {
+                Ok(refreshed) => refreshed,
+                Err(failure) if failure.is_definitive() => return Answer::Refused,
+                Err(_) => return Answer::Nothing,
+            };
+        let now = self.world.clock().now();
+        let said = expires_in.map(|life| now.plus(life));
+        let Some(id_token) = id_token else {
+            return Answer::Tokens(Brought { refresh: refresh_token, id_token: None, ends: said }, None);
+        };
+        let expected = id_token::Expected {
+            provider: &provider,
+            client_id: &self.party.credentials.client_id,
+            access_token: access_token.expose(),
+            groups_claim: &self.party.groups_claim,
+            occasion: Occasion::Refresh { subject },
+        };
+        let judged = judged(&*self.world, &id_token, &expected).await;
+        let person = match judged {
+            Ok(person) => person,
+            Err(fault) => {
+                let event = Event::new(Happened::LoginRefused).about(self.person).under(fault);
+                self.world.journal().note(now, &event);
+                return refresh_token.map_or(Answer::Nothing, Answer::OnlyRefresh);
+            }
+        };
+        if !self.party.entry.admits(&person) {
+            return Answer::Barred;
+        }
+        let brought = brought(&self.party, refresh_token, id_token, person.expires, said);
+        Answer::Tokens(brought, Some(Claims::from(person)))
+    }
+}
+
+/// What is kept of the provider's tokens.
+pub(super) fn brought(
+    party: &RelyingParty,
+    refresh: Option<SecretText>,
+    id_token: SecretText,
+    expires: Timestamp,
+    said: Option<Timestamp>,
+) -> Brought {
+    let id_token = party.keeps_id_token.then_some((id_token, expires));
+    Brought { refresh, id_token, ends: Some(said.map_or(expires, |said| said.min(expires))) }
+}
+
+/// Judges an ID token by the provider's keys, fetched anew if it names one that is not known.
+///
+/// # Errors
+/// [`Fault::ProviderUnavailable`], or [`Fault::IdToken`].
+pub(super) async fn judged<W: World>(
+    world: &W,
+    token: &SecretText,
+    expected: &id_token::Expected<'_>,
+) -> Result<id_token::Person, Fault> {
+    let port = world.provider();
+    let keys = port.keys().await.map_err(|_| Fault::ProviderUnavailable)?;
+    let now = world.clock().now();
+    let mut judged = id_token::judge(token.expose(), &keys, expected, now);
+    if judged == Err(id_token::Refused::UnknownKey) {
+        let newer = port.newer_keys(&keys).await.map_err(|_| Fault::ProviderUnavailable)?;
+        judged = id_token::judge(token.expose(), &newer, expected, now);
+    }
+    judged.map_err(Fault::IdToken)
+}
