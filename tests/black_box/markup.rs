@@ -171,11 +171,11 @@ fn r03_t195_cve_2025_62800_a_provider_s_error_is_told_in_our_words() {
 fn t254_a_page_has_an_end_whatever_it_has_to_show() {
     let gate = front();
     let redirects: Vec<String> =
-        (0..10).map(|number| format!("https://{}.example/{}{number}", "a".repeat(60), "b".repeat(300))).collect();
+        (0..2).map(|number| format!("https://{}.example/{}{number}", "a".repeat(60), "b".repeat(300))).collect();
     let client = gate.register(&json!({
         "client_name": "<&\"'>".repeat(4_000), "redirect_uris": redirects, "token_endpoint_auth_method": "none",
     }));
-    let page = ask(&client).set("redirect_uri", &redirects[9]).set("state", &"<".repeat(512)).get(gate);
+    let page = ask(&client).set("redirect_uri", &redirects[1]).set("state", &"<".repeat(512)).get(gate);
     assert_eq!(page.status, 200);
     assert!(page.body.len() < 16 * 1024, "{} bytes", page.body.len());
 }
