@@ -100,9 +100,14 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
 
         let policy = Arc::clone(gate.gateway().policy());
+        // Held by every core: closed once the last of them has ended.
+        let (cores_live, mut cores_gone) = watch::channel(());
         let on_core = {
             let gate = Arc::clone(&gate);
-            move |_| gate.on_core()
+            move |_| {
+                let _cores = &cores_live;
+                gate.on_core()
+            }
         };
         let for_admin = Settings { drain: settings.drain, ..Settings::default() };
         let (serving, renewal) = match tls {
@@ -112,17 +117,16 @@ impl Running {
         let serving = serving.map_err(NotStarted::System)?;
         let answers = Admin::new(Arc::clone(&parts), sources, Arc::clone(serving.counts()));
         let administering =
-            serve(admin, for_admin, Plain, move |_| answers.clone(), stopped.clone()).map_err(NotStarted::System)?;
+            serve(admin, for_admin, Plain, move |_| answers.clone(), stopped).map_err(NotStarted::System)?;
 
         let background = std::thread::Builder::new()
             .name("background".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let mut stopped = stopped;
                     let asking = tokio::spawn(provider.run());
                     let renewing = renewal.map(|renewal| tokio::spawn(renewal.run()));
-                    // An error means that nobody is left to stop it, which is the same.
-                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                    // Requests in progress need it to their end. An error is what says that there are none left.
+                    while cores_gone.changed().await.is_ok() {}
                     keeping.abort();
                     asking.abort();
                     if let Some(renewing) = renewing {

@@ -263,7 +263,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         clock,
         entropy,
         journal,
-        tasks: RuntimeTasks,
+        tasks: RuntimeTasks::default(),
         turnstiles: ProcessTurnstiles::default(),
         provider: provider.clone(),
         documents: ClientDocuments::new(strangers, keys_of_clients, policy.redirects.clone()),
@@ -279,6 +279,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         connections_per_address: most(connections_per_address),
         proxies: proxies.clone(),
         drain: shutdown_grace,
+        unfinished: parts.tasks.unfinished(),
         ..Settings::default()
     };
     let gate = Gate::new(gateway, &provider_name, proxies, protection, streams)

@@ -1,5 +1,12 @@
 //! What the listener and the way to the upstream promise: framing that nobody can read differently, headers that only
-//! the gate can say, targets that stay under their path (F17), and a client's address that the client cannot invent.
+//! the gate can say, targets that stay under their path, and a client's address that the client cannot invent.
+//!
+//! | id | targets |
+//! |---|---|
+//! | F15, the request as the upstream gets it | `http-framing` (one reading), `http-request-headers` (fields), `http-passing` (a second reader) |
+//! | F16, the answer as the client gets it | `http-answer`, `http-response-headers` |
+//! | F17, paths | `http-target`, and `oauth-route` for what needs no token |
+//! | F25, MCP's headers and the body | `http-passing`: both pass byte for byte, because nothing is admitted by them |
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
@@ -13,7 +20,7 @@ use portcullis_adapters::http::headers::{self, Identity, Injected};
 use portcullis_adapters::http::peer::{self, Cidr, TrustedProxies};
 use url::Url;
 
-/// However the bytes arrive, framing reads the same; and where a second reader finds the end of a head, framing finds it.
+/// F15: however the bytes arrive, framing reads the same; and where a second reader finds the end of a head, framing finds it.
 pub fn framing(data: &[u8]) {
     let (step, message) = match data.split_first() {
         Some((step, message)) => (usize::from(*step).max(1), message),
@@ -51,7 +58,7 @@ fn feed(message: &[u8], step: usize) -> Result<Place, Misframed> {
     Ok(framing.place())
 }
 
-/// Whatever a client sends, the upstream reads of the gate's own names exactly what the gate says.
+/// F15: whatever a client sends, the upstream reads of the gate's own names exactly what the gate says.
 pub fn request_headers(data: &[u8]) {
     let map = onward(&fields(data));
     let own = ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-user"];
@@ -90,6 +97,40 @@ pub fn request_headers(data: &[u8]) {
     assert_eq!(onward(&map), map, "a second time changes nothing");
 }
 
+/// F15, F25: what goes out is one request to a second, strict reader, with nothing of the client's credentials in it; and what MCP
+/// says in headers stands there as it came, whatever the body says.
+pub fn passing(data: &[u8]) {
+    let sent = fields(data);
+    let mut head = b"POST /mcp HTTP/1.1\r\n".to_vec();
+    for (name, value) in &onward(&sent) {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(piece);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    let mut space = [httparse::EMPTY_HEADER; 256];
+    let mut second = httparse::Request::new(&mut space);
+    let read = second.parse(&head);
+    assert!(matches!(read, Ok(httparse::Status::Complete(end)) if end == head.len()), "{read:?}");
+    let named = |name: &str| -> Vec<&[u8]> {
+        let same = second.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        same.map(|field| field.value).collect()
+    };
+    for credential in ["authorization", "proxy-authorization", "dpop", "transfer-encoding", "content-length"] {
+        assert!(named(credential).is_empty(), "{credential} reaches the upstream");
+    }
+    let nominated = |name: &str| {
+        let lines = sent.get_all("connection").iter();
+        let mut names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        names.any(|other| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+    };
+    for name in sent.keys().map(HeaderName::as_str).filter(|name| name.starts_with("mcp-")) {
+        let passes = (!name.contains('_') || name.starts_with("mcp-param-")) && !nominated(name);
+        let came: Vec<&[u8]> = sent.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(named(name), if passes { came } else { Vec::new() }, "{name}");
+    }
+}
+
 /// What the upstream reads of these fields.
 fn onward(fields: &HeaderMap) -> HeaderMap {
     let identity = Identity { user: Identity::value("ada"), ..Identity::default() };
@@ -109,7 +150,7 @@ fn onward(fields: &HeaderMap) -> HeaderMap {
     map
 }
 
-/// Whatever an upstream sends, it neither frames, challenges, allows origins nor sets the gate's cookies.
+/// F16: whatever an upstream sends, it neither frames, challenges, allows origins nor sets the gate's cookies.
 pub fn response_headers(data: &[u8]) {
     let mut answer = b"HTTP/1.1 200 OK\r\n".to_vec();
     for (name, value) in &fields(data) {
@@ -135,7 +176,7 @@ pub fn response_headers(data: &[u8]) {
     }
 }
 
-/// However the bytes of an answer arrive, it reads the same; and where a second reader finds the end of the head, its status
+/// F16: however the bytes of an answer arrive, it reads the same; and where a second reader finds the end of the head, its status
 /// and the length of its body, so does the first.
 pub fn answer(data: &[u8]) {
     let Some((step, bytes)) = data.split_first() else { return };

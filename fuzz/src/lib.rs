@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("http-answer", http::answer),
     ("http-client", http::client),
     ("http-framing", http::framing),
+    ("http-passing", http::passing),
     ("http-request-headers", http::request_headers),
     ("http-response-headers", http::response_headers),
     ("http-target", http::target),

@@ -82,6 +82,8 @@ async function compare(revision, upstream, proxied, token) {
   }
   check(direct.size >= 25, `${revision}: ${direct.size} scenarios ran directly`, [...direct.keys()]);
   check(through.size === direct.size, `${revision}: as many ran proxied`, through.size);
+  const rebinding = [direct, through].map((found) => (found.get('dns-rebinding-protection') ?? []).filter(({ status }) => status !== 'SKIPPED').length);
+  check(rebinding[0] > 0 && rebinding[1] === rebinding[0], `${revision}: ${rebinding[0]} checks of DNS rebinding are among them`, rebinding);
   check(worse.length === 0, `${revision}: ${succeeded} checks that succeed directly succeed proxied too, ${better} do better`, `\n${worse.join('\n')}`);
 }
 

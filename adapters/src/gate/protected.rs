@@ -242,6 +242,9 @@ fn readable(mut response: Response<AnswerBody>, for_a_page: bool) -> Reply {
 
 /// Whether the answer is a stream that ends with its access token: one that a client opens in order to be told, and opens again
 /// with a fresh token. The answer to a call in progress has something to lose.
+///
+/// This is all that a header of MCP's decides here. One that says something else than its body gains nothing: the answer may then
+/// run on for as long as that of any call, and ends with its session all the same; and the server must refuse the contradiction.
 fn is_subscription(request: &Request<RequestBody>) -> bool {
     let listens = |method: &HeaderValue| method == "subscriptions/listen";
     request.method() != Method::POST || request.headers().get(MCP_METHOD).is_some_and(listens)

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -47,6 +47,9 @@ pub struct Settings {
     pub quiet: Duration,
     /// How long requests in progress may run on once the gateway is told to stop.
     pub drain: Duration,
+    /// How many things are under way that outlive the requests that began them, and end with the core: within `drain` it waits for
+    /// them.
+    pub unfinished: Arc<AtomicUsize>,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             body_window: limits::BODY_WINDOW,
             quiet: limits::QUIET_DEADLINE,
             drain: limits::DRAIN_DEADLINE,
+            unfinished: Arc::default(),
         }
     }
 }
@@ -350,11 +354,12 @@ impl<T: Handshake> Core<T> {
         let begin = Instant::now();
         loop {
             interval.tick().await;
-            if begin.elapsed() >= self.settings.drain {
+            let is_late = begin.elapsed() >= self.settings.drain;
+            if is_late {
                 ticker.end_all();
             }
             ticker.tick(true).await;
-            if ticker.is_empty() {
+            if ticker.is_empty() && (is_late || self.settings.unfinished.load(Relaxed) == 0) {
                 return;
             }
         }

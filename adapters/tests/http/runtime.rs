@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::{Request, Response};
@@ -116,6 +118,28 @@ fn a_stop_does_not_wait_for_ever() {
     gate.serving.take().unwrap().join();
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     assert!(busy.is_ended_within(Duration::from_secs(1)));
+}
+
+#[test]
+fn t281_a_stop_waits_for_what_outlives_its_request_and_not_for_ever() {
+    for (drain, ends) in [(Duration::from_secs(20), true), (Duration::from_millis(1_500), false)] {
+        let unfinished = Arc::new(AtomicUsize::new(1));
+        let settings = Settings { drain, unfinished: Arc::clone(&unfinished), ..Settings::default() };
+        let mut gate = Gate::planned(Server::ok().address, Plan { settings, ..Plan::default() });
+        assert_eq!(gate.client().ask(HELLO).status, 200);
+        let begin = Instant::now();
+        gate.stop();
+        let serving = gate.serving.take().unwrap();
+        let ending = std::thread::spawn(move || serving.join());
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!ending.is_finished(), "it does not wait");
+        if ends {
+            unfinished.store(0, Ordering::Relaxed);
+        }
+        ending.join().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+        assert!(ends || begin.elapsed() >= drain, "{:?}", begin.elapsed());
+    }
 }
 
 #[test]
