@@ -56,16 +56,27 @@ pub enum Servers {
     Standalone(ServerAddress),
     /// Where Sentinels say.
     Sentinel(Sentinel),
+    /// Where these nodes of a cluster say.
+    Cluster(Vec<ServerAddress>),
 }
 
 impl Part for Servers {
     fn walk(keys: &mut Keys<'_>) -> Option<Self> {
-        keys.choice(&["url", "sentinel"], true);
+        keys.choice(&["url", "sentinel", "cluster"], true);
         let one = keys.optional::<ServerAddress>("url", "The address of the one server, as host:port.");
         let sentinel = keys.optional::<Sentinel>("sentinel", "Sentinels that say which server is the primary.");
-        match (one?, sentinel?) {
-            (Some(one), None) => Some(Self::Standalone(one)),
-            (None, Some(sentinel)) => Some(Self::Sentinel(sentinel)),
+        let cluster = keys.optional::<Vec<ServerAddress>>(
+            "cluster",
+            "Nodes of a cluster, as host:port, that say which node serves what.",
+        );
+        match (one?, sentinel?, cluster?) {
+            (Some(one), None, None) => Some(Self::Standalone(one)),
+            (None, Some(sentinel), None) => Some(Self::Sentinel(sentinel)),
+            (None, None, Some(nodes)) if nodes.is_empty() => {
+                keys.place()?.key("cluster").complain("is empty", "write the address of at least one node");
+                None
+            }
+            (None, None, Some(nodes)) => Some(Self::Cluster(nodes)),
             _ => None,
         }
     }
@@ -151,6 +162,15 @@ fn valkey(draft: &ValkeyDraft, at: &Place<'_>) {
         && sentinel.addresses.len() > STORE_SERVERS_MAX
     {
         at.key("sentinel").key("addresses").complain("holds too many addresses", "keep at most 16");
+    }
+    if let Some(Servers::Cluster(nodes)) = &draft.servers {
+        if nodes.len() > STORE_SERVERS_MAX {
+            at.key("cluster").complain("holds too many addresses", "keep at most 16: they name the others");
+        }
+        if draft.db.is_some_and(|db| db != 0) {
+            at.key("db")
+                .complain("is not 0, and a cluster has no other", "remove it, and tell gates apart by keyPrefix");
+        }
     }
     // What could not be read was complained of, and is not missing.
     let certificate = !matches!(draft.tls_cert_file, Some(None));

@@ -293,6 +293,17 @@ fn arrivals_at_servers() -> Vec<Arrival> {
             "::1|7000",
         ),
         (
+            "storage.valkey.cluster",
+            vec![("/storage", json!({ "type": "valkey", "valkey": { "cluster": ["a.example:1", "[::1]:2"] } }))],
+            |c| {
+                valkey(c, |v| match &v.servers {
+                    Servers::Cluster(nodes) => nodes.iter().map(|one| format!("{}|{} ", one.host, one.port)).collect(),
+                    other => format!("{other:?}"),
+                })
+            },
+            "a.example|1 ::1|2 ",
+        ),
+        (
             "storage.valkey.username",
             on_servers(json!({ "username": "gate", "password": "hush" })),
             |c| valkey(c, |v| format!("{:?}", v.username.as_ref().map(ServerUser::as_str))),
@@ -405,6 +416,16 @@ fn t289_a_storage_that_replicas_share_is_described_without_contradictions() {
             &[servers(json!({ "sentinel": { "masterName": "a", "addresses": ["a:1"] } }))],
             "storage.valkey.sentinel",
             "is given beside url",
+        ),
+        (
+            &[("/storage", json!({ "type": "valkey", "valkey": { "cluster": ["a:1"], "db": 1 } }))],
+            "storage.valkey.db",
+            "a cluster has no other",
+        ),
+        (
+            &[("/storage", json!({ "type": "valkey", "valkey": { "cluster": [] } }))],
+            "storage.valkey.cluster",
+            "is empty",
         ),
         (&[servers(json!({ "url": "redis://valkey:6379" }))], "storage.valkey.url", "not the address of a server"),
         (&[servers(json!({ "url": "valkey" }))], "storage.valkey.url", "not the address of a server"),

@@ -132,6 +132,7 @@ fn settings(configured: ConfiguredValkey, ca_files: &[CaFile], stale_for: Durati
     };
     let mode = match servers {
         Servers::Standalone(address) => Mode::Standalone(endpoint(address)),
+        Servers::Cluster(nodes) => Mode::Cluster(nodes.into_iter().map(endpoint).collect()),
         Servers::Sentinel(Sentinel { master_name, addresses, username, password }) => {
             let username = username.map(|name| name.as_str().to_owned());
             let access = Arc::new(Access { tls: tls.clone(), username, password, database: 0 });

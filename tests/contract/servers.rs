@@ -336,7 +336,7 @@ fn t269_what_keeps_somebody_out_waits_for_replicas_where_that_is_asked() {
 }
 
 /// What docs/valkey.md gives the user, and nothing else.
-const USER: &str = "user portcullis on >hush ~portcullis:* resetchannels -@all +info +ping +mget +getrange +set +eval +evalsha \
+pub(crate) const USER: &str = "user portcullis on >hush ~portcullis:* resetchannels -@all +info +ping +mget +getrange +set +eval +evalsha \
     +client|tracking +wait +select";
 
 fn with_password(address: SocketAddr, password: &str) -> Settings {

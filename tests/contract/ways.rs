@@ -2,13 +2,16 @@
 
 use crate::clauses::{self, key, landed, load, value, write};
 use crate::engine::fixture::sealer;
-use crate::servers::{Gate, endpoint, settings};
-use crate::valkey::{Make, Options, Sentinels as Set, Server, Tls as Spoken, server::tls_client, until};
+use crate::servers::{Gate, USER, endpoint, settings};
+use crate::valkey::{Cluster, Make, Options, Sentinels as Set, Server, Tls as Spoken, server::tls_client, until};
 use portcullis_adapters::valkey::{Access, Mode, Refusal, Sentinels, Settings, Tls};
+use portcullis_domain::key::Key;
 use portcullis_domain::operation::Keys;
+use portcullis_domain::secret::SecretText;
 use portcullis_ports::{Outcome, Seen, Store};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 fn gate(settings: Settings) -> Gate {
@@ -118,4 +121,84 @@ fn t269_a_primary_that_hangs_is_left_for_the_one_that_the_sentinels_name() {
     let facts = gate.run(load(&gate.store, [key(61, 0)]));
     assert_eq!(value(&facts, &key(61, 0)), Some(1));
     gate.run(landed(&gate.store, &facts, vec![write(key(61, 0), 2)]));
+}
+
+fn across(cluster: &Cluster) -> Settings {
+    let nodes = cluster.addresses().into_iter().map(endpoint).collect();
+    Settings { mode: Mode::Cluster(nodes), ..settings(cluster.addresses()[0]) }
+}
+
+#[test]
+fn t266_a_cluster_keeps_the_contract() {
+    for make in Make::ALL {
+        let cluster = Cluster::start(make);
+        let gate = gate(across(&cluster));
+        assert_eq!(gate.run(gate.store.ready()), Ok(()), "{make:?}");
+        gate.run(clauses::all(&gate.store));
+        let held: Vec<i64> = cluster.nodes.iter().map(|node| node.ask(&["DBSIZE"]).number()).collect();
+        assert!(held.iter().all(|count| *count > 0), "spread over all: {held:?}");
+    }
+}
+
+#[test]
+fn t275_the_documented_user_is_enough_for_a_cluster_too() {
+    let user = format!("{USER} +cluster|slots +asking");
+    let cluster = Cluster::with(&Options::of(Make::Valkey9).acl(&[&user, "user default on nopass ~* &* +@all"]));
+    let password = Some(SecretText::new("hush".to_owned()));
+    let access = Access { username: Some("portcullis".to_owned()), password, ..Access::default() };
+    let gate = gate(Settings { access, ..across(&cluster) });
+    assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    let facts = gate.run(load(&gate.store, [key(69, 0)]));
+    gate.run(landed(&gate.store, &facts, vec![write(key(69, 0), 1)]));
+}
+
+#[test]
+fn t266_slots_that_move_under_load_lose_and_double_nothing() {
+    let cluster = Cluster::start(Make::Valkey9);
+    let gates = [gate(across(&cluster)), gate(across(&cluster))];
+    for gate in &gates {
+        assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    }
+    let done = AtomicBool::new(false);
+    let counted: u64 = std::thread::scope(|scope| {
+        let (cluster, gates, done) = (&cluster, &gates, &done);
+        let counting: Vec<_> = (0..4_u8)
+            .map(|place| scope.spawn(move || counts(&gates[usize::from(place % 2)], key(70 + place / 2, 0), done)))
+            .collect();
+        // The slots of both records, back and forth, while both gates count in them.
+        for round in 0..6 {
+            for person in [70, 71] {
+                cluster.reshard(slot(cluster, person)..slot(cluster, person) + 1, round % 3);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        done.store(true, Relaxed);
+        counting.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let value_of = |person| {
+        let facts = gates[0].run(load(&gates[1].store, [key(person, 0)]));
+        value(&facts, &key(person, 0)).unwrap()
+    };
+    assert_eq!(value_of(70) + value_of(71), counted, "none is lost and none counts twice");
+    assert!(counted > 100, "{counted}");
+}
+
+/// Adds one again and again until it is told to stop: how often it landed. Where that is in doubt, it is looked for.
+fn counts(gate: &Gate, key: Key, done: &AtomicBool) -> u64 {
+    let mut landed = 0;
+    while !done.load(Relaxed) {
+        let Ok(facts) = gate.run(gate.store.load(Keys::of([key]))) else { continue };
+        let next = write(key, value(&facts, &key).unwrap_or(0) + 1);
+        match gate.run(gate.store.commit(Seen::of(&facts), vec![next])) {
+            Outcome::Landed(_) => landed += 1,
+            Outcome::Stale | Outcome::Away => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    landed
+}
+
+fn slot(cluster: &Cluster, person: u8) -> u16 {
+    let name = format!("portcullis:{}", key(person, 0));
+    u16::try_from(cluster.nodes[0].ask(&["CLUSTER", "KEYSLOT", &name]).number()).unwrap()
 }

@@ -6,6 +6,7 @@
 //! | `access`, `server`, `refusal` | how a connection is made, what a server says of itself, why one is not used |
 //! | `session`, `link` | one connection at work, and the queue before it that outlives it |
 //! | `sentinel` | where the primary is |
+//! | `cluster`, `slot` | which node of a cluster serves what, and what to do while that changes |
 //! | `near_cache`, `near` | what was said a moment ago, and the link that says when it is true no more |
 //! | `nodes`, `script`, `outcome`, `store` | which link a request takes, the one script, what each answer means, the port's verbs |
 //!
@@ -13,6 +14,7 @@
 //! a second after, and looked at by the script before every write: what was decided in one epoch never lands in another.
 
 mod access;
+mod cluster;
 mod link;
 mod near;
 pub mod near_cache;
@@ -24,22 +26,26 @@ mod script;
 mod sentinel;
 mod server;
 mod session;
+mod slot;
 mod store;
 
 use crate::pace::Seldom;
 use crate::system::{SystemClock, SystemEntropy};
 pub use access::{Access, Endpoint, Tls};
+use cluster::Cluster;
 use link::Goal;
 pub use link::{Answered, Batch, Failure, Heard, Hearing, Link, State};
 use near::{Near, Watch};
 use nodes::Lane;
 pub use nodes::Node;
+use portcullis_domain::key::Partition;
 use portcullis_domain::limits::{NEAR_BYTES_MAX, STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST};
 use portcullis_domain::record::Sealer;
 pub use refusal::Refusal;
 pub use script::SCRIPT;
 pub use sentinel::Sentinels;
 pub use server::Server;
+use slot::Slot;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -54,6 +60,9 @@ pub enum Mode {
     Standalone(Endpoint),
     /// One primary with its replicas, and Sentinels that say which it is.
     Sentinel(Arc<Sentinels>),
+    /// A cluster, of which these nodes are known. Nothing of it is kept near by: a slot that moves is moved without a word to
+    /// those who have read that something is not there.
+    Cluster(Vec<Endpoint>),
 }
 
 /// What a store on servers needs to know.
@@ -87,6 +96,7 @@ struct Inner {
     near: Arc<Near>,
     watch: Arc<Watch>,
     node: OnceLock<Node>,
+    cluster: Option<Cluster>,
     /// The rings have been compared.
     admitted: AtomicBool,
     /// Why not.
@@ -101,9 +111,15 @@ impl Valkey {
     pub fn new(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
         let Settings { mode, access, prefix, wait, stale_for } = settings;
         let near = Near::new(NEAR_BYTES_MAX, stale_for, prefix.clone());
+        let access = Arc::new(access);
+        let cluster = match &mode {
+            Mode::Cluster(seeds) => Some(Cluster::new(seeds.clone(), Arc::clone(&access), wait > 0)),
+            Mode::Standalone(_) | Mode::Sentinel(_) => None,
+        };
         Self(Arc::new(Inner {
             mode,
-            access: Arc::new(access),
+            access,
+            cluster,
             prefix,
             wait,
             sealer,
@@ -123,10 +139,7 @@ impl Valkey {
     /// Keeps the links, for ever. It belongs on a runtime that no request keeps waiting.
     pub async fn run(self) {
         let Self(inner) = self;
-        let node = inner
-            .node
-            .get_or_init(|| Node::new(&inner.goal(), &inner.access, inner.wait > 0, Some(inner.watch.hearing())));
-        tokio::spawn(Arc::clone(&inner.watch).keep(node.questions().clone()));
+        inner.begin();
         let mut pause = STORE_RETRY_FIRST;
         while let Err(refusal) = inner.compare_rings(Claim::Yes).await {
             inner.set_refused(Some(refusal));
@@ -134,7 +147,7 @@ impl Valkey {
             pause = pause.saturating_mul(2).min(STORE_PROBE);
         }
         inner.set_refused(None);
-        if let State::Up(endpoint, server) = node.questions().state() {
+        for (endpoint, server) in inner.servers() {
             tracing::info!(store = %endpoint, "sessions are kept by {server}");
             for warning in server.warnings() {
                 tracing::warn!(store = %endpoint, "{warning}");
@@ -143,7 +156,7 @@ impl Valkey {
         inner.admitted.store(true, Relaxed);
         loop {
             tokio::time::sleep(STORE_PROBE).await;
-            if let Mode::Sentinel(sentinels) = &inner.mode {
+            if let (Mode::Sentinel(sentinels), Some(node)) = (&inner.mode, inner.node.get()) {
                 inner.follow(sentinels, node).await;
             }
         }
@@ -155,20 +168,20 @@ impl Valkey {
     /// Why it cannot be used.
     pub async fn examine(&self) -> Result<String, Refusal> {
         let Self(inner) = self;
-        let node = inner.node.get_or_init(|| Node::new(&inner.goal(), &inner.access, false, None));
+        inner.begin();
         let begin = Instant::now();
-        while begin.elapsed() < STORE_CONNECT_DEADLINE {
-            match node.link(Lane::Operations).state() {
-                State::New => tokio::time::sleep(READY_STEP).await,
-                State::Down(refusal) => return Err(refusal),
-                State::Up(endpoint, server) => {
-                    inner.compare_rings(Claim::No).await?;
-                    let warnings: String = server.warnings().map(|warning| format!("; but {warning}")).collect();
-                    return Ok(format!("{server} answers at {endpoint}{warnings}"));
-                }
+        while let Err(refusal) = inner.compare_rings(Claim::No).await {
+            let refusal = inner.refusal().unwrap_or(refusal);
+            if refusal.needs_somebody() || begin.elapsed() > STORE_CONNECT_DEADLINE {
+                return Err(refusal);
             }
+            tokio::time::sleep(READY_STEP).await;
         }
-        Err(link::late(STORE_CONNECT_DEADLINE))
+        let server = |(endpoint, server): (Endpoint, Server)| {
+            let warnings: String = server.warnings().map(|warning| format!("; but {warning}")).collect();
+            format!("{server} answers at {endpoint}{warnings}")
+        };
+        Ok(inner.servers().into_iter().map(server).collect::<Vec<_>>().join(", "))
     }
 
     /// Waits until the store can be used, but no longer than it takes to know that it cannot.
@@ -198,21 +211,51 @@ impl Valkey {
 const READY_STEP: Duration = Duration::from_millis(10);
 
 impl Inner {
-    fn goal(&self) -> Goal {
-        match &self.mode {
+    /// Makes the links, whose tasks run on the current runtime.
+    fn begin(self: &Arc<Self>) {
+        let goal = match &self.mode {
             Mode::Standalone(endpoint) => Goal::At { endpoint: endpoint.clone(), in_cluster: false },
             Mode::Sentinel(sentinels) => Goal::Primary(Arc::clone(sentinels)),
+            Mode::Cluster(_) => {
+                let inner = Arc::clone(self);
+                tokio::spawn(async move {
+                    if let Some(cluster) = &inner.cluster {
+                        cluster.run().await;
+                    }
+                });
+                return;
+            }
+        };
+        self.node.get_or_init(|| {
+            let node = Node::new(&goal, &self.access, self.wait > 0, Some(self.watch.hearing()));
+            tokio::spawn(Arc::clone(&self.watch).keep(node.questions().clone()));
+            node
+        });
+    }
+
+    /// Sends commands about one partition to whoever keeps it.
+    async fn ask(&self, partition: Partition, lane: Lane, batch: Batch) -> Result<Answered, Failure> {
+        match (&self.cluster, self.node.get()) {
+            (Some(cluster), _) => cluster.ask(Slot::of(partition), lane, batch).await,
+            (None, Some(node)) => node.link(lane).send(batch).await,
+            (None, None) => Err(Failure::NotSent),
         }
     }
 
-    async fn ask(&self, lane: Lane, batch: Batch) -> Result<Answered, Failure> {
-        match self.node.get() {
-            Some(node) => node.link(lane).send(batch).await,
-            None => Err(Failure::NotSent),
-        }
+    fn nodes(&self) -> Vec<Node> {
+        self.cluster.as_ref().map_or_else(|| self.node.get().cloned().into_iter().collect(), Cluster::nodes)
     }
 
-    /// A server that has become a replica is of no use: its links look for the primary.
+    /// The servers that are connected.
+    fn servers(&self) -> Vec<(Endpoint, Server)> {
+        let up = |node: &Node| match node.link(Lane::Operations).state() {
+            State::Up(endpoint, server) => Some((endpoint, server)),
+            State::New | State::Down(_) => None,
+        };
+        self.nodes().iter().filter_map(up).collect()
+    }
+
+    /// A server that has become a replica is of no use: its links look for the primary. In a cluster, each sees to that by itself.
     fn leave(&self, lane: Lane) {
         if let Some(node) = self.node.get() {
             node.link(lane).leave();
@@ -220,7 +263,7 @@ impl Inner {
     }
 
     fn probe(&self, lane: Lane) {
-        if let Some(node) = self.node.get() {
+        for node in self.nodes() {
             node.link(lane).probe();
         }
     }
@@ -241,10 +284,11 @@ impl Inner {
 
     /// What stands in the way: what a link says is nearer to the cause than that nothing could be asked over it.
     fn refusal(&self) -> Option<Refusal> {
-        let of_link = self.node.get().and_then(|node| {
+        let of_link = self.nodes().iter().find_map(|node| {
             node.links().find_map(|link| if let State::Down(refusal) = link.state() { Some(refusal) } else { None })
         });
-        of_link.or_else(|| self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let of_cluster = || self.cluster.as_ref().and_then(Cluster::refusal);
+        of_link.or_else(of_cluster).or_else(|| self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

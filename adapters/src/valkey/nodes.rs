@@ -1,7 +1,8 @@
 //! The servers of a store, and the links to them.
 
 use super::access::{Access, Purpose};
-use super::link::{Goal, Hearing, Link};
+use super::link::{Goal, Hearing, Link, State};
+use portcullis_domain::operation::Epoch;
 use std::sync::Arc;
 
 /// What a request is for: it decides which link it takes.
@@ -50,6 +51,11 @@ impl Node {
     #[must_use]
     pub const fn questions(&self) -> &Link {
         &self.questions
+    }
+
+    /// Its present life, if it is connected.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        if let State::Up(_, server) = self.operations.state() { Some(server.epoch) } else { None }
     }
 
     /// All of them.

@@ -15,8 +15,10 @@ use portcullis_domain::operation::{Fact, Facts, Keys, Landed, Write};
 use portcullis_domain::record::Record;
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{Clock, Entropy, Outcome, Seen, Store, Unavailable};
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use tokio::sync::oneshot;
 
 impl Store for Valkey {
@@ -31,6 +33,9 @@ impl Store for Valkey {
     async fn recall(&self, keys: Keys) -> Result<Facts, Unavailable> {
         self.0.admitted()?;
         let inner = &self.0;
+        if inner.cluster.is_some() {
+            return inner.read(&keys, Lane::Questions).await;
+        }
         let (batch, wanted) = (inner.reading(&keys)?, Arc::new(inner.near.cache.want(&keys)));
         let mut answered = self.reads_near(keys, batch.clone(), &wanted).await;
         if matches!(answered, Err(NoReading::Lost)) {
@@ -105,10 +110,32 @@ impl Inner {
     }
 
     async fn read(&self, keys: &Keys, lane: Lane) -> Result<Facts, Unavailable> {
-        let batch = self.reading(keys)?;
+        if self.cluster.is_none() {
+            return self.read_at_once(keys, lane).await;
+        }
+        // Each partition is on a node of its own; none waits for the others.
+        let mut parts: Vec<Keys> = Vec::new();
+        for key in keys.iter() {
+            match parts.iter_mut().find(|part| part.partition() == Some(key.partition())) {
+                Some(part) => *part = part.and(Some(*key)),
+                None => parts.push(Keys::of([*key])),
+            }
+        }
+        let mut read = together(parts.iter().map(|part| self.read_at_once(part, lane))).await.into_iter();
+        // The first one's epoch is that of all: nothing lands but what was seen in the partition that was asked for first.
+        let mut facts = read.next().ok_or(Unavailable)??;
+        for more in read {
+            facts.join(more?);
+        }
+        Ok(facts)
+    }
+
+    /// Reads keys that one server has.
+    async fn read_at_once(&self, keys: &Keys, lane: Lane) -> Result<Facts, Unavailable> {
+        let (batch, partition) = (self.reading(keys)?, keys.iter().next().ok_or(Unavailable)?.partition());
         // A reading changes nothing: one whose connection has died is made once more on the next.
-        let answered = match self.ask(lane, batch.clone()).await {
-            Err(Failure::Lost) => self.ask(lane, batch).await,
+        let answered = match self.ask(partition, lane, batch.clone()).await {
+            Err(Failure::Lost) => self.ask(partition, lane, batch).await,
             answered => answered,
         };
         self.facts(keys, answered, lane).map_err(|_| Unavailable)
@@ -156,21 +183,21 @@ impl Inner {
     }
 
     async fn write(&self, seen: &Seen, writes: Vec<Write>) -> Outcome {
-        if writes.is_empty() {
+        let Some(partition) = writes.first().map(|write| write.key.partition()) else {
             return Outcome::Landed(Landed { acknowledged: 0 });
-        }
+        };
         let now = self.clock.now();
         let durable = self.wait > 0 && writes.iter().any(|write| write.durable);
         let Some(sealed) = self.seal(seen, &writes, now) else { return Outcome::Full };
         let wait = durable.then_some(self.wait);
         let lane = if durable { Lane::Durable } else { Lane::Operations };
         let call = Call::new(seen, sealed, now, |key| self.name(key), wait);
-        let mut answered = self.ask(lane, call.short()).await;
+        let mut answered = self.ask(partition, lane, call.short()).await;
         if let Ok(Answered { value, .. }) = &answered
             && let Value::Error(said) = first(value)
             && meaning(said) == Meaning::Unseen
         {
-            answered = self.ask(lane, call.long()).await;
+            answered = self.ask(partition, lane, call.long()).await;
         }
         match answered {
             Ok(Answered { value, .. }) => self.outcome(&value, lane),
@@ -265,6 +292,23 @@ impl Inner {
         }
         Err(unreachable())
     }
+}
+
+/// All answers, in the order of the questions, which wait side by side.
+async fn together<T>(asked: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = asked.map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|cx| {
+        for (future, answer) in &mut waiting {
+            if answer.is_none()
+                && let Poll::Ready(came) = future.as_mut().poll(cx)
+            {
+                *answer = Some(came);
+            }
+        }
+        if waiting.iter().all(|(_, answer)| answer.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, answer)| answer).collect()
 }
 
 /// Whether the check of this gate's ring is left in the store.

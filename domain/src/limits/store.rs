@@ -33,6 +33,12 @@ pub const STORE_WAIT: Duration = Duration::from_secs(1);
 pub const KEY_PREFIX_MAX: usize = 64;
 /// Servers that a configuration names, be they Sentinels or nodes of a cluster.
 pub const STORE_SERVERS_MAX: usize = 16;
+/// Nodes of a cluster that serve something.
+pub const CLUSTER_NODES_MAX: usize = 256;
+/// How often one request is sent somewhere else, or once more, because slots move.
+pub const CLUSTER_REDIRECTS: u32 = 16;
+/// Before it is sent once more because its slot is on its way; longer with every further time.
+pub const CLUSTER_PAUSE: Duration = Duration::from_millis(10);
 /// One question to a Sentinel.
 pub const SENTINEL_DEADLINE: Duration = Duration::from_millis(700);
 const _: () = assert!(STORE_WAIT.as_millis() < STORE_REPLY_DEADLINE.as_millis());

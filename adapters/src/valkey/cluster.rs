@@ -1,0 +1,337 @@
+//! A cluster: which node serves which slot, and what to do when that changes while a request is under way.
+//!
+//! Only nodes that the cluster itself has named, in answer to `CLUSTER SLOTS` on a connection that has logged in (and speaks TLS,
+//! where TLS is configured), are ever spoken to. `MOVED` and `ASK` are followed to such nodes; to any other they are a reason to
+//! ask for the map anew, and nothing else.
+
+use super::access::{Access, Endpoint};
+use super::link::{Answered, Batch, Failure, Goal, late};
+use super::nodes::{Lane, Node};
+use super::outcome::code;
+use super::refusal::Refusal;
+use super::resp::{Value, command};
+use super::slot::Slot;
+use crate::pace::Seldom;
+use portcullis_domain::limits::{
+    CLUSTER_NODES_MAX, CLUSTER_PAUSE, CLUSTER_REDIRECTS, STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST,
+};
+use portcullis_domain::operation::Epoch;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// A cluster, as far as it is known.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// Nodes that the configuration names.
+    seeds: Vec<Endpoint>,
+    access: Arc<Access>,
+    waits: bool,
+    map: RwLock<Arc<Map>>,
+    outdated: Notify,
+    refused: Mutex<Option<Refusal>>,
+    said: Seldom,
+}
+
+/// Who serves what.
+#[derive(Debug, Default)]
+struct Map {
+    /// First and last slot, and the node that serves them; in order, without overlaps.
+    ranges: Vec<(Slot, Slot, Endpoint)>,
+    nodes: BTreeMap<Endpoint, Node>,
+}
+
+impl Map {
+    fn owner(&self, slot: Slot) -> Option<(&Endpoint, &Node)> {
+        let place = self.ranges.partition_point(|(_, last, _)| *last < slot);
+        let (first, _, endpoint) = self.ranges.get(place)?;
+        if *first > slot { None } else { self.nodes.get_key_value(endpoint) }
+    }
+
+    /// The node in this life, which is where something was read.
+    fn living(&self, epoch: Epoch) -> Option<(&Endpoint, &Node)> {
+        self.nodes.iter().find(|(_, node)| node.epoch() == Some(epoch))
+    }
+}
+
+/// Where a request goes next.
+struct Target {
+    endpoint: Endpoint,
+    node: Node,
+    /// The slot is on its way there.
+    asking: bool,
+}
+
+impl Cluster {
+    pub(super) fn new(seeds: Vec<Endpoint>, access: Arc<Access>, waits: bool) -> Self {
+        Self {
+            seeds,
+            access,
+            waits,
+            map: RwLock::default(),
+            outdated: Notify::new(),
+            refused: Mutex::default(),
+            said: Seldom::default(),
+        }
+    }
+
+    fn map(&self) -> Arc<Map> {
+        Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All nodes that serve something.
+    pub(super) fn nodes(&self) -> Vec<Node> {
+        self.map().nodes.values().cloned().collect()
+    }
+
+    /// Sends commands about keys of one slot to whoever serves it.
+    pub(super) async fn ask(&self, slot: Slot, lane: Lane, batch: Batch) -> Result<Answered, Failure> {
+        let map = self.map();
+        let owner = map.owner(slot);
+        // What was read on another node than the owner was read where the slot is on its way to.
+        let living = batch.epoch.and_then(|epoch| map.living(epoch));
+        let elsewhere = living.filter(|(endpoint, _)| owner.is_none_or(|(owner, _)| owner != *endpoint));
+        let Some((endpoint, node)) = elsewhere.or(owner) else {
+            self.outdated.notify_one();
+            return Err(Failure::NotSent);
+        };
+        let mut target = Target { endpoint: endpoint.clone(), node: node.clone(), asking: elsewhere.is_some() };
+        let mut answered = self.send(&target, lane, &batch).await;
+        for round in 0..CLUSTER_REDIRECTS {
+            let next = match &answered {
+                Ok(Answered { value, .. }) => self.redirected(value, &target),
+                Err(_) => None,
+            };
+            match next {
+                None => break,
+                Some(Redirect::Again) => {
+                    tokio::time::sleep(CLUSTER_PAUSE.saturating_mul(round)).await;
+                    // Meanwhile the slot may have arrived.
+                    if let (false, Some((endpoint, node))) = (target.asking, self.map().owner(slot)) {
+                        target = Target { endpoint: endpoint.clone(), node: node.clone(), asking: false };
+                    }
+                }
+                Some(Redirect::To(next)) => target = next,
+            }
+            answered = self.send(&target, lane, &batch).await;
+        }
+        if !matches!(answered, Ok(_) | Err(Failure::OtherEpoch)) {
+            self.outdated.notify_one();
+        }
+        answered
+    }
+
+    async fn send(&self, target: &Target, lane: Lane, batch: &Batch) -> Result<Answered, Failure> {
+        let link = target.node.link(lane);
+        if !target.asking {
+            return link.send(batch.clone()).await;
+        }
+        let bytes = [command(&[b"ASKING"]), batch.bytes.clone()].concat();
+        let answered = link.send(Batch { bytes, replies: batch.replies.saturating_add(1), epoch: batch.epoch }).await?;
+        let Answered { value: Value::List(mut values), epoch } = answered else { return Err(Failure::Lost) };
+        values.drain(..values.len().min(1));
+        let value = if batch.replies == 1 { values.pop().unwrap_or(Value::Null) } else { Value::List(values) };
+        Ok(Answered { value, epoch })
+    }
+
+    /// What an answer says of where to ask; nothing if it is the answer.
+    fn redirected(&self, value: &Value, target: &Target) -> Option<Redirect> {
+        let Value::Error(said) = value.list().and_then(<[Value]>::first).unwrap_or(value) else { return None };
+        match code(said) {
+            b"TRYAGAIN" => Some(Redirect::Again),
+            b"CLUSTERDOWN" => {
+                self.outdated.notify_one();
+                None
+            }
+            kind @ (b"MOVED" | b"ASK") => {
+                let asking = kind == b"ASK";
+                if !asking {
+                    self.outdated.notify_one();
+                }
+                let known = place(said, &target.endpoint).and_then(|endpoint| {
+                    let node = self.map().nodes.get(&endpoint)?.clone();
+                    Some(Target { endpoint, node, asking })
+                });
+                // Whoever is not known is asked for by asking for the map, and not spoken to.
+                Some(known.map_or(Redirect::Again, Redirect::To))
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps the map, for ever.
+    pub(super) async fn run(&self) {
+        let mut pause = STORE_RETRY_FIRST;
+        loop {
+            let looked = self.look().await;
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = looked.as_ref().err().cloned();
+            let wait = match looked {
+                Ok(map) => {
+                    self.replace(map);
+                    pause = STORE_RETRY_FIRST;
+                    STORE_PROBE
+                }
+                Err(refusal) => {
+                    if self.said.may() {
+                        tracing::warn!("the cluster's map cannot be had: the store {refusal}; {}", refusal.instead());
+                    }
+                    pause = pause.saturating_mul(2).min(STORE_PROBE);
+                    pause
+                }
+            };
+            // Whoever has found the map to be wrong does not wait for the next turn.
+            let _ = timeout(wait, self.outdated.notified()).await;
+            tokio::time::sleep(STORE_RETRY_FIRST.min(wait)).await;
+        }
+    }
+
+    /// Asks for the map: nodes that are connected, and then those that are configured.
+    async fn look(&self) -> Result<Vec<(Slot, Slot, Endpoint)>, Refusal> {
+        let mut refusal = Refusal::NoMap;
+        for (endpoint, node) in &self.map().nodes {
+            let slots = command(&[b"CLUSTER", b"SLOTS"]);
+            if let Ok(Answered { value, .. }) = node.link(Lane::Operations).send(Batch::one(slots)).await
+                && let Some(map) = read_map(&value, endpoint)
+            {
+                return Ok(map);
+            }
+        }
+        for seed in &self.seeds {
+            let asked = async {
+                let (mut talk, _) = self.access.talk(seed).await?;
+                let value = talk.ask(&[b"CLUSTER", b"SLOTS"]).await?;
+                match value {
+                    Value::Error(said) if said.starts_with(b"ERR This instance has cluster support disabled") => {
+                        Err(Refusal::Mode { is_cluster: false })
+                    }
+                    Value::Error(said) => Err(super::access::refusal_of(&said)),
+                    value => read_map(&value, seed).ok_or(Refusal::NoMap),
+                }
+            };
+            let asked = timeout(STORE_CONNECT_DEADLINE, asked).await;
+            match asked.unwrap_or_else(|_| Err(late(STORE_CONNECT_DEADLINE))) {
+                Ok(map) => return Ok(map),
+                Err(why) => refusal = why,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Links to nodes that are new; those to nodes that serve nothing any more end.
+    fn replace(&self, ranges: Vec<(Slot, Slot, Endpoint)>) {
+        let before = self.map();
+        let mut nodes = BTreeMap::new();
+        for (_, _, endpoint) in &ranges {
+            if nodes.contains_key(endpoint) {
+                continue;
+            }
+            let node = before.nodes.get(endpoint).cloned().unwrap_or_else(|| {
+                let goal = Goal::At { endpoint: endpoint.clone(), in_cluster: true };
+                Node::new(&goal, &self.access, self.waits, None)
+            });
+            nodes.insert(endpoint.clone(), node);
+        }
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Map { ranges, nodes });
+    }
+
+    /// Why nobody says who serves what.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+enum Redirect {
+    To(Target),
+    Again,
+}
+
+/// The node that `MOVED 3999 host:port` or `ASK 3999 host:port` names; without a host, it is that of whoever says so.
+fn place(said: &[u8], from: &Endpoint) -> Option<Endpoint> {
+    let text = std::str::from_utf8(said).ok()?;
+    let (host, port) = text.split(' ').nth(2)?.rsplit_once(':')?;
+    let host = if host.is_empty() { &from.host } else { host };
+    Some(Endpoint { host: host.to_owned(), port: port.parse().ok()? })
+}
+
+/// `CLUSTER SLOTS`: for each range its first and last slot, its primary as host, port and more, and its replicas. Nothing if some
+/// slot is served by nobody or by two: half a map is none.
+fn read_map(value: &Value, from: &Endpoint) -> Option<Vec<(Slot, Slot, Endpoint)>> {
+    let mut ranges = Vec::new();
+    for range in value.list()? {
+        let [first, last, primary, ..] = range.list()? else { return None };
+        let slot = |value: &Value| value.number().and_then(|slot| u16::try_from(slot).ok()).map(Slot);
+        let [host, port, ..] = primary.list()? else { return None };
+        let host = match host {
+            Value::Null => &from.host,
+            host if host.str() == Some("") => &from.host,
+            host => host.str().filter(|host| *host != "?")?,
+        };
+        let port = port.number().and_then(|port| u16::try_from(port).ok())?;
+        ranges.push((slot(first)?, slot(last)?, Endpoint { host: host.to_owned(), port }));
+    }
+    ranges.sort();
+    let mut next = 0;
+    for (first, last, _) in &ranges {
+        if first.0 != next || last < first {
+            return None;
+        }
+        next = last.0.checked_add(1)?;
+    }
+    let nodes: std::collections::BTreeSet<&Endpoint> = ranges.iter().map(|(_, _, endpoint)| endpoint).collect();
+    (next == Slot::COUNT && nodes.len() <= CLUSTER_NODES_MAX).then_some(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.as_bytes().to_vec())
+    }
+
+    fn range(first: i64, last: i64, host: Value, port: i64) -> Value {
+        let node = Value::List(vec![host, Value::Number(port), text("id")]);
+        Value::List(vec![Value::Number(first), Value::Number(last), node.clone(), node])
+    }
+
+    fn from() -> Endpoint {
+        Endpoint { host: "seed".to_owned(), port: 1 }
+    }
+
+    #[test]
+    fn a_map_is_read_whole_or_not_at_all() {
+        let whole = Value::List(vec![
+            range(8_192, 16_383, Value::Null, 2),
+            range(0, 100, text("a"), 1),
+            range(101, 8_191, text(""), 3),
+        ]);
+        let map = read_map(&whole, &from()).unwrap();
+        let places: Vec<String> = map.iter().map(|(_, _, endpoint)| endpoint.to_string()).collect();
+        assert_eq!(places, ["a:1", "seed:3", "seed:2"]);
+        for broken in [
+            vec![range(0, 16_382, text("a"), 1)],
+            vec![range(1, 16_383, text("a"), 1)],
+            vec![range(0, 9, text("a"), 1), range(9, 16_383, text("b"), 1)],
+            vec![range(0, 9, text("a"), 1), range(11, 16_383, text("b"), 1)],
+            vec![range(0, 16_383, text("?"), 1)],
+            vec![range(0, 16_383, text("a"), 70_000)],
+            vec![range(0, 16_384, text("a"), 1)],
+            vec![],
+        ] {
+            assert_eq!(read_map(&Value::List(broken.clone()), &from()), None, "{broken:?}");
+        }
+        assert_eq!(read_map(&text("x"), &from()), None);
+    }
+
+    #[test]
+    fn t266_a_redirection_is_read_and_nothing_else_is_one() {
+        let to = |said: &str| place(said.as_bytes(), &from()).map(|endpoint| endpoint.to_string());
+        assert_eq!(to("MOVED 3999 127.0.0.1:6381").as_deref(), Some("127.0.0.1:6381"));
+        assert_eq!(to("ASK 3999 ::1:6381").as_deref(), Some("[::1]:6381"));
+        assert_eq!(to("MOVED 3999 :6381").as_deref(), Some("seed:6381"));
+        for said in ["MOVED", "MOVED 3999", "MOVED 3999 host", "MOVED 3999 host:x", "MOVED 3999 host:70000"] {
+            assert_eq!(to(said), None, "{said}");
+        }
+    }
+}
