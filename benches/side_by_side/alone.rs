@@ -1,7 +1,6 @@
-//! The gate by itself: how fast it starts, what it holds, what a session and a stream take, and how many refreshes it does.
+//! The gate by itself: how fast it starts, what it holds, and what a session and a stream take.
 
 use super::Extent;
-use super::harness::browser::refresh_request;
 use super::harness::process::{Process, gate, until_listening};
 use super::harness::{Ask, Pkce, Provider, Script, Tokens, Upstream};
 use super::harness::{RESOURCE, Request, SCOPE, World, at_once, configuration};
@@ -14,6 +13,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// Where `tests/static/run` builds what a release holds.
+const STATIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/static/x86_64-unknown-linux-gnu/release/portcullis");
+
 /// Each in turn.
 pub fn measure(extent: Extent) {
     println!("the gate by itself");
@@ -21,6 +23,10 @@ pub fn measure(extent: Extent) {
     fs::create_dir_all(&folder).unwrap();
     let binary = fs::metadata(env!("CARGO_BIN_EXE_portcullis")).unwrap().len();
     line("binary, with the demonstration, linked to libc", format!("{:.2} MB", binary as f64 / 1e6));
+    match fs::metadata(STATIC) {
+        Ok(file) => line("binary of a release: static, without it", format!("{:.2} MB", file.len() as f64 / 1e6)),
+        Err(_) => line("binary of a release: static, without it", "not built: tests/static/run builds it"),
+    }
     start(&folder);
     sessions(&folder, extent.sessions);
     streams(&folder, extent.streams);
@@ -80,7 +86,6 @@ fn sessions(folder: &std::path::Path, count: usize) {
     let grown = process.resident() - before;
     line("logins per second, provider and browser included", format!("{:.0}", count as f64 / took));
     line("resident bytes per session, each of another person", format!("{:.0} over {count}", grown / count as f64));
-    refreshes(&process, &world, &client, &tokens);
     live(&process, &world, &tokens);
 }
 
@@ -89,21 +94,6 @@ pub fn login(world: &World, client: &super::harness::Client, number: usize) -> T
     let ask = Ask::of(client, &pkce).set("resource", RESOURCE).set("scope", SCOPE);
     let code = world.code_for(&ask, Script::person(&format!("person-{number}")));
     Tokens::of(&world.exchange(client, &code, &pkce))
-}
-
-/// Every session once, over kept connections.
-fn refreshes(process: &Process, world: &World, client: &super::harness::Client, tokens: &[Tokens]) {
-    let requests: Vec<Vec<u8>> = tokens.iter().map(|tokens| refresh_request(client, &tokens.refresh).bytes()).collect();
-    let (before, begin) = (process.cpu(), Instant::now());
-    at_once(8, |worker| {
-        let mut caller = Caller::to(world.gate.public());
-        for request in requests.iter().skip(worker).step_by(8) {
-            caller.call(request);
-        }
-    });
-    let count = requests.len() as f64;
-    let cpu = (process.cpu() - before).as_secs_f64() * 1e6 / count;
-    line("refresh grants per second", format!("{:.0} ({cpu:.0} us CPU each)", count / begin.elapsed().as_secs_f64()));
 }
 
 /// What it costs that there are more sessions than fit into any cache.

@@ -3,12 +3,13 @@
 //! ```text
 //! cargo bench                      everything, about ten minutes on two cores
 //! cargo bench -- --quick           one short round of each, to see that it works
-//! cargo bench -- --rounds 9        more rounds; --alone for none, --sessions and --streams for how many
+//! cargo bench -- --rounds 9        more rounds, of --seconds each; --alone for none; --sessions, --streams and --grants for how many
 //! ```
 //!
 //! What is compared is CPU time of the proxy's processes per request, taken pair by pair with nginx in the same round; the gate runs
-//! twice, so that the noise can be seen. Then the gate alone: start, memory, sessions, streams. Needs nginx, HAProxy, wrk and
-//! openssl; everything is on loopback, and nothing is left running.
+//! twice, so that the noise can be seen. Then the gate alone: start, memory, sessions, streams; refresh grants beside those of
+//! `oidc-provider`; and a great many sessions in this process's memory. Needs nginx, HAProxy, wrk and openssl, and for
+//! `oidc-provider` Node and `npm ci` in tests/parts; everything is on loopback, and nothing is left running.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -27,9 +28,13 @@ mod harness;
 mod valkey;
 
 mod alone;
+#[path = "../../tests/engine/mod.rs"]
+mod engine;
+mod grants;
 mod load;
 mod machine;
 mod proxies;
+mod refreshes;
 mod store;
 
 use proxies::{Bench, Proxy};
@@ -42,10 +47,11 @@ struct Extent {
     seconds: u64,
     sessions: usize,
     streams: usize,
+    grants: usize,
 }
 
-const WHOLE: Extent = Extent { rounds: 5, seconds: 5, sessions: 20_000, streams: 10_000 };
-const QUICK: Extent = Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300 };
+const WHOLE: Extent = Extent { rounds: 5, seconds: 5, sessions: 20_000, streams: 10_000, grants: 100_000 };
+const QUICK: Extent = Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300, grants: 2_000 };
 /// Requests per second off saturation.
 const MODERATE: u32 = 6_000;
 
@@ -61,6 +67,8 @@ fn main() {
         paced(&bench, extent);
     }
     alone::measure(extent);
+    refreshes::measure(extent.seconds);
+    grants::measure(extent.grants);
     store::measure(extent);
 }
 
@@ -74,6 +82,8 @@ fn extent(mut arguments: impl Iterator<Item = String>) -> Extent {
             "--rounds" => extent.rounds = number(),
             "--sessions" => extent.sessions = number(),
             "--streams" => extent.streams = number(),
+            "--grants" => extent.grants = number(),
+            "--seconds" => extent.seconds = number() as u64,
             // What cargo itself says.
             "--bench" => {}
             other => panic!("no such option: {other}"),

@@ -174,6 +174,11 @@ impl KeptJournal {
         locked(&self.0).iter().map(|(_, event)| *event).collect()
     }
 
+    /// Forgets everything: a great many sessions make a great many events.
+    pub(crate) fn forget(&self) {
+        locked(&self.0).clear();
+    }
+
     /// How often this was noted, without what may not have come about.
     pub(crate) fn count(&self, happened: Happened) -> usize {
         locked(&self.0).iter().filter(|(_, event)| event.happened == happened && !event.in_doubt).count()

@@ -25,7 +25,8 @@ pub(crate) struct Tally {
     pub(crate) broken: u64,
     /// Left by the client itself: before, during or after, or because it had waited long enough.
     pub(crate) left: u64,
-    /// A kept connection that the server had closed cost a request that could not be sent a second time.
+    /// Lost with a kept connection whose other end had closed it, the server's or the gate's: such a request must not be sent again
+    /// by whoever cannot know what came of it.
     pub(crate) unlucky: u64,
     /// What must never happen.
     pub(crate) wrong: Vec<String>,
@@ -95,12 +96,14 @@ impl<'a> Worker<'a> {
         self.tally
     }
 
-    fn connection(&mut self, place: usize) -> TcpStream {
-        self.kept[place].take().unwrap_or_else(|| {
-            let stream = TcpStream::connect(self.gate).unwrap();
-            stream.set_nodelay(true).unwrap();
-            stream
-        })
+    /// A connection, and whether it was kept.
+    fn connection(&mut self, place: usize) -> (TcpStream, bool) {
+        if let Some(stream) = self.kept[place].take() {
+            return (stream, true);
+        }
+        let stream = TcpStream::connect(self.gate).unwrap();
+        stream.set_nodelay(true).unwrap();
+        (stream, false)
     }
 
     fn single(&mut self) {
@@ -115,7 +118,7 @@ impl<'a> Worker<'a> {
             94..97 => Manner::LeavesInTheMiddle,
             _ => Manner::Impatient(self.chance.millis(1, 30)),
         };
-        let mut stream = self.connection(place);
+        let (mut stream, was_kept) = self.connection(place);
         let sent = if manner == Manner::SendsHalf { call.bytes.len() - call.length / 2 - 1 } else { call.bytes.len() };
         // An answer may come, and the connection end, before all is sent: what came is judged in any case.
         let _ = stream.write_all(&call.bytes[..sent]);
@@ -144,6 +147,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Heard::Broken if matches!(fault, Fault::Truncated | Fault::TruncatedChunk) => self.tally.broken += 1,
+            Heard::Broken if was_kept && heard.is_empty() => self.tally.unlucky += 1,
             Heard::Broken => self.wrong(&call, "the connection ended", &heard),
             Heard::Nothing if manner == Manner::Waits => self.wrong(&call, "no answer came", &heard),
             Heard::Nothing => self.tally.left += 1,
@@ -155,11 +159,15 @@ impl<'a> Worker<'a> {
         self.tally.requests += 2;
         let place = self.chance.place(CONNECTIONS);
         let calls = [self.call(Fault::None), self.call(Fault::None)];
-        let mut stream = self.connection(place);
+        let (mut stream, was_kept) = self.connection(place);
         let _ = stream.write_all(&[&calls[0].bytes[..], &calls[1].bytes[..]].concat());
         let mut heard = Vec::new();
         for call in &calls {
             let Heard::Whole { status, kept, body, took } = hear(&mut stream, &mut heard, PATIENCE) else {
+                if was_kept && heard.is_empty() {
+                    self.tally.unlucky += 1;
+                    return;
+                }
                 return self.wrong(call, "no answer came", &heard);
             };
             if let Some(stranger) = stranger(&heard[..took], &call.canary) {

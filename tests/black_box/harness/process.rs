@@ -25,8 +25,7 @@ impl Process {
 
     /// User and system time of all of it.
     pub fn cpu(&self) -> Duration {
-        let ticks: u64 = self.family().iter().map(|id| ticks(*id)).sum();
-        Duration::from_millis(ticks * 10)
+        self.family().into_iter().map(cpu_of).sum()
     }
 
     /// Open file descriptors of the program itself.
@@ -42,12 +41,14 @@ impl Process {
     }
 }
 
-/// In hundredths of a second, which is what Linux shows whatever it counts in.
-fn ticks(id: u32) -> u64 {
+/// User and system time of one process.
+pub fn cpu_of(id: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // Behind the name in parentheses, which may hold anything: state is the first field, utime the twelfth, stime the next.
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    fields.get(11..13).unwrap_or_default().iter().filter_map(|text| text.parse::<u64>().ok()).sum()
+    let ticks = fields.get(11..13).unwrap_or_default().iter().filter_map(|text| text.parse::<u64>().ok());
+    // Hundredths of a second, which is what Linux shows whatever it counts in.
+    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
 impl Drop for Process {
