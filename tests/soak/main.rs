@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 /// Workers, each with some kept connections.
 const WORKERS: usize = 12;
 /// Resident bytes that the gate may hold more at the end than when half of the requests were answered.
-const GROWTH_MAX: f64 = 8e6;
+const GROWTH_MAX: f64 = 16e6;
 /// Parts of the run; after each it is seen what the gate holds.
 const PARTS: u64 = 4;
 
