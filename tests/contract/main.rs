@@ -23,4 +23,5 @@ mod servers;
 mod stores;
 mod sweep;
 mod transact;
+mod upstream;
 mod ways;
