@@ -350,6 +350,7 @@ mod tests {
     use crate::oauth::policy::tests::policy;
     use crate::operation::{Epoch, Fact, Stored};
     use crate::record::Record;
+    use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
     const GOOD: &str = r#"{"iss":"https://cluster.example","sub":"system:serviceaccount:agents:planner","aud":["https://gate.example/mcp"],"exp":1003600,"iat":999999}"#;
@@ -455,6 +456,27 @@ mod tests {
             let pattern = Pattern(pattern.into());
             assert!(fits.iter().all(|text| pattern.fits(text)), "{pattern:?}");
             assert!(!not.iter().any(|text| pattern.fits(text)), "{pattern:?}");
+        }
+    }
+
+    /// The same, read slowly: each star stands for nothing, or takes one letter and stays.
+    fn fits_slowly(pattern: &str, text: &str) -> bool {
+        match (pattern.strip_prefix('*'), pattern.chars().next(), text.chars().next()) {
+            (Some(rest), _, first) => {
+                fits_slowly(rest, text) || first.is_some_and(|letter| fits_slowly(pattern, &text[letter.len_utf8()..]))
+            }
+            (None, Some(wanted), Some(first)) if wanted == first => {
+                fits_slowly(&pattern[wanted.len_utf8()..], &text[first.len_utf8()..])
+            }
+            (None, None, None) => true,
+            (None, _, _) => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_fits_what_a_slow_reading_says(pattern in "[ab\u{e9}*]{0,7}", text in "[ab\u{e9}]{0,9}") {
+            prop_assert_eq!(Pattern(pattern.clone()).fits(&text), fits_slowly(&pattern, &text));
         }
     }
 
