@@ -63,7 +63,7 @@ fn p05_what_one_gate_writes_is_gone_from_the_others_at_once_absence_too() {
 }
 
 #[test]
-fn p12_what_is_at_hand_costs_the_server_nothing() {
+fn what_is_at_hand_costs_the_server_nothing() {
     let server = Server::start(Make::Valkey9);
     let gate = Gate::ready(server.address());
     put(&gate, key(61, 0), 1);

@@ -273,6 +273,10 @@ impl Honest<'_> {
         let approval = approval.header("Sec-Fetch-Site", "same-origin").header("Cookie", &cookies(&[&page]));
         let approved = self.asks(turn + 1, &approval).filter(|answer| matches!(answer.status, 302 | 303))?;
         let authorization = Authorization::of(approved.location());
+        // A gate that has just started has not found its provider yet, and sends the browser back.
+        if authorization.params.iter().any(|(name, _)| name == "error") {
+            return None;
+        }
         let person = Script::person(&format!("person {} {}", self.number, turn % 20));
         let code = self.provider.issue(&authorization, person);
         let query = form(&[("code", code.as_str()), ("state", authorization.param("state"))]);

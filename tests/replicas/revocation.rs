@@ -124,7 +124,7 @@ fn p05_an_open_stream_at_one_replica_ends_when_its_session_is_revoked_at_another
 }
 
 #[test]
-fn p12_with_the_cache_warm_a_protected_request_asks_the_store_nothing() {
+fn with_the_cache_warm_a_protected_request_asks_the_store_nothing() {
     let server = Server::start(Make::Valkey9);
     let fleet = Fleet::start(2, &storage(server.address()));
     let client = fleet.at(0).public_client("A client");
