@@ -1,7 +1,7 @@
 //! An honest person and their client, who only want their answers.
 
 use crate::harness::browser::{call_request, exchange_request};
-use crate::harness::{Client, Connection, Pkce, Tokens, World};
+use crate::harness::{Ask, Client, Connection, Pkce, Script, Tokens, World};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
@@ -39,7 +39,7 @@ impl<'a> Honest<'a> {
     /// Registers and logs in.
     pub fn enter(world: &'a World) -> Self {
         let client = world.public_client("An honest client");
-        let tokens = Mutex::new(enter(world, &client));
+        let tokens = Mutex::new(enter(world, &client, Script::default()));
         Self { world, client, tokens }
     }
 
@@ -54,14 +54,18 @@ impl<'a> Honest<'a> {
         self.beside(|| thread::sleep(lasts)).0
     }
 
-    /// Calls while something else happens, over one connection as clients do; refreshes, and logs in anew, now and then.
+    /// Calls while something else happens, over one connection as clients do, and refreshes now and then. Others log in
+    /// meanwhile: one person's logins would end their own first session in the end.
     pub fn beside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> (Told, T) {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let calls = scope.spawn(|| self.call_until(&over));
             let logins = scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    enter(self.world, &self.client);
+                for number in 0_u32.. {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    enter(self.world, &self.client, Script::person(&format!("honest-{number}")));
                     thread::sleep(Duration::from_millis(500));
                 }
             });
@@ -106,8 +110,8 @@ impl<'a> Honest<'a> {
 }
 
 /// A whole login: browser, provider and client.
-fn enter(world: &World, client: &Client) -> Tokens {
+fn enter(world: &World, client: &Client, person: Script) -> Tokens {
     let pkce = Pkce::new();
-    let code = world.code(client, &pkce);
+    let code = world.code_for(&Ask::of(client, &pkce), person);
     Tokens::of(&world.send_from(HERE, &exchange_request(client, &code, &pkce)))
 }
