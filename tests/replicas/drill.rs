@@ -277,7 +277,7 @@ impl Honest<'_> {
         if authorization.params.iter().any(|(name, _)| name == "error") {
             return None;
         }
-        let person = Script::person(&format!("person {} {}", self.number, turn % 20));
+        let person = Script::person(&format!("person {} {}", self.number, turn));
         let code = self.provider.issue(&authorization, person);
         let query = form(&[("code", code.as_str()), ("state", authorization.param("state"))]);
         let back = Request::get(&format!("/oauth/callback?{query}")).header("Cookie", &cookies(&[&page, &approved]));
