@@ -1,5 +1,5 @@
-//! The fault drill: two gates under load from whole flows, while gates and servers are killed, a replica takes over and a cluster
-//! moves its slots; and what the honest clients and the thieves of it have seen.
+//! The fault drill: two gates under load from whole flows, while gates and servers are killed and a replica takes over; and
+//! what the honest clients and the thieves of it have seen.
 //!
 //! `DRILL_SECONDS=300 cargo test --release --test replicas drill -- --nocapture` runs it for five minutes and prints what came of it.
 //! What is held is the same however long it runs: no code is redeemed twice, no family of refresh tokens forks, no honest client is
@@ -142,6 +142,15 @@ impl Seen {
     }
 }
 
+/// Says that it is over when it is dropped, by a panic too.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Runs clients while `harm` is done again and again; it says when a server was killed whose last writes may be lost.
 fn drill(
     name: &str,
@@ -161,6 +170,8 @@ fn drill(
                 honest.lives(stop);
             });
         }
+        // However this ends, the clients end too: a scope waits for its threads, even for one that has panicked.
+        let _stops = Stops(&stop);
         let mut round = 0;
         while begun.elapsed() < lasts {
             std::thread::sleep(Duration::from_millis(700));
@@ -170,7 +181,6 @@ fn drill(
             seen.faults.fetch_add(1, Ordering::SeqCst);
             round += 1;
         }
-        stop.store(true, Ordering::SeqCst);
     });
     seen.print(name, begun.elapsed());
     seen
