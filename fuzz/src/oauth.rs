@@ -231,15 +231,20 @@ pub fn tokens(data: &[u8]) {
     }
 }
 
-/// F17: a path is one of the fixed ones exactly as it is written, or it belongs to a resource, or to nobody.
+/// F17: a path is one of the fixed ones exactly as it is written, or it belongs to a resource or asks about one, or to nobody.
 pub fn route(data: &[u8]) {
     let Ok(path) = std::str::from_utf8(data) else { return };
     static TABLES: OnceLock<(Routes, Metadata)> = OnceLock::new();
     let (routes, metadata) = TABLES.get_or_init(|| (Routes::of(&policy().base_url), Metadata::of(policy())));
     let (route, resource) = routes.find(path, metadata, policy());
-    assert_eq!(resource.is_some(), route == Route::Resource);
+    assert_eq!(resource.is_some(), matches!(route, Route::Resource | Route::ForwardAuth));
     match route {
         Route::Resource => assert!(resource.is_some_and(|resource| resource.has(path)), "{path}"),
+        // What a proxy asks about is the path of a resource as well, exactly as it is written behind the endpoint's own.
+        Route::ForwardAuth => {
+            let asked = path.strip_prefix("/oauth/forward-auth").expect("nothing else is asked about");
+            assert!(resource.is_some_and(|resource| resource.has(asked)), "{path}");
+        }
         Route::Nothing => assert!(!["/oauth/token", "/health", "/authorize", "/mcp"].contains(&path)),
         Route::Metadata => assert!(path.starts_with("/.well-known/")),
         Route::Registration => assert!(routes.registration(path).is_some_and(|id| !id.contains('/'))),
