@@ -128,6 +128,29 @@ fn p05_a_refusal_by_the_provider_ends_the_sessions_after_it_has_been_said_twice(
     assert!(world.admits(&again.access));
 }
 
+/// Dex calls a refresh token that is no good a bad request.
+#[test]
+fn m12_p05_what_dex_calls_a_bad_request_is_its_refusal_and_from_others_it_is_not() {
+    for (kind, ends) in [("dex", true), ("google", false)] {
+        let world = World::with(|config| as_provider(config, kind, &json!({ "bindToProvider": true })));
+        let client = world.public_client("A client");
+        let tokens = session(&world, &client, 200);
+        world.provider.refreshes(|script| {
+            let body = r#"{"error":"invalid_request","error_description":"claimed twice"}"#;
+            script.instead = Some(("400 Bad Request".to_owned(), "application/json".to_owned(), body.into()));
+        });
+        let answer = world.refresh(&client, &tokens.refresh);
+        if ends {
+            let error = answer.json()["error"].as_str().map(str::to_owned);
+            assert_eq!((answer.status, error.as_deref()), (400, Some("invalid_grant")), "{}", answer.text());
+        } else {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        assert_eq!(asked(&world), if ends { 2 } else { 1 });
+        assert_eq!(world.admits(&tokens.access), !ends, "{kind}");
+    }
+}
+
 #[test]
 fn t197_who_is_put_out_of_the_group_is_out_when_the_provider_says_so() {
     let world = World::with(|config| {
@@ -144,13 +167,19 @@ fn t197_who_is_put_out_of_the_group_is_out_when_the_provider_says_so() {
 }
 
 #[test]
-fn seed_bug_30_t198_a_refreshed_token_of_somebody_else_changes_nothing_but_the_refresh_token() {
+fn seed_bug_30_t198_an_answer_that_is_no_good_changes_nothing_but_the_refresh_token() {
     let (world, client) = like_dex();
     let tokens = session(&world, &client, 200);
     for claims in [json!({ "sub": "mallory" }), json!({ "aud": "another" }), json!({ "iss": "https://evil.example" })] {
         world.provider.refreshes(|script| script.claims = claims.clone());
         let answer = world.refresh(&client, &tokens.refresh);
         assert_eq!(answer.status, 200, "{claims}: {}", answer.text());
+        assert!(expires_in(&answer) <= 200);
+    }
+    for members in [json!({ "expires_in": "300" }), json!({ "token_type": "N_A" }), json!({ "access_token": null })] {
+        world.provider.refreshes(|script| script.members = members.clone());
+        let answer = world.refresh(&client, &tokens.refresh);
+        assert_eq!(answer.status, 200, "{members}: {}", answer.text());
         assert!(expires_in(&answer) <= 200);
     }
     world.provider.refreshes(|_| {});

@@ -7,6 +7,9 @@ use std::time::Duration;
 pub const UPSTREAM_LEASE: Duration = Duration::from_secs(25);
 /// From a first refusal of a refresh token to the second one that counts.
 pub const UPSTREAM_REFUSAL_PAUSE: Duration = Duration::from_secs(2);
+/// How long after a refresh token was sent it is sent once more if no answer came: a provider that replaces refresh tokens may
+/// hand out the same successor again for a few seconds, and never after that.
+pub const UPSTREAM_AGAIN: Duration = Duration::from_secs(3);
 /// Tokens of the provider that end within this are renewed before they are relied on.
 pub const UPSTREAM_FRESH: Duration = Duration::from_secs(5 * 60);
 /// How long somebody waits for newer tokens of the provider.
@@ -15,4 +18,5 @@ pub const UPSTREAM_WAIT: Duration = Duration::from_secs(14);
 pub const UPSTREAM_POLL: Duration = Duration::from_millis(50);
 
 const _: () = assert!(PROVIDER_DEADLINE.as_secs() + UPSTREAM_REFUSAL_PAUSE.as_secs() < UPSTREAM_WAIT.as_secs());
+const _: () = assert!(UPSTREAM_AGAIN.as_secs() + PROVIDER_DEADLINE.as_secs() < UPSTREAM_WAIT.as_secs());
 const _: () = assert!(UPSTREAM_WAIT.as_secs() + 2 * TRANSACT_DEADLINE.as_secs() < UPSTREAM_LEASE.as_secs());

@@ -6,6 +6,7 @@
 //! A provider that gives no ID token, such as GitHub, has no profile: put one in between that does, such as Dex.
 
 use super::discovery::Provider;
+use super::token_response::Failure;
 
 /// The peculiarities of one kind of identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Profile {
     /// Whether every login asks the provider to show its consent page again (`prompt=consent`): with some providers the
     /// only way to be given a refresh token a second time.
     pub always_consent: bool,
+    /// Whether a refresh token that is no good is answered with `invalid_request` (RFC 6749 section 5.2 has `invalid_grant` for it).
+    pub bad_token_is_bad_request: bool,
 }
 
 /// Any provider that speaks OpenID Connect by the book.
@@ -31,11 +34,17 @@ pub const GENERIC: Profile = Profile {
     refused_scopes: &[],
     parameters: &[],
     always_consent: false,
+    bad_token_is_bad_request: false,
 };
 
-/// Dex: one refresh token per person and client, replaced on every use.
-pub const DEX: Profile =
-    Profile { name: "dex", scopes: &["openid", "profile", "email", "groups", "offline_access"], ..GENERIC };
+/// Dex: one refresh token per person and client, replaced on every use. One that was used, replaced or has expired is an
+/// `invalid_request` to it; `invalid_grant` is only one of another client.
+pub const DEX: Profile = Profile {
+    name: "dex",
+    scopes: &["openid", "profile", "email", "groups", "offline_access"],
+    bad_token_is_bad_request: true,
+    ..GENERIC
+};
 
 /// Google: `offline_access` is unknown there. A refresh token is asked for by parameter, and given once only unless the person
 /// is asked again.
@@ -45,6 +54,7 @@ pub const GOOGLE: Profile = Profile {
     refused_scopes: &["offline_access"],
     parameters: &[("access_type", "offline")],
     always_consent: true,
+    ..GENERIC
 };
 
 /// Keycloak gives a refresh token without being asked; `offline_access` would make a session there that never ends.
@@ -88,6 +98,12 @@ impl Profile {
         }
         once.join(" ")
     }
+
+    /// Whether this failure of a refresh says that the refresh token is no good, and will not become good.
+    #[must_use]
+    pub fn refuses_token(&self, failure: Failure) -> bool {
+        failure.is_definitive() || (self.bad_token_is_bad_request && failure == Failure::InvalidRequest)
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +126,23 @@ mod tests {
         let configured = ["groups", "openid", "groups"].map(str::to_owned);
         assert_eq!(GENERIC.scope(Some(&configured), &[], &provider()), "openid groups");
         assert_eq!(GENERIC.scope(Some(&[]), &[], &provider()), "openid");
+    }
+
+    #[test]
+    fn m12_only_to_dex_a_bad_request_is_a_bad_token() {
+        for (failure, dex, others) in [
+            (Failure::InvalidGrant, true, true),
+            (Failure::InvalidRequest, true, false),
+            (Failure::InvalidClient, false, false),
+            (Failure::Misconfigured, false, false),
+            (Failure::Unavailable, false, false),
+            (Failure::OtherStatus, false, false),
+        ] {
+            assert_eq!(DEX.refuses_token(failure), dex, "{failure:?}");
+            for profile in [GENERIC, GOOGLE, KEYCLOAK, ENTRA, OKTA, AUTH0] {
+                assert_eq!(profile.refuses_token(failure), others, "{} {failure:?}", profile.name);
+            }
+        }
     }
 
     #[test]

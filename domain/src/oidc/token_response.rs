@@ -31,6 +31,9 @@ pub enum Failure {
     InvalidGrant,
     /// `invalid_client`: our credentials are no good.
     InvalidClient,
+    /// `invalid_request`: our request is no good; from some providers ([`Profile`](super::profile::Profile)) also a refresh
+    /// token that they do not know.
+    InvalidRequest,
     /// Another word of RFC 6749 section 5.2: our registration or our configuration is no good.
     Misconfigured,
     /// 408, 425, 429, or any 5xx: later it may work.
@@ -111,6 +114,13 @@ pub fn judge_refreshed(status: u16, content_type: Option<&str>, body: &[u8]) -> 
     })
 }
 
+/// The next refresh token in an answer to a refresh that is otherwise no good: the one that was sent is spent all the same.
+#[must_use]
+pub fn successor(status: u16, content_type: Option<&str>, body: &[u8]) -> Option<SecretText> {
+    let answer = success(status, content_type, body).ok()?;
+    token(&answer, "refresh_token", limits::UPSTREAM_TOKEN_MAX, Failure::BadRefreshToken).ok().flatten()
+}
+
 /// Judges the answer to a token exchange, whose token stands in `access_token` whatever its kind is (RFC 8693 section 2.2.1): the
 /// token, and how long it lives where the server says.
 ///
@@ -162,9 +172,8 @@ fn refusal(content_type: Option<&str>, body: &[u8]) -> Failure {
         Some(Json::Text(word)) => match word.as_str() {
             "invalid_grant" => Failure::InvalidGrant,
             "invalid_client" => Failure::InvalidClient,
-            "invalid_request" | "unauthorized_client" | "unsupported_grant_type" | "invalid_scope" => {
-                Failure::Misconfigured
-            }
+            "invalid_request" => Failure::InvalidRequest,
+            "unauthorized_client" | "unsupported_grant_type" | "invalid_scope" => Failure::Misconfigured,
             _ => Failure::OtherStatus,
         },
         _ => Failure::OtherStatus,
@@ -233,6 +242,34 @@ mod tests {
     }
 
     #[test]
+    fn seed_bug_30_t194_the_successor_of_a_spent_token_is_found_in_an_answer_that_is_no_good() {
+        for (from, to) in [
+            ("access_token", "x"),
+            ("\"i\"", "7"),
+            ("bEaReR", "DPoP"),
+            ("300", "\"300\""),
+            (r#""token_type":"bEaReR","#, ""),
+        ] {
+            let body = changed(from, to);
+            assert!(judge_refreshed(200, JSON, body.as_bytes()).is_err(), "{body}");
+            assert!(successor(200, JSON, body.as_bytes()).is_some_and(|token| token.same("r")), "{body}");
+        }
+        let long = changed("\"r\"", &format!("\"{}\"", "r".repeat(limits::UPSTREAM_TOKEN_MAX + 1)));
+        let refusal = r#"{"error":"invalid_grant","refresh_token":"r"}"#;
+        for (status, content_type, body) in [
+            (500, JSON, GOOD),
+            (400, JSON, GOOD),
+            (200, Some("text/html"), GOOD),
+            (200, JSON, refusal),
+            (200, JSON, long.as_str()),
+            (200, JSON, "{}"),
+            (200, JSON, r#"{"refresh_token":"r","#),
+        ] {
+            assert!(successor(status, content_type, body.as_bytes()).is_none(), "{status} {body}");
+        }
+    }
+
+    #[test]
     fn t194_only_a_refusal_in_the_words_of_the_rfc_is_one() {
         let error = |word: &str| format!(r#"{{"error":"{word}","error_description":"<script>"}}"#);
         for (status, word, failure) in [
@@ -240,6 +277,7 @@ mod tests {
             (401, "invalid_grant", Failure::InvalidGrant),
             (400, "invalid_client", Failure::InvalidClient),
             (401, "invalid_client", Failure::InvalidClient),
+            (400, "invalid_request", Failure::InvalidRequest),
             (400, "invalid_scope", Failure::Misconfigured),
             (400, "unauthorized_client", Failure::Misconfigured),
             (400, "invalid_grant ", Failure::OtherStatus),

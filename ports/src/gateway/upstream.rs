@@ -5,15 +5,18 @@
 
 use super::Gateway;
 use crate::deadline::within;
-use crate::{Clock, IdentityProvider, Journal, Tasks, Turnstiles, World, transact};
+use crate::{BackAnswer, Clock, IdentityProvider, Journal, Tasks, Turnstiles, Unreachable, World, transact};
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{Partition, Person};
-use portcullis_domain::limits::{UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_POLL, UPSTREAM_REFUSAL_PAUSE, UPSTREAM_WAIT};
+use portcullis_domain::limits::{
+    UPSTREAM_AGAIN, UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_POLL, UPSTREAM_REFUSAL_PAUSE, UPSTREAM_WAIT,
+};
 use portcullis_domain::oauth::exchange::Tokens;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::identity::Claims;
 use portcullis_domain::oauth::refresh::Refresh;
 use portcullis_domain::oauth::upstream::{Answer, Brought, Settle, Settled, TakeTurn, Turn, Wanted};
+use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::id_token::{self, Occasion};
 use portcullis_domain::oidc::relying_party::RelyingParty;
 use portcullis_domain::oidc::request;
@@ -127,19 +130,33 @@ impl<W: World> Renewal<W> {
         }
     }
 
+    /// Sends the refresh token, and at once a second time if the answer to the first was lost on its way.
+    async fn send(&self, provider: &Provider, token: &SecretText) -> Result<BackAnswer, Unreachable> {
+        let (port, clock) = (self.world.provider(), self.world.clock());
+        let request = || request::refresh(provider, &self.party.credentials, token);
+        let again = clock.monotonic().saturating_add(UPSTREAM_AGAIN);
+        let answer = port.send(request()).await;
+        // 502 and 504 are of somebody in between who heard nothing of the provider either.
+        let lost = answer.as_ref().map_or(true, |answer| matches!(answer.status, 502 | 504));
+        if lost && clock.monotonic() < again { port.send(request()).await } else { answer }
+    }
+
     async fn ask(&self, token: &SecretText, subject: &str) -> Answer {
-        let port = self.world.provider();
+        let (port, clock) = (self.world.provider(), self.world.clock());
         let Some(provider) = port.discovered() else { return Answer::Nothing };
-        let Ok(answer) = port.send(request::refresh(&provider, &self.party.credentials, token)).await else {
+        let deadline = clock.monotonic().saturating_add(UPSTREAM_WAIT);
+        let Ok(BackAnswer { status, content_type, body }) = self.send(&provider, token).await else {
             return Answer::Nothing;
         };
+        let content_type = content_type.as_deref();
+        let only = |successor: Option<SecretText>| successor.map_or(Answer::Nothing, Answer::OnlyRefresh);
         let Refreshed { access_token, expires_in, refresh_token, id_token } =
-            match token_response::judge_refreshed(answer.status, answer.content_type.as_deref(), &answer.body) {
+            match token_response::judge_refreshed(status, content_type, &body) {
                 Ok(refreshed) => refreshed,
-                Err(failure) if failure.is_definitive() => return Answer::Refused,
-                Err(_) => return Answer::Nothing,
+                Err(failure) if self.party.profile.refuses_token(failure) => return Answer::Refused,
+                Err(_) => return only(token_response::successor(status, content_type, &body)),
             };
-        let now = self.world.clock().now();
+        let now = clock.now();
         let said = expires_in.map(|life| now.plus(life));
         let Some(id_token) = id_token else {
             return Answer::Tokens(Brought { refresh: refresh_token, id_token: None, ends: said }, None);
@@ -151,13 +168,14 @@ impl<W: World> Renewal<W> {
             groups_claim: &self.party.groups_claim,
             occasion: Occasion::Refresh { subject },
         };
-        let judged = judged(&*self.world, &id_token, &expected).await;
-        let person = match judged {
+        // Keys that are slow to come must not hold up the successor until somebody else has the lease.
+        let judged = within(clock, deadline, judged(&*self.world, &id_token, &expected)).await;
+        let person = match judged.unwrap_or(Err(Fault::ProviderUnavailable)) {
             Ok(person) => person,
             Err(fault) => {
                 let event = Event::new(Happened::LoginRefused).about(self.person).under(fault);
                 self.world.journal().note(now, &event);
-                return refresh_token.map_or(Answer::Nothing, Answer::OnlyRefresh);
+                return only(refresh_token);
             }
         };
         if !self.party.entry.admits(&person) {
