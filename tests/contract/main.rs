@@ -19,6 +19,7 @@ mod valkey;
 mod clauses;
 mod memory;
 mod near;
+mod near_cluster;
 mod servers;
 mod stores;
 mod sweep;

@@ -11,12 +11,12 @@ use portcullis_ports::{Store, Unavailable};
 use std::time::{Duration, Instant};
 
 /// What a question would be answered with out of memory; nothing if the store would be asked.
-fn near(gate: &Gate, key: Key) -> Option<Option<u64>> {
+pub(crate) fn near(gate: &Gate, key: Key) -> Option<Option<u64>> {
     gate.store.at_hand(&Keys::of([key])).map(|facts| value(&facts, &key))
 }
 
 /// Asks until the answer is at hand.
-fn warm(gate: &Gate, key: Key) -> Option<u64> {
+pub(crate) fn warm(gate: &Gate, key: Key) -> Option<u64> {
     until("it is at hand", || {
         // A connection may just be made anew.
         gate.run(gate.store.recall(Keys::of([key]))).is_ok() && near(gate, key).is_some()
@@ -24,13 +24,13 @@ fn warm(gate: &Gate, key: Key) -> Option<u64> {
     near(gate, key).unwrap()
 }
 
-fn put(gate: &Gate, key: Key, value: u64) {
+pub(crate) fn put(gate: &Gate, key: Key, value: u64) {
     let facts = gate.run(load(&gate.store, [key]));
     gate.run(landed(&gate.store, &facts, vec![write(key, value)]));
 }
 
 /// How long it takes until a gate does not answer with this any more.
-fn until_gone(gate: &Gate, key: Key, old: Option<u64>) -> Duration {
+pub(crate) fn until_gone(gate: &Gate, key: Key, old: Option<u64>) -> Duration {
     let begun = Instant::now();
     while near(gate, key) == Some(old) {
         assert!(begun.elapsed() < Duration::from_secs(5), "it is served for ever");
@@ -39,7 +39,7 @@ fn until_gone(gate: &Gate, key: Key, old: Option<u64>) -> Duration {
     begun.elapsed()
 }
 
-const BOUND: Duration = Duration::from_secs(1);
+pub(crate) const BOUND: Duration = Duration::from_secs(1);
 
 #[test]
 fn p05_what_one_gate_writes_is_gone_from_the_others_at_once_absence_too() {
@@ -104,7 +104,7 @@ fn p05_t262_a_link_that_is_a_black_hole_and_a_server_that_stands_still_answer_no
     until("it is reached again", || gate_reads(&far, key, 6));
 }
 
-fn gate_reads(gate: &Gate, key: Key, expected: u64) -> bool {
+pub(crate) fn gate_reads(gate: &Gate, key: Key, expected: u64) -> bool {
     gate.run(gate.store.recall(Keys::of([key]))).is_ok_and(|facts| value(&facts, &key) == Some(expected))
 }
 

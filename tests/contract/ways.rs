@@ -2,6 +2,7 @@
 
 use crate::clauses::{self, key, landed, load, value, write};
 use crate::engine::fixture::sealer;
+use crate::near::{gate_reads, near, warm};
 use crate::servers::{Gate, USER, endpoint, settings};
 use crate::valkey::{Cluster, Make, Options, Sentinels as Set, Server, Tls as Spoken, server::tls_client, until};
 use portcullis_adapters::valkey::{Access, Mode, Refusal, Sentinels, Settings, Tls};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-fn gate(settings: Settings) -> Gate {
+pub(crate) fn gate(settings: Settings) -> Gate {
     Gate::with(settings, sealer(), vec![[1; 16]])
 }
 
@@ -123,7 +124,7 @@ fn t269_a_primary_that_hangs_is_left_for_the_one_that_the_sentinels_name() {
     gate.run(landed(&gate.store, &facts, vec![write(key(61, 0), 2)]));
 }
 
-fn across(cluster: &Cluster) -> Settings {
+pub(crate) fn across(cluster: &Cluster) -> Settings {
     let nodes = cluster.addresses().into_iter().map(endpoint).collect();
     Settings { mode: Mode::Cluster(nodes), ..settings(cluster.addresses()[0]) }
 }
@@ -142,7 +143,9 @@ fn t266_a_cluster_keeps_the_contract() {
 
 #[test]
 fn t275_the_documented_user_is_enough_for_a_cluster_too() {
-    let user = format!("{USER} +cluster|slots +asking");
+    let more = "+cluster|slots +cluster|info +cluster|nodes +asking";
+    assert!(include_str!("../../docs/valkey.md").contains(&format!("`{more}`")));
+    let user = format!("{USER} {more}");
     let cluster = Cluster::with(&Options::of(Make::Valkey9).acl(&[&user, "user default on nopass ~* &* +@all"]));
     let password = Some(SecretText::new("hush".to_owned()));
     let access = Access { username: Some("portcullis".to_owned()), password, ..Access::default() };
@@ -150,6 +153,13 @@ fn t275_the_documented_user_is_enough_for_a_cluster_too() {
     assert_eq!(gate.run(gate.store.ready()), Ok(()));
     let facts = gate.run(load(&gate.store, [key(69, 0)]));
     gate.run(landed(&gate.store, &facts, vec![write(key(69, 0), 1)]));
+    assert_eq!(warm(&gate, key(69, 0)), Some(1));
+    // Without the right to ask who has what it is asked each time.
+    let less = |node: &Server| node.ask(&["ACL", "SETUSER", "portcullis", "-cluster|nodes"]);
+    cluster.nodes.iter().for_each(|node| drop(less(node)));
+    until("nothing is at hand", || near(&gate, key(69, 0)).is_none());
+    assert!(gate_reads(&gate, key(69, 0), 1));
+    assert_eq!(near(&gate, key(69, 0)), None);
 }
 
 #[test]
@@ -198,7 +208,7 @@ fn counts(gate: &Gate, key: Key, done: &AtomicBool) -> u64 {
     landed
 }
 
-fn slot(cluster: &Cluster, person: u8) -> u16 {
+pub(crate) fn slot(cluster: &Cluster, person: u8) -> u16 {
     let name = format!("portcullis:{}", key(person, 0));
     u16::try_from(cluster.nodes[0].ask(&["CLUSTER", "KEYSLOT", &name]).number()).unwrap()
 }

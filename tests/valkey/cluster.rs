@@ -47,13 +47,7 @@ impl Cluster {
 
     /// The node that has this slot, by its own word.
     pub fn owner(&self, slot: u16) -> usize {
-        let nodes = self.nodes[0].ask(&["CLUSTER", "SLOTS"]).list();
-        let of_slot = nodes.into_iter().map(Reply::list).find(|range| {
-            let (from, to) = (range[0].number(), range[1].number());
-            (from..=to).contains(&i64::from(slot))
-        });
-        let primary = of_slot.expect("every slot has an owner")[2].clone().list();
-        let id = primary[2].text();
+        let id = owner_by(&self.nodes[0], slot);
         self.nodes.iter().position(|node| identity(node) == id).expect("it is one of these")
     }
 
@@ -65,15 +59,27 @@ impl Cluster {
     }
 
     fn move_slot(&self, slot: u16, to: usize) {
+        if let Some(from) = self.open_move(slot, to) {
+            self.end_move(slot, from, to);
+        }
+    }
+
+    /// From now on the slot is on its way to another node; says from which. Nothing if it is there.
+    pub fn open_move(&self, slot: u16, to: usize) -> Option<usize> {
         let from = self.owner(slot);
         if from == to {
-            return;
+            return None;
         }
         let (source, target, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
-        let (source_id, target_id) = (identity(source), identity(target));
+        target.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &identity(source)]);
+        source.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &identity(target)]);
+        Some(from)
+    }
+
+    /// Carries what is in the slot over, key by key, and says to all that it has arrived.
+    pub fn end_move(&self, slot: u16, from: usize, to: usize) {
+        let (source, target, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
         let (ip, port) = (target.address().ip().to_string(), target.address().port().to_string());
-        target.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id]);
-        source.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id]);
         let mut talk = source.talk();
         loop {
             let keys = talk.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).list();
@@ -85,10 +91,36 @@ impl Cluster {
             command.extend(keys.iter().map(|key| key.text().into_bytes()));
             talk.ask(&command);
         }
+        let target_id = identity(target);
         for node in [target, source].into_iter().chain(&self.nodes) {
             node.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]);
         }
     }
+
+    /// Has the servers move a slot by themselves, as Valkey 9 can, and waits until it has arrived.
+    pub fn hand_over(&self, slot: u16, to: usize) {
+        let from = self.owner(slot);
+        if from == to {
+            return;
+        }
+        let (number, target) = (slot.to_string(), identity(&self.nodes[to]));
+        until("the last one has been cleaned up after", || {
+            let asked = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &number, &number, "NODE", &target];
+            !matches!(self.nodes[from].talk().try_ask(&asked), Ok(Reply::Error(_)) | Err(_))
+        });
+        until("the slot has arrived", || self.nodes.iter().all(|node| owner_by(node, slot) == target));
+    }
+}
+
+/// The identity of the node that has this slot, by the word of this one.
+fn owner_by(node: &Server, slot: u16) -> String {
+    let nodes = node.ask(&["CLUSTER", "SLOTS"]).list();
+    let of_slot = nodes.into_iter().map(Reply::list).find(|range| {
+        let (from, to) = (range[0].number(), range[1].number());
+        (from..=to).contains(&i64::from(slot))
+    });
+    let primary = of_slot.expect("every slot has an owner")[2].clone().list();
+    primary[2].text()
 }
 
 fn is_whole(node: &Server) -> bool {

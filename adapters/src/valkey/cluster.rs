@@ -6,6 +6,7 @@
 
 use super::access::{Access, Endpoint};
 use super::link::{Answered, Batch, Failure, Goal, late};
+use super::near::Near;
 use super::nodes::{Lane, Node};
 use super::outcome::code;
 use super::refusal::Refusal;
@@ -22,12 +23,12 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// A cluster, as far as it is known.
-#[derive(Debug)]
 pub(super) struct Cluster {
     /// Nodes that the configuration names.
     seeds: Vec<Endpoint>,
     access: Arc<Access>,
     waits: bool,
+    near: Arc<Near>,
     map: RwLock<Arc<Map>>,
     outdated: Notify,
     refused: Mutex<Option<Refusal>>,
@@ -49,6 +50,12 @@ impl Map {
         if *first > slot { None } else { self.nodes.get_key_value(endpoint) }
     }
 
+    /// Which slots a node serves.
+    fn served_by(&self, node: &Endpoint) -> impl Iterator<Item = (Slot, Slot)> {
+        let own = self.ranges.iter().filter(move |(_, _, endpoint)| endpoint == node);
+        own.map(|(first, last, _)| (*first, *last))
+    }
+
     /// The node in this life, which is where something was read.
     fn living(&self, epoch: Epoch) -> Option<(&Endpoint, &Node)> {
         self.nodes.iter().find(|(_, node)| node.epoch() == Some(epoch))
@@ -64,11 +71,12 @@ struct Target {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<Endpoint>, access: Arc<Access>, waits: bool) -> Self {
+    pub(super) fn new(seeds: Vec<Endpoint>, access: Arc<Access>, waits: bool, near: Arc<Near>) -> Self {
         Self {
             seeds,
             access,
             waits,
+            near,
             map: RwLock::default(),
             outdated: Notify::new(),
             refused: Mutex::default(),
@@ -83,6 +91,15 @@ impl Cluster {
     /// All nodes that serve something.
     pub(super) fn nodes(&self) -> Vec<Node> {
         self.map().nodes.values().cloned().collect()
+    }
+
+    /// The node that serves a slot, as far as is known.
+    pub(super) fn keeper(&self, slot: Slot) -> Option<Node> {
+        let keeper = self.map().owner(slot).map(|(_, node)| node.clone());
+        if keeper.is_none() {
+            self.outdated.notify_one();
+        }
+        keeper
     }
 
     /// Sends commands about keys of one slot to whoever serves it.
@@ -228,11 +245,18 @@ impl Cluster {
             }
             let node = before.nodes.get(endpoint).cloned().unwrap_or_else(|| {
                 let goal = Goal::At { endpoint: endpoint.clone(), in_cluster: true };
-                Node::new(&goal, &self.access, self.waits, None)
+                Node::new(&goal, &self.access, self.waits, &self.near)
             });
             nodes.insert(endpoint.clone(), node);
         }
-        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Map { ranges, nodes });
+        let next = Arc::new(Map { ranges, nodes });
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
+        // A node that has been replaced may not know it yet, and go on as before towards whoever still reaches it.
+        for (endpoint, node) in &before.nodes {
+            if !before.served_by(endpoint).eq(next.served_by(endpoint)) {
+                node.watch().forget();
+            }
+        }
     }
 
     /// Why nobody says who serves what.

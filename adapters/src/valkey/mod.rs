@@ -7,7 +7,7 @@
 //! | `session`, `link` | one connection at work, and the queue before it that outlives it |
 //! | `sentinel` | where the primary is |
 //! | `cluster`, `slot` | which node of a cluster serves what, and what to do while that changes |
-//! | `near_cache`, `near` | what was said a moment ago, and the link that says when it is true no more |
+//! | `near_cache`, `near`, `deed` | what was said a moment ago, the links that say when it is true no more, and what a node of a cluster has |
 //! | `nodes`, `script`, `outcome`, `store` | which link a request takes, the one script, what each answer means, the port's verbs |
 //!
 //! The epoch of a server is which process it is and which history its data has. It is read when a connection is made and once
@@ -15,6 +15,7 @@
 
 mod access;
 mod cluster;
+mod deed;
 mod link;
 mod near;
 pub mod near_cache;
@@ -35,11 +36,11 @@ pub use access::{Access, Endpoint, Tls};
 use cluster::Cluster;
 use link::Goal;
 pub use link::{Answered, Batch, Failure, Heard, Hearing, Link, State};
-use near::{Near, Watch};
+use near::Near;
 use nodes::Lane;
 pub use nodes::Node;
 use portcullis_domain::key::Partition;
-use portcullis_domain::limits::{NEAR_BYTES_MAX, STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST};
+use portcullis_domain::limits::{NEAR_BYTES_MAX, NEAR_PING, STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST};
 use portcullis_domain::record::Sealer;
 pub use refusal::Refusal;
 pub use script::SCRIPT;
@@ -52,6 +53,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use store::Claim;
+use tokio::time::MissedTickBehavior;
 
 /// Where the servers are.
 #[derive(Clone, Debug)]
@@ -60,8 +62,7 @@ pub enum Mode {
     Standalone(Endpoint),
     /// One primary with its replicas, and Sentinels that say which it is.
     Sentinel(Arc<Sentinels>),
-    /// A cluster, of which these nodes are known. Nothing of it is kept near by: a slot that moves is moved without a word to
-    /// those who have read that something is not there.
+    /// A cluster, of which these nodes are known.
     Cluster(Vec<Endpoint>),
 }
 
@@ -94,7 +95,6 @@ struct Inner {
     clock: SystemClock,
     entropy: SystemEntropy,
     near: Arc<Near>,
-    watch: Arc<Watch>,
     node: OnceLock<Node>,
     cluster: Option<Cluster>,
     /// The rings have been compared.
@@ -113,7 +113,7 @@ impl Valkey {
         let near = Near::new(NEAR_BYTES_MAX, stale_for, prefix.clone());
         let access = Arc::new(access);
         let cluster = match &mode {
-            Mode::Cluster(seeds) => Some(Cluster::new(seeds.clone(), Arc::clone(&access), wait > 0)),
+            Mode::Cluster(seeds) => Some(Cluster::new(seeds.clone(), Arc::clone(&access), wait > 0, Arc::clone(&near))),
             Mode::Standalone(_) | Mode::Sentinel(_) => None,
         };
         Self(Arc::new(Inner {
@@ -126,7 +126,6 @@ impl Valkey {
             checks,
             clock: SystemClock::start(),
             entropy: SystemEntropy::new(),
-            watch: near.watch(),
             near,
             node: OnceLock::new(),
             admitted: AtomicBool::new(false),
@@ -213,6 +212,7 @@ const READY_STEP: Duration = Duration::from_millis(10);
 impl Inner {
     /// Makes the links, whose tasks run on the current runtime.
     fn begin(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(self).keep_leases());
         let goal = match &self.mode {
             Mode::Standalone(endpoint) => Goal::At { endpoint: endpoint.clone(), in_cluster: false },
             Mode::Sentinel(sentinels) => Goal::Primary(Arc::clone(sentinels)),
@@ -226,11 +226,27 @@ impl Inner {
                 return;
             }
         };
-        self.node.get_or_init(|| {
-            let node = Node::new(&goal, &self.access, self.wait > 0, Some(self.watch.hearing()));
-            tokio::spawn(Arc::clone(&self.watch).keep(node.questions().clone()));
-            node
-        });
+        self.node.get_or_init(|| Node::new(&goal, &self.access, self.wait > 0, &self.near));
+    }
+
+    /// Keeps the leases under which what was read is served, for ever.
+    async fn keep_leases(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(NEAR_PING);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            for node in self.nodes() {
+                node.watch().renew(node.link(Lane::Questions));
+            }
+        }
+    }
+
+    /// The server that keeps a partition, as far as is known.
+    fn keeper(&self, partition: Partition) -> Option<Node> {
+        match &self.cluster {
+            Some(cluster) => cluster.keeper(Slot::of(partition)),
+            None => self.node.get().cloned(),
+        }
     }
 
     /// Sends commands about one partition to whoever keeps it.

@@ -2,33 +2,64 @@
 //!
 //! Everything that is put down is put down in the task of the link on which it was read, so nothing that was read before a change
 //! is put down after the push that tells of it.
+//!
+//! A node of a cluster is asked for its deed where another server is asked for a PING: a line is one connection under one deed,
+//! and its lease is renewed by the answers that state the same one.
 
-use super::link::{Batch, Heard, Hearing, Link};
+use super::deed::{self, Deed};
+use super::link::{Answered, Batch, Heard, Hearing, Link};
 use super::near_cache::{Line, NearCache};
+use super::outcome::code;
 use super::resp::{Value, command};
+use crate::pace::Seldom;
 use crate::system::SystemClock;
-use portcullis_domain::limits::NEAR_PING;
+use portcullis_domain::operation::Epoch;
 use portcullis_ports::Clock;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
 
 /// The cache, which may be filled over several links.
 pub(super) struct Near {
     pub(super) cache: NearCache,
     clock: SystemClock,
     prefix: String,
+    said_forbidden: Seldom,
 }
 
 /// One link of those that fill it: the line that is its present connection, if the server tells of changes on that.
 pub(super) struct Watch {
     near: Arc<Near>,
-    line: Mutex<Option<Arc<Line>>>,
+    in_cluster: bool,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Default)]
+struct Watched {
+    /// The life of the server, while there is a connection on which it tells of changes.
+    epoch: Option<Epoch>,
+    deed: Option<Deed>,
+    line: Option<Arc<Line>>,
+}
+
+impl Watched {
+    /// What came before is not served any more.
+    fn begin(&mut self, line: Option<Arc<Line>>, deed: Option<Deed>) {
+        self.deed = deed;
+        if let Some(last) = std::mem::replace(&mut self.line, line) {
+            last.close();
+        }
+    }
 }
 
 impl Near {
     pub(super) fn new(bytes_max: usize, stale_for: Duration, prefix: String) -> Arc<Self> {
-        Arc::new(Self { cache: NearCache::new(bytes_max, stale_for), clock: SystemClock::start(), prefix })
+        Arc::new(Self {
+            cache: NearCache::new(bytes_max, stale_for),
+            clock: SystemClock::start(),
+            prefix,
+            said_forbidden: Seldom::default(),
+        })
     }
 
     /// The time that the cache counts in.
@@ -37,8 +68,8 @@ impl Near {
     }
 
     /// For one more link.
-    pub(super) fn watch(self: &Arc<Self>) -> Arc<Watch> {
-        Arc::new(Watch { near: Arc::clone(self), line: Mutex::new(None) })
+    pub(super) fn watch(self: &Arc<Self>, in_cluster: bool) -> Arc<Watch> {
+        Arc::new(Watch { near: Arc::clone(self), in_cluster, watched: Mutex::default() })
     }
 
     fn push(&self, items: &[Value]) {
@@ -67,46 +98,86 @@ impl Watch {
     pub(super) fn hearing(self: &Arc<Self>) -> Hearing {
         let watch = Arc::clone(self);
         Box::new(move |heard| match heard {
-            Heard::Up { epoch, watches } => watch.set(watches.then(|| Line::new(epoch))),
+            Heard::Up { epoch, watches } => watch.begin(watches.then_some(epoch)),
             Heard::Renewed(epoch) => {
-                let watched = watch.line().is_some();
-                watch.set(watched.then(|| Line::new(epoch)));
+                let watched = watch.watched().epoch.is_some();
+                watch.begin(watched.then_some(epoch));
             }
             Heard::Push(items) => watch.near.push(&items),
-            Heard::Down => watch.set(None),
+            Heard::Down => watch.begin(None),
         })
     }
 
-    /// The line that is the link's connection, while the server tells of changes on it.
+    /// The line that is the link's connection, while what is read on it may be kept.
     pub(super) fn line(&self) -> Option<Arc<Line>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.watched().line.clone()
     }
 
-    fn set(&self, next: Option<Arc<Line>>) {
-        let last = std::mem::replace(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner), next);
-        if let Some(last) = last {
-            last.close();
+    /// What was read so far is not served any more: the cluster says that the node has other slots now.
+    pub(super) fn forget(&self) {
+        self.watched().begin(None, None);
+    }
+
+    /// Has the lease of the link's connection renewed, if the server tells of changes on it.
+    pub(super) fn renew(self: &Arc<Self>, link: &Link) {
+        if self.watched().epoch.is_none() {
+            return;
         }
-    }
-
-    /// Keeps the lease of the link's connection, for ever.
-    pub(super) async fn keep(self: Arc<Self>, link: Link) {
-        let ping = command(&[b"PING"]);
-        let mut interval = tokio::time::interval(NEAR_PING);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            interval.tick().await;
-            if self.line().is_none() {
-                continue;
+        let batch = if self.in_cluster {
+            Batch { bytes: deed::QUESTION.clone(), replies: deed::QUESTIONS, epoch: None }
+        } else {
+            Batch::one(command(&[b"PING"]))
+        };
+        // Counted from before it waits to be sent, so that waiting makes a lease shorter and not longer.
+        let (watch, sent) = (Arc::clone(self), self.near.now());
+        link.send_then(batch, move |answered| {
+            if let Ok(answered) = answered {
+                watch.answered(sent, &answered);
             }
-            // Counted from before it waits to be sent, so that waiting makes a lease shorter and not longer.
-            let (watch, sent) = (Arc::clone(&self), self.near.now());
-            link.send_then(Batch::one(ping.clone()), move |answered| {
-                // The line that the answer has come on, whichever it was when it was asked for.
-                if let (Ok(_), Some(line)) = (answered, watch.line()) {
-                    line.answered(sent);
-                }
-            });
+        });
+    }
+
+    /// Of the connection that there is now, whichever it was when it was asked for.
+    fn answered(&self, sent: Duration, answered: &Answered) {
+        let mut watched = self.watched();
+        if self.in_cluster {
+            self.complain(&answered.value);
+            let deed = Deed::read(&answered.value);
+            if deed != watched.deed {
+                let line = watched.epoch.filter(|_| deed.is_some()).map(Line::new);
+                watched.begin(line, deed);
+            }
         }
+        if let Some(line) = &watched.line {
+            line.answered(sent);
+        }
+    }
+
+    fn begin(&self, epoch: Option<Epoch>) {
+        let mut watched = self.watched();
+        watched.epoch = epoch;
+        // A node of a cluster has yet to state its deed.
+        watched.begin(epoch.filter(|_| !self.in_cluster).map(Line::new), None);
+    }
+
+    /// Without these two commands everything works, and every question is a round trip.
+    fn complain(&self, answers: &Value) {
+        let forbidden = |answer: &Value| matches!(answer, Value::Error(said) if code(said) == b"NOPERM");
+        if answers.list().is_some_and(|answers| answers.iter().any(forbidden)) && self.near.said_forbidden.may() {
+            tracing::warn!(
+                "every question is put to the cluster, because the user may not tell who has what: give it +cluster|info and \
+                 +cluster|nodes"
+            );
+        }
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Watch").field("in_cluster", &self.in_cluster).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
 //! The servers of a store, and the links to them.
 
 use super::access::{Access, Purpose};
-use super::link::{Goal, Hearing, Link, State};
+use super::link::{Goal, Link, State};
+use super::near::{Near, Watch};
 use portcullis_domain::operation::Epoch;
 use std::sync::Arc;
 
@@ -22,11 +23,13 @@ pub struct Node {
     operations: Link,
     durable: Option<Link>,
     questions: Link,
+    watch: Arc<Watch>,
 }
 
 impl Node {
     /// Links to a server, whose tasks run on the current runtime.
-    pub(super) fn new(goal: &Goal, access: &Arc<Access>, waits: bool, hearing: Option<Hearing>) -> Self {
+    pub(super) fn new(goal: &Goal, access: &Arc<Access>, waits: bool, near: &Arc<Near>) -> Self {
+        let watch = near.watch(matches!(goal, Goal::At { in_cluster: true, .. }));
         let link = |purpose, hearing| {
             let (link, task) = Link::new(goal.clone(), Arc::clone(access), purpose, hearing);
             tokio::spawn(task);
@@ -35,7 +38,8 @@ impl Node {
         Self {
             operations: link(Purpose::Operations, None),
             durable: waits.then(|| link(Purpose::Operations, None)),
-            questions: link(Purpose::Questions, hearing),
+            questions: link(Purpose::Questions, Some(watch.hearing())),
+            watch,
         }
     }
 
@@ -47,10 +51,9 @@ impl Node {
         }
     }
 
-    /// The link on which everything that questions ask is read, and on which the server tells of changes to it.
-    #[must_use]
-    pub const fn questions(&self) -> &Link {
-        &self.questions
+    /// What is known of the link of questions, on which the server tells of changes.
+    pub(super) const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Its present life, if it is connected.

@@ -17,6 +17,8 @@
 //!
 //! An error answer to the script always means that nothing was written (see `script`). No answer at all means that nobody knows.
 
+use super::resp::Value;
+
 /// What an error answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -48,6 +50,11 @@ pub(super) fn meaning(said: &[u8]) -> Meaning {
 /// The first word. Servers that pass on what a script was told put `ERR` and more before it or behind it; the word stays.
 pub(super) fn code(said: &[u8]) -> &[u8] {
     said.split(|byte| *byte == b' ').next().unwrap_or_default()
+}
+
+/// Whether a node of a cluster says that another has what it was asked for, or that it is not all there now.
+pub(super) fn is_redirection(value: &Value) -> bool {
+    matches!(value, Value::Error(said) if matches!(code(said), b"MOVED" | b"ASK" | b"TRYAGAIN"))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::link::{Answered, Batch, Failure};
 use super::near_cache::Wanted;
-use super::nodes::Lane;
-use super::outcome::{Meaning, meaning};
+use super::nodes::{Lane, Node};
+use super::outcome::{Meaning, is_redirection, meaning};
 use super::refusal::{Refusal, quoted};
 use super::resp::{Value, command};
 use super::script::{Call, Sealed};
@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 impl Store for Valkey {
     async fn load(&self, keys: Keys) -> Result<Facts, Unavailable> {
         self.0.admitted()?;
-        let facts = self.0.read(&keys, Lane::Operations).await?;
+        let facts = self.0.read(&keys).await?;
         // A commit whose outcome nobody knew may be found here: what is near by must not say anything else from now on.
         self.0.near.cache.seen(&facts);
         Ok(facts)
@@ -33,15 +33,8 @@ impl Store for Valkey {
     async fn recall(&self, keys: Keys) -> Result<Facts, Unavailable> {
         self.0.admitted()?;
         let inner = &self.0;
-        if inner.cluster.is_some() {
-            return inner.read(&keys, Lane::Questions).await;
-        }
-        let (batch, wanted) = (inner.reading(&keys)?, Arc::new(inner.near.cache.want(&keys)));
-        let mut answered = self.reads_near(keys, batch.clone(), &wanted).await;
-        if matches!(answered, Err(NoReading::Lost)) {
-            answered = self.reads_near(keys, batch, &wanted).await;
-        }
-        match answered {
+        let (parts, wanted) = (inner.parts(&keys), Arc::new(inner.near.cache.want(&keys)));
+        match joined(together(parts.iter().map(|part| self.recall_part(*part, &wanted))).await) {
             Ok(facts) => Ok(facts),
             Err(NoReading::Damaged) => Err(Unavailable),
             Err(NoReading::Lost | NoReading::Away) => {
@@ -79,14 +72,39 @@ enum NoReading {
 }
 
 impl Valkey {
+    /// Reads keys that one server has, for a question.
+    async fn recall_part(&self, keys: Keys, wanted: &Arc<Wanted>) -> Result<Facts, NoReading> {
+        let Self(inner) = self;
+        let partition = keys.partition().ok_or(NoReading::Damaged)?;
+        let batch = inner.reading(&keys).map_err(|Unavailable| NoReading::Damaged)?;
+        let mut read = Err(NoReading::Lost);
+        for _ in 0..2 {
+            let node = inner.keeper(partition).ok_or(NoReading::Away)?;
+            read = self.read_near(node, keys, batch.clone(), wanted).await;
+            // A reading changes nothing: one whose connection has died is made once more on the next.
+            if !matches!(read, Err(NoReading::Lost)) {
+                break;
+            }
+        }
+        match read {
+            // It is looked for where the slot is by now, or is on its way to: that is used once, and not kept.
+            Err(NoReading::Lost | NoReading::Away) if inner.cluster.is_some() => {
+                inner.facts(&keys, inner.ask(partition, Lane::Questions, batch).await, Lane::Questions)
+            }
+            read => read,
+        }
+    }
+
     /// Reads over the link on which the server tells of changes, and keeps what comes for as long as it does not change.
-    async fn reads_near(&self, keys: Keys, batch: Batch, wanted: &Arc<Wanted>) -> Result<Facts, NoReading> {
-        let Some(node) = self.0.node.get() else { return Err(NoReading::Away) };
+    async fn read_near(&self, node: Node, keys: Keys, batch: Batch, wanted: &Arc<Wanted>) -> Result<Facts, NoReading> {
         let (caller, answer) = oneshot::channel();
-        let (inner, wanted) = (Arc::clone(&self.0), Arc::clone(wanted));
+        let (inner, wanted, watch) = (Arc::clone(&self.0), Arc::clone(wanted), Arc::clone(node.watch()));
         node.link(Lane::Questions).send_then(batch, move |answered| {
-            let facts = inner.facts(&keys, answered, Lane::Questions);
-            if let (Ok(facts), Some(line)) = (&facts, inner.watch.line()) {
+            let facts = match &answered {
+                Ok(Answered { value, .. }) if is_redirection(value) => Err(NoReading::Away),
+                _ => inner.facts(&keys, answered, Lane::Questions),
+            };
+            if let (Ok(facts), Some(line)) = (&facts, watch.line()) {
                 for (key, fact) in facts.iter() {
                     inner.near.cache.arrived(&line, &wanted, key, fact);
                 }
@@ -109,11 +127,11 @@ impl Inner {
         format!("{}{key}", self.prefix)
     }
 
-    async fn read(&self, keys: &Keys, lane: Lane) -> Result<Facts, Unavailable> {
+    /// What is asked of each server at once: in a cluster, each partition is on a node of its own.
+    fn parts(&self, keys: &Keys) -> Vec<Keys> {
         if self.cluster.is_none() {
-            return self.read_at_once(keys, lane).await;
+            return vec![*keys];
         }
-        // Each partition is on a node of its own; none waits for the others.
         let mut parts: Vec<Keys> = Vec::new();
         for key in keys.iter() {
             match parts.iter_mut().find(|part| part.partition() == Some(key.partition())) {
@@ -121,24 +139,25 @@ impl Inner {
                 None => parts.push(Keys::of([*key])),
             }
         }
-        let mut read = together(parts.iter().map(|part| self.read_at_once(part, lane))).await.into_iter();
-        // The first one's epoch is that of all: nothing lands but what was seen in the partition that was asked for first.
-        let mut facts = read.next().ok_or(Unavailable)??;
-        for more in read {
-            facts.join(more?);
-        }
-        Ok(facts)
+        parts
+    }
+
+    /// Reads keys, each where it is; none waits for the others.
+    async fn read(&self, keys: &Keys) -> Result<Facts, Unavailable> {
+        let parts = self.parts(keys);
+        joined(together(parts.iter().map(|part| self.read_part(part))).await).map_err(|_| Unavailable)
     }
 
     /// Reads keys that one server has.
-    async fn read_at_once(&self, keys: &Keys, lane: Lane) -> Result<Facts, Unavailable> {
-        let (batch, partition) = (self.reading(keys)?, keys.iter().next().ok_or(Unavailable)?.partition());
+    async fn read_part(&self, keys: &Keys) -> Result<Facts, NoReading> {
+        let batch = self.reading(keys).map_err(|Unavailable| NoReading::Damaged)?;
+        let partition = keys.iter().next().ok_or(NoReading::Damaged)?.partition();
         // A reading changes nothing: one whose connection has died is made once more on the next.
-        let answered = match self.ask(partition, lane, batch.clone()).await {
-            Err(Failure::Lost) => self.ask(partition, lane, batch).await,
+        let answered = match self.ask(partition, Lane::Operations, batch.clone()).await {
+            Err(Failure::Lost) => self.ask(partition, Lane::Operations, batch).await,
             answered => answered,
         };
-        self.facts(keys, answered, lane).map_err(|_| Unavailable)
+        self.facts(keys, answered, Lane::Operations)
     }
 
     /// The command that reads these keys.
@@ -267,7 +286,7 @@ impl Inner {
         let unreachable = || Refusal::Unreachable("it does not answer".to_owned());
         let keys = Keys::of([Key::RingCheck]);
         for _ in 0..RING_ROUNDS {
-            let facts = self.read(&keys, Lane::Operations).await.map_err(|_| unreachable())?;
+            let facts = self.read(&keys).await.map_err(|_| unreachable())?;
             match facts.of(&Key::RingCheck) {
                 Ok(Fact::Unreadable(_)) => return Err(Refusal::OtherRing),
                 Ok(Fact::Found(stored)) if is_check(&stored.record, &self.checks) => return Ok(()),
@@ -292,6 +311,17 @@ impl Inner {
         }
         Err(unreachable())
     }
+}
+
+/// All of it, or why a part of it is missing. The first part's epoch is that of all: nothing lands but what was seen in the
+/// partition that was asked for first.
+fn joined(parts: Vec<Result<Facts, NoReading>>) -> Result<Facts, NoReading> {
+    let mut parts = parts.into_iter();
+    let mut facts = parts.next().ok_or(NoReading::Damaged)??;
+    for part in parts {
+        facts.join(part?);
+    }
+    Ok(facts)
 }
 
 /// All answers, in the order of the questions, which wait side by side.
