@@ -284,19 +284,31 @@ pub trait Witness: Send + Sync {
 #[derive(Clone)]
 pub struct Witnessed(pub Arc<dyn Witness>);
 
+/// A request that is being answered, from its handler's begin to the end of its answer's body. Whoever looks after open answers lets
+/// go of it when it is dropped, also where its client left before there was an answer.
+pub(super) struct Answering {
+    pub(super) turn: u32,
+    pub(super) vitals: Arc<Vitals>,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.vitals.rest(self.turn);
+    }
+}
+
 /// A response body on its way out of a connection, which learns from it that the answer is done.
 pub(super) struct Served {
     body: AnswerBody,
-    turn: u32,
-    vitals: Arc<Vitals>,
     witness: Option<Witnessed>,
+    _answering: Answering,
 }
 
 impl Served {
     /// The body of this response in its place.
-    pub(super) fn of(mut response: Response<AnswerBody>, turn: u32, vitals: Arc<Vitals>) -> Response<Self> {
+    pub(super) fn of(mut response: Response<AnswerBody>, answering: Answering) -> Response<Self> {
         let witness = response.extensions_mut().remove();
-        response.map(|body| Self { body, turn, vitals, witness })
+        response.map(|body| Self { body, witness, _answering: answering })
     }
 }
 
@@ -326,6 +338,5 @@ impl Drop for Served {
         if let Some(Witnessed(witness)) = self.witness.as_ref().filter(|_| self.body.is_end_stream()) {
             witness.ended();
         }
-        self.vitals.rest(self.turn);
     }
 }

@@ -17,7 +17,7 @@ use portcullis_domain::limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::body::{AnswerBody, RequestBody, Served};
+use super::body::{AnswerBody, Answering, RequestBody, Served};
 use super::framing::Place;
 use super::io::Wire;
 use super::runtime::Counts;
@@ -195,10 +195,10 @@ fn answer<H: Handler>(
     handler: &H,
     counts: &Counts,
 ) -> impl Future<Output = Result<Response<Served>, Infallible>> + Send {
-    let (turn, vitals) = (peer.turn, peer.vitals.clone());
+    let answering = Answering { turn: peer.turn, vitals: peer.vitals.clone() };
     let judged = judge(&request);
     let keep = judged.is_ok() && !counts.draining();
-    let request = request.map(|incoming| RequestBody::new(incoming, turn, vitals.clone()));
+    let request = request.map(|incoming| RequestBody::new(incoming, answering.turn, answering.vitals.clone()));
     async move {
         let mut response = match judged {
             Ok(()) => handler.handle(request, peer).await,
@@ -212,9 +212,9 @@ fn answer<H: Handler>(
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if is_event_stream(&response) {
-            vitals.set_event_stream();
+            answering.vitals.set_event_stream();
         }
-        Ok(Served::of(response, turn, vitals))
+        Ok(Served::of(response, answering))
     }
 }
 

@@ -78,8 +78,12 @@ fn t235_a_client_that_leaves_before_the_head_ends_the_upstreams_work() {
         client.send(format!("POST /mcp HTTP/1.1\r\nHost: gate.example\r\n{body}"));
         until("the upstream is asked", || server.connections() == 1);
         std::thread::sleep(Duration::from_millis(50));
+        let sever = gate.severs.lock().unwrap().pop().unwrap();
+        assert!(sever.is_open(), "{body:?}");
         drop(client);
         assert!(closed.recv_timeout(Duration::from_secs(2)).unwrap(), "{body:?}");
+        // What is asked of open answers is asked of this one no more, and what it held is given back.
+        until("nobody takes the answer for an open one", || !sever.is_open());
     }
 }
 
