@@ -74,8 +74,19 @@ impl Running {
     /// # Errors
     /// [`NotStarted`], also when a resource is embedded and its service is not there, or the other way around.
     pub fn start_with(config: Config, services: Vec<(String, Embedded)>) -> Result<Self, NotStarted> {
-        let Wired { listen, admin_listen, settings, tls, gate, parts, sources, provider, upstreams: _ } =
-            wire(config, services).map_err(NotStarted::Configuration)?;
+        let Wired {
+            listen,
+            admin_listen,
+            settings,
+            tls,
+            admin_tls,
+            operator,
+            gate,
+            parts,
+            sources,
+            provider,
+            upstreams: _,
+        } = wire(config, services).map_err(NotStarted::Configuration)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
         let keeping = runtime.spawn({
             let parts = Arc::clone(&parts);
@@ -115,21 +126,26 @@ impl Running {
             Some((acceptor, renewal)) => (serve(public, settings, acceptor, on_core, stopped.clone()), Some(renewal)),
         };
         let serving = serving.map_err(NotStarted::System)?;
-        let answers = Admin::new(Arc::clone(&parts), sources, Arc::clone(serving.counts()));
-        let administering =
-            serve(admin, for_admin, Plain, move |_| answers.clone(), stopped).map_err(NotStarted::System)?;
+        let answers = Admin::new(Arc::clone(&gate), operator, sources, Arc::clone(serving.counts()));
+        let on_admin = move |_| answers.clone();
+        let (administering, admin_renewal) = match admin_tls {
+            None => (serve(admin, for_admin, Plain, on_admin, stopped), None),
+            Some((acceptor, renewal)) => (serve(admin, for_admin, acceptor, on_admin, stopped), Some(renewal)),
+        };
+        let administering = administering.map_err(NotStarted::System)?;
 
         let background = std::thread::Builder::new()
             .name("background".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
                     let asking = tokio::spawn(provider.run());
-                    let renewing = renewal.map(|renewal| tokio::spawn(renewal.run()));
+                    let renewing: Vec<_> =
+                        renewal.into_iter().chain(admin_renewal).map(|renewal| tokio::spawn(renewal.run())).collect();
                     // Requests in progress need it to their end. An error is what says that there are none left.
                     while cores_gone.changed().await.is_ok() {}
                     keeping.abort();
                     asking.abort();
-                    if let Some(renewing) = renewing {
+                    for renewing in renewing {
                         renewing.abort();
                     }
                 });

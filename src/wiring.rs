@@ -17,7 +17,7 @@ use crate::config::{
 use clients::operators_clients;
 use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::exposition::{Exposition, Source};
-use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Protection, Streams};
+use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Operator, Protection, Streams};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
 use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
 use portcullis_adapters::oidc::{Issuers, Oidc, named_host};
@@ -121,6 +121,10 @@ pub(crate) struct Wired {
     pub(crate) settings: Settings,
     /// Its TLS, if it speaks any, and what keeps the certificate up to date.
     pub(crate) tls: Option<(Acceptor, Renewal)>,
+    /// The same of the admin listener.
+    pub(crate) admin_tls: Option<(Acceptor, Renewal)>,
+    /// Who may do more on the admin listener than look.
+    pub(crate) operator: Option<Operator>,
     /// The gate.
     pub(crate) gate: Arc<Gate<Parts>>,
     /// Its parts.
@@ -142,6 +146,9 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         base_url,
         listen,
         admin_listen,
+        admin_token,
+        admin_tls,
+        danger_plain_admin: _judged_when_read_too,
         tls,
         connections,
         connections_per_address,
@@ -184,7 +191,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     let clock = SystemClock::start();
     let entropy = SystemEntropy::new();
     let base_url = base_url.as_str();
-    let tls = tls.map(|tls| listener_tls(&tls, base_url)).transpose()?;
+    let tls = tls.map(|tls| listener_tls(&tls, "tls", Some(base_url))).transpose()?;
+    let admin_tls = admin_tls.map(|tls| listener_tls(&tls, "adminTls", None)).transpose()?;
     let ring = Arc::new(keys::key_ring(master_keys, base_url, &entropy, clock.now())?);
     let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
     let streams = Streams { overrun: stream_overrun, stale_for: storage.stream_stale_for };
@@ -272,6 +280,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     });
     let gateway = Gateway::new(Arc::clone(&parts), policy, party);
     let proxies = TrustedProxies::new(trusted_proxy_cidrs.iter().map(cidr).collect::<Result<_, _>>()?);
+    let operator = admin_token.map(|token| Operator::new(token.0, issuer.clone()));
     let provider_name = named_host(&issuer).unwrap_or(issuer);
     let most = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let settings = Settings {
@@ -287,7 +296,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     let (counting, measured) = (Arc::clone(&gate), Arc::clone(&parts));
     let sources: Vec<Source> =
         vec![Box::new(move |page| counting.write_metrics(page)), Box::new(move |page| measured.write_metrics(page))];
-    Ok(Wired { listen, admin_listen, settings, tls, gate, parts, sources, provider, upstreams })
+    Ok(Wired { listen, admin_listen, settings, tls, admin_tls, operator, gate, parts, sources, provider, upstreams })
 }
 
 impl Parts {
@@ -379,16 +388,26 @@ fn allowance(configured: &ConfiguredResource, common: &PerPerson) -> Allowance {
     Allowance { people: PersonLimiter::new(rate), body_max: configured.request_bytes.into() }
 }
 
-/// What the public listener shows, and what keeps it up to date.
-fn listener_tls(configured: &ConfiguredTls, base_url: &str) -> Result<(Acceptor, Renewal), Complaints> {
-    let ConfiguredTls { certificate: CertificateFile(chain), key } = configured;
-    let own = OwnCertificate { chain: chain.pem.as_bytes(), key: key.pem.expose().as_bytes() };
+/// What a listener shows, and what keeps it up to date.
+fn listener_tls(
+    configured: &ConfiguredTls,
+    key: &str,
+    base_url: Option<&str>,
+) -> Result<(Acceptor, Renewal), Complaints> {
+    let ConfiguredTls { certificate: CertificateFile(chain), key: private } = configured;
+    let own = OwnCertificate { chain: chain.pem.as_bytes(), key: private.pem.expose().as_bytes() };
     let acceptor = Acceptor::new(own).map_err(|bad| {
-        complaint("tls", &format!("names files that {}", bad.words()), "look at tls.certFile and tls.keyFile")
+        complaint(
+            key,
+            &format!("names files that {}", bad.words()),
+            &format!("look at {key}.certFile and {key}.keyFile"),
+        )
     })?;
-    let host = Uri::parse(base_url).ok().and_then(|uri| uri.host_text().map(str::to_owned)).unwrap_or_default();
-    tls::warn_unless_for(own.chain, &host);
-    let renewal = Renewal::new(acceptor.clone(), own, chain.path.clone(), key.path.clone(), host);
+    let host = base_url.and_then(|url| Uri::parse(url).ok()?.host_text().map(str::to_owned));
+    if let Some(host) = &host {
+        tls::warn_unless_for(own.chain, host);
+    }
+    let renewal = Renewal::new(acceptor.clone(), own, chain.path.clone(), private.path.clone(), host);
     Ok((acceptor, renewal))
 }
 

@@ -1,6 +1,6 @@
 //! The audit events: what happened to whom, in identifiers that are no secrets.
 
-use crate::key::{ClientHash, GrantId, Person};
+use crate::key::{ClientHash, CutScope, GrantId, Person, ProviderSession};
 use crate::oauth::fault::Fault;
 use std::net::IpAddr;
 
@@ -55,11 +55,27 @@ pub enum Happened {
     UpstreamEnded,
     /// Somebody used up their share of requests.
     RateLimited,
+    /// The operator has looked at sessions.
+    OperatorLooked,
+    /// The operator has ended one session.
+    OperatorRevoked,
+    /// The operator has ended everything of somebody: without person, client and session of the provider, of everybody.
+    OperatorCut,
+    /// The operator has ended everything of somebody, and keeps them out.
+    OperatorBlocked,
+    /// The operator lets somebody in again.
+    OperatorLifted,
+    /// The operator has had everything erased that was stored of a person.
+    OperatorErased,
+    /// The operator has had the provider's tokens of a session renewed.
+    OperatorRefreshed,
+    /// Somebody without the operator's token has asked for what only the operator may do.
+    OperatorRefused,
 }
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 32] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -84,6 +100,14 @@ impl Happened {
         Self::UpstreamRefreshed,
         Self::UpstreamEnded,
         Self::RateLimited,
+        Self::OperatorLooked,
+        Self::OperatorRevoked,
+        Self::OperatorCut,
+        Self::OperatorBlocked,
+        Self::OperatorLifted,
+        Self::OperatorErased,
+        Self::OperatorRefreshed,
+        Self::OperatorRefused,
     ];
 
     /// The event's name in the journal: stable, lower case, for alerts to match.
@@ -115,6 +139,14 @@ impl Happened {
             Self::UpstreamRefreshed          => "provider_tokens_refreshed",
             Self::UpstreamEnded              => "provider_tokens_refused",
             Self::RateLimited                => "rate_limit_exceeded",
+            Self::OperatorLooked             => "operator_looked_at_sessions",
+            Self::OperatorRevoked            => "operator_revoked_session",
+            Self::OperatorCut                => "operator_cut",
+            Self::OperatorBlocked            => "operator_blocked",
+            Self::OperatorLifted             => "operator_lifted_block",
+            Self::OperatorErased             => "operator_erased_person",
+            Self::OperatorRefreshed          => "operator_refreshed_session",
+            Self::OperatorRefused            => "operator_token_refused",
         }
     }
 
@@ -129,6 +161,7 @@ impl Happened {
                 | Self::LoginRefused
                 | Self::IntrospectionRefused
                 | Self::RateLimited
+                | Self::OperatorRefused
         )
     }
 
@@ -150,6 +183,8 @@ pub struct Event {
     pub grant: Option<GrantId>,
     /// By which client.
     pub client: Option<ClientHash>,
+    /// Out of which session at the identity provider.
+    pub provider_session: Option<ProviderSession>,
     /// From where.
     pub address: Option<IpAddr>,
     /// Which rule refused it.
@@ -162,7 +197,16 @@ impl Event {
     /// An event without circumstances.
     #[must_use]
     pub const fn new(happened: Happened) -> Self {
-        Self { happened, person: None, grant: None, client: None, address: None, fault: None, in_doubt: false }
+        Self {
+            happened,
+            person: None,
+            grant: None,
+            client: None,
+            provider_session: None,
+            address: None,
+            fault: None,
+            in_doubt: false,
+        }
     }
 
     /// In this session, and so to this person.
@@ -191,6 +235,18 @@ impl Event {
     #[must_use]
     pub const fn by(mut self, client: ClientHash) -> Self {
         self.client = Some(client);
+        self
+    }
+
+    /// To whomever a cut ends.
+    #[must_use]
+    pub const fn within(mut self, scope: CutScope) -> Self {
+        match scope {
+            CutScope::All => {}
+            CutScope::Client(client) => self.client = Some(client),
+            CutScope::Person(person) => self.person = Some(person),
+            CutScope::ProviderSession(session) => self.provider_session = Some(session),
+        }
         self
     }
 

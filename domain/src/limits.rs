@@ -2,9 +2,11 @@
 //!
 //! Lengths are bytes unless the name says otherwise.
 
+mod operator;
 mod store;
 mod upstream;
 
+pub use operator::*;
 use std::time::Duration;
 pub use store::*;
 pub use upstream::*;

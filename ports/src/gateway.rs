@@ -45,6 +45,7 @@ use std::sync::Arc;
 
 use crate::once::Once;
 pub use broker::Brokered;
+pub use operator::{Held, Page, SessionRefreshed};
 pub use protected::Bearer;
 
 /// The gateway: everything that anybody can ask of it.

@@ -282,7 +282,7 @@ impl<'r> Keys<'r> {
         if text.expose().len() < least {
             self.place()?.key(name).complain(
                 "holds a secret that is short enough to guess",
-                "use a random one of at least 16 characters, such as `portcullis keygen` prints",
+                format!("use a random one of at least {least} characters, such as `portcullis keygen` prints"),
             );
             return None;
         }

@@ -85,7 +85,10 @@ keys! {
     pub struct Config judged as ConfigDraft by safety::config {
         base_url: BaseUrl = required("baseUrl") "Where clients reach the gate, and its issuer: https, or http on loopback; no slash at the end.",
         listen: SocketAddr = or("listen", "127.0.0.1:8080") "Where the public listener listens.",
-        admin_listen: SocketAddr = or("adminListen", "127.0.0.1:9464") "Where the admin listener listens: probes and metrics, without any login.",
+        admin_listen: SocketAddr = or("adminListen", "127.0.0.1:9464") "Where the admin listener listens: probes and metrics without any login, and sessions with `adminToken`.",
+        admin_token: Option<BearerSecret> = optional_secret(&["adminToken", "adminTokenFile"], limits::ADMIN_TOKEN_MIN) "The operator's bearer token on the admin listener. Without one nobody looks at sessions or ends them there.",
+        admin_tls: Option<Tls> = optional("adminTls") "The certificate of the admin listener, which speaks TLS with it and plain HTTP without.",
+        danger_plain_admin: bool = or("dangerPlainAdmin", false) "Take the admin token beyond loopback without TLS: whoever is on the way reads it.",
         tls: Option<Tls> = optional("tls") "The certificate of the public listener, which speaks TLS with it and plain HTTP without.",
         connections: u32 = number("connections", 16_384, 1..=1_000_000) "Connections of clients at a time.",
         connections_per_address: u32 = number("connectionsPerAddress", 1_024, 1..=1_000_000) "Connections of one client address (IPv6: one /64) at a time; trusted proxies are not counted.",

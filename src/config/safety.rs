@@ -67,11 +67,27 @@ fn listeners(draft: &ConfigDraft, at: &Place<'_>) {
             "give tls, or listen on 127.0.0.1, or name the proxy in trustedProxyCIDRs, or set dangerPlainHttp",
         );
     }
+    admin_listener(draft, admin, at);
     if tls && danger {
         at.key("dangerPlainHttp").complain("is of no use beside tls", "remove it: the listener speaks no plain HTTP");
     }
     if tls && draft.base_url.as_ref().is_some_and(|base| !base.is_https()) {
         at.key("tls").complain("is there, and baseUrl is http", "write https:// in baseUrl, or remove tls");
+    }
+}
+
+/// A token that opens every session must not be read on the way.
+fn admin_listener(draft: &ConfigDraft, admin: SocketAddr, at: &Place<'_>) {
+    let (Some(token), Some(danger)) = (&draft.admin_token, draft.danger_plain_admin) else { return };
+    let tls = !matches!(draft.admin_tls, Some(None));
+    if token.is_some() && !admin.ip().to_canonical().is_loopback() && !tls && !danger {
+        at.key("adminListen").complain(
+            "is beyond loopback, and the admin token would go there in the clear",
+            "give adminTls, or listen on 127.0.0.1, or remove adminToken, or set dangerPlainAdmin",
+        );
+    }
+    if danger && (tls || token.is_none()) {
+        at.key("dangerPlainAdmin").complain("is of no use with adminTls or without adminToken", "remove it");
     }
 }
 

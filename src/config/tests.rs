@@ -27,6 +27,7 @@ impl Around {
             ("/run/secret", Ok("  a secret out of a file \n")),
             ("/run/jwks", Ok(JWKS)),
             ("/run/token", Ok("a-token-out-of-a-file\n")),
+            ("/run/admin-token", Ok("an-admin-token-of-thirty-two-or-more\n")),
             ("/run/key", Ok("202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n")),
             (
                 "/run/keys",
@@ -488,7 +489,12 @@ fn f27_no_complaint_and_no_debug_says_a_value() {
                 _ => Vec::new(),
             };
             let broker = json!({ "clientAudiences": { "app": ["tools"] } });
-            changes.extend([("/tls", tls()), ("/tokenExchangeBroker", broker), (pointer.as_str(), value.clone())]);
+            changes.extend([
+                ("/tls", tls()),
+                ("/adminTls", tls()),
+                ("/tokenExchangeBroker", broker),
+                (pointer.as_str(), value.clone()),
+            ]);
             let Err(complaints) = read(&change(rich(), &changes)) else { continue };
             for complaint in complaints.0 {
                 let unknown_key = complaint.path.ends_with("canary-key");

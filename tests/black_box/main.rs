@@ -34,6 +34,7 @@ mod listener;
 mod listener_tls;
 mod markup;
 mod observability;
+mod operator;
 mod passing;
 mod people;
 mod process;

@@ -48,6 +48,50 @@ fn p05_what_one_replica_has_revoked_all_others_refuse_within_a_second() {
 }
 
 #[test]
+fn p05_what_the_operator_cuts_at_one_replica_all_others_refuse_within_a_second() {
+    use crate::harness::Request;
+    use crate::harness::http::once;
+    use serde_json::json;
+    let server = Server::start(Make::Valkey9);
+    let mut fleet = Fleet::empty();
+    for _ in 0..2 {
+        fleet.add(|config| {
+            config["storage"] = storage(server.address());
+            config["adminToken"] = "an-admin-token-of-a-test-0123456789".into();
+        });
+    }
+    let client = fleet.at(0).public_client("A client");
+    let operator = |at: usize, path: &str, body: &serde_json::Value| {
+        let request = Request::json(path, body).bearer("an-admin-token-of-a-test-0123456789");
+        let answer = once(fleet.at(at).gate.admin(), &request);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    for body in [
+        json!({ "subject": "ada" }),
+        json!({ "client_id": client.id }),
+        json!({ "client_id": client.id, "keep_out": true }),
+        json!({ "everything": true }),
+    ] {
+        let tokens = fleet.at(0).tokens(&client);
+        fleet.replicas.iter().for_each(|replica| warm(&replica.world, &tokens));
+        let mut asking = fleet.at(1).connect();
+        operator(0, "/cuts", &body);
+        let cut = Instant::now();
+        assert_eq!(fleet.at(0).call("/mcp", &tokens.access).status, 401, "at once where it was answered: {body}");
+        while asking.exchange(&call_request("/mcp", &tokens.access)).status != 401 {
+            assert!(cut.elapsed() < BOUND, "{body}: {:?}", cut.elapsed());
+        }
+        if body.get("keep_out").is_some() {
+            operator(1, "/cuts/lift", &json!({ "client_id": client.id }));
+        }
+    }
+    let tokens = fleet.at(1).tokens(&client);
+    warm(fleet.at(0), &tokens);
+    operator(1, "/people/erase", &json!({ "subject": "ada" }));
+    eventually("the other one knows them no more", || fleet.at(0).call("/mcp", &tokens.access).status == 401);
+}
+
+#[test]
 fn p05_a_replica_whose_link_is_a_black_hole_admits_nobody_after_a_second() {
     let server = Server::start(Make::Valkey9);
     let proxy = Proxy::before(server.address());

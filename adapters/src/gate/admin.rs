@@ -1,7 +1,10 @@
-//! The admin listener: whether the process lives, whether it is ready, what it has counted. Never reachable through the public one.
+//! The admin listener: whether the process lives, whether it is ready, what it has counted, and what only the operator may do. Never
+//! reachable through the public one.
 
+use super::Gate;
 use super::answer::{Answer, Site};
 use super::endpoints::health;
+use super::operator::{self, Operator};
 use crate::exposition::{Exposition, Source};
 use crate::http::{AnswerBody, Counts, Handler, Peer, RequestBody};
 use hyper::header::CONTENT_TYPE;
@@ -16,23 +19,34 @@ use std::sync::Arc;
 
 /// Answers on the admin listener.
 pub struct Admin<W: World> {
-    world: Arc<W>,
+    gate: Arc<Gate<W>>,
+    operator: Option<Arc<Operator>>,
     sources: Arc<[Source]>,
     connections: Arc<Counts>,
 }
 
 impl<W: World> Clone for Admin<W> {
     fn clone(&self) -> Self {
-        let Self { world, sources, connections } = self;
-        Self { world: Arc::clone(world), sources: Arc::clone(sources), connections: Arc::clone(connections) }
+        let Self { gate, operator, sources, connections } = self;
+        Self {
+            gate: Arc::clone(gate),
+            operator: operator.clone(),
+            sources: Arc::clone(sources),
+            connections: Arc::clone(connections),
+        }
     }
 }
 
 impl<W: World> Admin<W> {
-    /// Over this world, whoever has something to say at `/metrics`, and the public listener's connections.
+    /// Over this gate, whoever may do more than look, whoever has something to say at `/metrics`, and the public listener's
+    /// connections.
     #[must_use]
-    pub fn new(world: Arc<W>, sources: Vec<Source>, connections: Arc<Counts>) -> Self {
-        Self { world, sources: sources.into(), connections }
+    pub fn new(gate: Arc<Gate<W>>, operator: Option<Operator>, sources: Vec<Source>, connections: Arc<Counts>) -> Self {
+        Self { gate, operator: operator.map(Arc::new), sources: sources.into(), connections }
+    }
+
+    fn world(&self) -> &W {
+        self.gate.gateway.world()
     }
 
     async fn answer(&self, method: &Method, path: &str) -> Answer {
@@ -54,9 +68,9 @@ impl<W: World> Admin<W> {
         if self.connections.draining() {
             return Answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#);
         }
-        let asked = self.world.store().load(Keys::of([Key::Cut(CutScope::All)]));
+        let asked = self.world().store().load(Keys::of([Key::Cut(CutScope::All)]));
         match tokio::time::timeout(TRANSACT_DEADLINE, asked).await {
-            Ok(Ok(_)) => Answer::json(StatusCode::OK, health(self.world.provider().discovered().is_some())),
+            Ok(Ok(_)) => Answer::json(StatusCode::OK, health(self.world().provider().discovered().is_some())),
             Ok(Err(_)) | Err(_) => {
                 Answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unavailable","reason":"store"}"#)
             }
@@ -69,17 +83,21 @@ impl<W: World> Admin<W> {
             source(&mut page);
         }
         self.connections.write_metrics(&mut page);
-        let ready = self.world.provider().discovered().is_some();
+        let ready = self.world().provider().discovered().is_some();
         page.gauge("provider_ready", "Whether the identity provider has been reached.").is(u8::from(ready));
         page.into_text()
     }
 }
 
 impl<W: World> Handler for Admin<W> {
-    fn handle(&self, request: Request<RequestBody>, _peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
+    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
         let this = self.clone();
         async move {
-            let answer = this.answer(request.method(), request.uri().path()).await;
+            let address = peer.address().ip();
+            let answer = match operator::answer(this.operator.as_deref(), &this.gate.gateway, request, address).await {
+                Ok(answer) => answer,
+                Err(request) => this.answer(request.method(), request.uri().path()).await,
+            };
             answer.into_response(&Site::of("http://admin"))
         }
     }

@@ -14,6 +14,7 @@ mod forward_auth;
 mod mcp_session;
 mod metrics;
 mod minted;
+mod operator;
 mod protected;
 mod read;
 mod request_id;
@@ -25,6 +26,7 @@ pub use admin::Admin;
 pub use cors::AllowedOrigins;
 pub use credential::{Asserted, AssertionKey, Exchange, Form, operator_key};
 pub use embedded::Embedded;
+pub use operator::Operator;
 pub use protected::{Allowance, BadUpstreams, Behind, Introduction, Protection};
 pub use route::{Route, Routes};
 

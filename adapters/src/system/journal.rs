@@ -29,6 +29,7 @@ impl LogJournal {
         let person = event.person.map(log_names::person);
         let session = event.grant.map(log_names::session);
         let client = event.client.map(log_names::client);
+        let provider_session = event.provider_session.map(log_names::provider_session);
         let address = event.address.map(|address| address.to_string());
         let fault = event.fault.map(|fault| format!("{fault:?}"));
         tracing::info!(
@@ -39,6 +40,7 @@ impl LogJournal {
             person = person.as_deref(),
             session = session.as_deref(),
             client = client.as_deref(),
+            provider_session = provider_session.as_deref(),
             address = address.as_deref(),
             fault = fault.as_deref(),
             in_doubt = event.in_doubt,

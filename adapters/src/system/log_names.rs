@@ -1,6 +1,6 @@
 //! Who is who in logs: digests that are the same in every line, and no way back to anybody's token.
 
-use portcullis_domain::key::{ClientHash, GrantId, Person};
+use portcullis_domain::key::{ClientHash, GrantId, Person, ProviderSession};
 use portcullis_domain::wire::text::base64url;
 
 /// A person.
@@ -16,4 +16,9 @@ pub(crate) fn session(session: GrantId) -> String {
 /// A client.
 pub(crate) fn client(client: ClientHash) -> String {
     base64url(client.0.get(..16).unwrap_or_default())
+}
+
+/// A session at the identity provider.
+pub(crate) fn provider_session(session: ProviderSession) -> String {
+    base64url(&session.0)
 }

@@ -13,7 +13,8 @@ pub struct Renewal {
     acceptor: Acceptor,
     chain: PathBuf,
     key: PathBuf,
-    host: String,
+    /// The name by which clients come, if they come by one.
+    host: Option<String>,
     /// What was found the last time.
     found: Found,
     /// What was shown or told of last.
@@ -43,9 +44,15 @@ enum Looked {
 }
 
 impl Renewal {
-    /// Of these files, which `own` was read from. `host` is the name by which clients come.
+    /// Of these files, which `own` was read from. `host` is the name by which clients come, if they come by one.
     #[must_use]
-    pub fn new(acceptor: Acceptor, own: OwnCertificate<'_>, chain: PathBuf, key: PathBuf, host: String) -> Self {
+    pub fn new(
+        acceptor: Acceptor,
+        own: OwnCertificate<'_>,
+        chain: PathBuf,
+        key: PathBuf,
+        host: Option<String>,
+    ) -> Self {
         let found = digest(own);
         Self { acceptor, chain, key, host, found, judged: found }
     }
@@ -82,7 +89,9 @@ impl Renewal {
             Ok(own) => match self.acceptor.exchange(own) {
                 Err(bad) => Looked::Refused(bad),
                 Ok(()) => {
-                    warn_unless_for(own.chain, &self.host);
+                    if let Some(host) = &self.host {
+                        warn_unless_for(own.chain, host);
+                    }
                     Looked::Exchanged
                 }
             },
@@ -148,7 +157,7 @@ mod tests {
         let (chain, key) = pair("server.pem", "server-key.pem").unwrap();
         let own = OwnCertificate { chain: &chain, key: &key };
         let acceptor = Acceptor::new(own).unwrap();
-        let mut renewal = Renewal::new(acceptor, own, "chain".into(), "key".into(), "gate.example".to_owned());
+        let mut renewal = Renewal::new(acceptor, own, "chain".into(), "key".into(), Some("gate.example".to_owned()));
         let old = || pair("server.pem", "server-key.pem");
         let new = || pair("next.pem", "next-key.pem");
         let half = || pair("next.pem", "server-key.pem");

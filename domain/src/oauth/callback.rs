@@ -178,7 +178,9 @@ impl Callback {
         }
         let Some(stored) = facts.standing(&Key::Grant(due), now)? else { return Ok(None) };
         let live = stored.record.grant().filter(|grant| !matches!(grant.state, State::Revoked(_)));
-        Ok(live.map(|grant| write(due, grant.revoked(Why::Surplus, facts.epoch()), stored.until, fresh, true)))
+        // It leaves the list, by which an erasure finds what there is of the person.
+        let ended = |grant: &Grant| grant.revoked(Why::Surplus, facts.epoch()).emptied();
+        Ok(live.map(|grant| write(due, ended(grant), stored.until, fresh, true)))
     }
 
     /// The identity after this login, and until when the one before it was to be kept.

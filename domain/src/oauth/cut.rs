@@ -46,6 +46,12 @@ impl Cut {
         Self { before: now, always: true, unknown: Vec::new() }
     }
 
+    /// No block any more: what began before `now` stays ended, and what begins lives.
+    #[must_use]
+    pub fn lifted(&self, now: Timestamp) -> Self {
+        Self { always: false, ..self.again(now) }
+    }
+
     /// From when on it does not count: no grant that it could end is left by then.
     #[must_use]
     pub fn until(&self) -> Timestamp {

@@ -212,6 +212,16 @@ pub enum Fault {
     /// A redirect URI that cannot be registered: the text names the rule.
     RedirectUri(&'static str),
 
+    // The operator's part.
+    /// The operator's interface to sessions is not there: the configuration gives no token for it.
+    OperatorOff,
+    /// Not the operator's token, or none.
+    OperatorToken,
+    /// The operator asks for what cannot be done: the text says what to ask instead.
+    OperatorRequest(&'static str),
+    /// No such session, or none any more.
+    SessionUnknown,
+
     // Our own side.
     /// The store does not answer.
     StoreUnavailable,
@@ -352,6 +362,11 @@ impl Fault {
             F::RegistrationToken         => plain(401, "invalid_token", "The registration token is not valid."),
             F::ClientMetadata(rule)      => named(400, "invalid_client_metadata", "The client's metadata cannot be accepted", rule),
             F::RedirectUri(rule)         => named(400, "invalid_redirect_uri", "A redirect URI cannot be accepted", rule),
+
+            F::OperatorOff               => plain(404, "not_found", "The interface to sessions is off. Give adminToken or adminTokenFile in the configuration, and start the gate again."),
+            F::OperatorToken             => plain(401, "invalid_token", "This is for the operator: send the admin token as Authorization: Bearer."),
+            F::OperatorRequest(rule)     => named(400, "invalid_request", "The request cannot be carried out", rule),
+            F::SessionUnknown            => plain(404, "not_found", "There is no such session, or none any more. GET /sessions lists those of a person."),
 
             F::StoreUnavailable | F::Contended | F::Full
                                          => later(503, "temporarily_unavailable", "The service is busy. Try again later.", RETRY_SOON),

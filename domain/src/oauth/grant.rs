@@ -141,6 +141,8 @@ pub enum Why {
     RefreshReplay,
     /// Its person began more sessions than one may have.
     Surplus,
+    /// The operator has ended it.
+    Operator,
 }
 
 impl Grant {
@@ -199,6 +201,26 @@ impl Grant {
     #[must_use]
     pub fn revoked(&self, why: Why, epoch: Epoch) -> Self {
         Self { state: State::Revoked(why), epoch, ..self.clone() }
+    }
+
+    /// The same without anything that tells of its person, their client or what they agreed to, and without its tokens.
+    #[must_use]
+    pub fn emptied(self) -> Self {
+        let Self { epoch, state, terms, .. } = self;
+        let Terms { created, ends, .. } = terms;
+        let terms = Terms {
+            seed: Secret::new([0; 32]),
+            client: ClientHash([0; 32]),
+            client_name: String::new(),
+            confidential: true,
+            scopes: Scopes::default(),
+            resource: ResourceHash([0; 16]),
+            thumbprint: None,
+            provider_session: None,
+            created,
+            ends,
+        };
+        Self { terms, epoch, state, unknown: Vec::new() }
     }
 
     /// About how many bytes it takes beside its own struct.
@@ -338,6 +360,12 @@ const STATE_LIVE: u64 = 2;
 const STATE_REVOKED: u64 = 3;
 
 impl Live {
+    /// When the refresh token was rotated last, as far as that is remembered.
+    #[must_use]
+    pub fn refreshed(&self) -> Option<Timestamp> {
+        self.rotated.first().copied().flatten()
+    }
+
     /// Whether the refresh token of `generation` was superseded so recently that it still answers with the current one.
     #[must_use]
     pub fn within_grace(&self, generation: u32, grace: Duration, now: Timestamp) -> bool {
@@ -366,6 +394,7 @@ impl Why {
             Self::CodeReplay => 2,
             Self::RefreshReplay => 3,
             Self::Surplus => 4,
+            Self::Operator => 5,
         }
     }
 
@@ -375,6 +404,7 @@ impl Why {
             2 => Ok(Self::CodeReplay),
             3 => Ok(Self::RefreshReplay),
             4 => Ok(Self::Surplus),
+            5 => Ok(Self::Operator),
             _ => Err(Broken),
         }
     }

@@ -3,11 +3,16 @@
 //! One record per person, because a provider may keep one refresh token per person and client, and replace it on use.
 
 use crate::codec::{Broken, Fields, Writer};
+use crate::fresh::Fresh;
+use crate::key::Key;
 use crate::limits::{GRANT_CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX};
 use crate::oauth::upstream::{Brought, Lease, Upstream};
 use crate::oidc::id_token::Person;
+use crate::operation::Write;
+use crate::record::Record;
 use crate::secret::SecretText;
 use crate::time::Timestamp;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What the identity provider says of a person, judged and bounded.
@@ -122,6 +127,32 @@ impl Identity {
         let mut standing = self.grants.iter().filter(|listed| now < listed.ends);
         let first = standing.next()?;
         (standing.count().saturating_add(1) >= IDENTITY_GRANTS_MAX).then_some(first.login)
+    }
+
+    /// Without these sessions; and if they were the last ones, without anything that is known of the person.
+    ///
+    /// As long as there is one more, it may be one that has begun just now: what stands behind the gate must not take its person
+    /// for nobody.
+    #[must_use]
+    pub fn without(&self, gone: &[[u8; 16]]) -> Self {
+        let rest: Vec<Listed> = self.grants.iter().filter(|listed| !gone.contains(&listed.login)).cloned().collect();
+        if rest.is_empty() {
+            let (claims, grants, unknown) = (Claims::default(), rest, Vec::new());
+            return Self { claims, upstream_refresh: None, upstream: Box::default(), grants, unknown };
+        }
+        Self { grants: rest, ..self.clone() }
+    }
+
+    /// Whether nothing is known of anybody: what an erasure leaves.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.claims.subject.is_empty() && self.grants.is_empty()
+    }
+
+    /// The write of a person's record.
+    pub(crate) fn write(person: crate::key::Person, identity: Self, until: Timestamp, fresh: &Fresh) -> Write {
+        let key = Key::Identity(person);
+        Write { key, stamp: fresh.stamp(&key), until, record: Arc::new(Record::Identity(identity)), durable: true }
     }
 
     /// When the last of the person's sessions has ended at the latest.

@@ -30,6 +30,7 @@ pub mod register;
 pub mod resource;
 pub mod revoke;
 pub mod scope;
+pub mod sessions;
 pub mod sever;
 pub mod stranger;
 pub mod token;

@@ -1,9 +1,9 @@
-//! The operator ends everything of somebody, and may keep them out: one write, however many sessions there are.
+//! Everything of somebody ends, and they may be kept out, until they are let in again: one write, however many sessions there are.
 //!
-//! Callback, exchange, refresh and admission consult the cut that this writes, so what it ends ends at once. Who asked for it is noted
-//! by whoever asks.
+//! Callback, exchange, refresh and admission consult the cut that this writes, so what it ends ends at once.
 
 use crate::fresh::Fresh;
+use crate::journal::Event;
 use crate::key::{CutScope, Key};
 use crate::oauth::cut::Cut;
 use crate::operation::{Decision, Fact, Facts, Keys, Operation, Write};
@@ -18,6 +18,8 @@ pub struct Sever {
     pub scope: CutScope,
     /// Whether nothing may begin either, until it is lifted.
     pub keep_out: bool,
+    /// What the journal is told once it is so.
+    pub event: Event,
 }
 
 impl Operation for Sever {
@@ -41,8 +43,7 @@ impl Operation for Sever {
             Ok(Fact::Found(stored)) => stored.record.cut().map_or(Cut::block(now), |cut| cut.again(now)),
             Ok(Fact::Absent) => Cut::before(now),
         };
-        let (until, record) = (cut.until(), Arc::new(Record::Cut(cut)));
-        Decision::commit(vec![Write { key, stamp: fresh.stamp(&key), until, record, durable: true }], Ok(()))
+        Decision::commit(vec![write(key, cut, fresh)], Ok(())).noting(self.event)
     }
 }
 
@@ -52,10 +53,52 @@ impl Sever {
     }
 }
 
+/// Lets somebody in again. What was there before stays ended: only what begins from now on lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lift {
+    /// Who is kept out.
+    pub scope: CutScope,
+    /// What the journal is told once they are not any more.
+    pub event: Event,
+}
+
+impl Operation for Lift {
+    /// Whether they were kept out.
+    type Reply = bool;
+
+    fn reads(&self) -> Keys {
+        Keys::of([Key::Cut(self.scope)])
+    }
+
+    fn consults(&self, _own: &Facts) -> Keys {
+        Keys::NONE
+    }
+
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<bool> {
+        let key = Key::Cut(self.scope);
+        let cut = match facts.of(&key) {
+            Err(fault) => return Decision::refuse(fault),
+            Ok(Fact::Absent) => return Decision::answer(false),
+            Ok(Fact::Unreadable(_)) => Cut::before(now),
+            Ok(Fact::Found(stored)) => match stored.record.cut() {
+                Some(cut) if !cut.always => return Decision::answer(false),
+                Some(cut) => cut.lifted(now),
+                None => Cut::before(now),
+            },
+        };
+        Decision::commit(vec![write(key, cut, fresh)], Ok(true)).noting(self.event)
+    }
+}
+
+fn write(key: Key, cut: Cut, fresh: &Fresh) -> Write {
+    Write { key, stamp: fresh.stamp(&key), until: cut.until(), record: Arc::new(Record::Cut(cut)), durable: true }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fresh::Stamp;
+    use crate::journal::Happened;
     use crate::key::ClientHash;
     use crate::limits::CUT_LIFE;
     use crate::oauth::fault::Fault;
@@ -65,10 +108,11 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
     const SCOPE: CutScope = CutScope::Client(ClientHash([7; 32]));
+    const EVENT: Event = Event::new(Happened::OperatorCut);
 
     /// The cut that is written where this stands, and until when it is kept.
     fn written(keep_out: bool, fact: Fact) -> (Cut, Timestamp) {
-        let sever = Sever { scope: SCOPE, keep_out };
+        let sever = Sever { scope: SCOPE, keep_out, event: EVENT };
         let facts = Facts::new(Epoch::default()).with(Key::Cut(SCOPE), fact);
         let Decision::Commit { writes, .. } = sever.decide(&facts, NOW, &Fresh::new(&Secret::new([1; 32]), 0)) else {
             panic!("nothing is written")
@@ -92,9 +136,33 @@ mod tests {
         assert_eq!(again.before, NOW.plus(Duration::from_millis(1)), "what began since the last one ends too");
         assert!(written(false, found(Cut::block(earlier))).0.always);
         assert!(written(false, Fact::Unreadable(Stamp([2; 16]))).0.always);
-        let sever = Sever { scope: SCOPE, keep_out: true };
+        let sever = Sever { scope: SCOPE, keep_out: true, event: EVENT };
         let nothing = Facts::new(Epoch::default());
         let decided = sever.decide(&nothing, NOW, &Fresh::new(&Secret::new([1; 32]), 0));
         assert!(matches!(decided, Decision::Answer { reply: Err(Fault::Internal(_)), .. }), "absence is not made up");
+    }
+
+    #[test]
+    fn i06_a_block_that_is_lifted_lets_begin_and_brings_nothing_back() {
+        let lifted = |fact| {
+            let facts = Facts::new(Epoch::default()).with(Key::Cut(SCOPE), fact);
+            match (Lift { scope: SCOPE, event: EVENT }).decide(&facts, NOW, &Fresh::new(&Secret::new([1; 32]), 0)) {
+                Decision::Commit { writes, .. } => writes.first().and_then(|write| write.record.cut().cloned()),
+                Decision::Answer { reply, .. } => {
+                    assert_eq!(reply, Ok(false));
+                    None
+                }
+            }
+        };
+        let (earlier, later) = (Timestamp::from_secs(1_700_000_000), NOW.plus(Duration::from_secs(5)));
+        assert_eq!(
+            lifted(found(Cut::block(earlier))),
+            Some(Cut::before(NOW)),
+            "what began under an unseen block ends too"
+        );
+        assert_eq!(lifted(found(Cut::block(later))).unwrap().before, later.plus(Duration::from_millis(1)));
+        assert_eq!(lifted(Fact::Unreadable(Stamp([2; 16]))), Some(Cut::before(NOW)));
+        assert_eq!(lifted(found(Cut::before(earlier))), None);
+        assert_eq!(lifted(Fact::Absent), None);
     }
 }

@@ -602,6 +602,40 @@ fn arrivals() -> Vec<Arrival> {
             "true",
         ),
         (
+            "adminToken",
+            vec![("/adminToken", json!("thirty-two-characters-or-more-XX"))],
+            |c| c.admin_token.as_ref().map_or("none", |token| token.0.expose()).into(),
+            "thirty-two-characters-or-more-XX",
+        ),
+        (
+            "adminTokenFile",
+            vec![("/adminTokenFile", json!("/run/admin-token"))],
+            |c| c.admin_token.as_ref().map_or("none", |token| token.0.expose()).into(),
+            "an-admin-token-of-thirty-two-or-more",
+        ),
+        (
+            "adminTls.certFile",
+            vec![("/adminTls", json!({ "certFile": "/run/ca.pem", "keyFile": "/run/key.pem" }))],
+            |c| file(c.admin_tls.as_ref().map(|tls| &tls.certificate.0.path)),
+            "/run/ca.pem",
+        ),
+        (
+            "adminTls.keyFile",
+            vec![("/adminTls", json!({ "certFile": "/run/ca.pem", "keyFile": "/run/key.pem" }))],
+            |c| file(c.admin_tls.as_ref().map(|tls| &tls.key.path)),
+            "/run/key.pem",
+        ),
+        (
+            "dangerPlainAdmin",
+            vec![
+                ("/dangerPlainAdmin", json!(true)),
+                ("/adminToken", json!("thirty-two-characters-or-more-XX")),
+                ("/adminListen", json!("10.0.0.7:9464")),
+            ],
+            |c| c.danger_plain_admin.to_string(),
+            "true",
+        ),
+        (
             "registrationToken",
             vec![("/registrationToken", json!("sixteen-letters-"))],
             |c| c.registration_token.as_ref().map_or("none", |token| token.0.expose()).into(),

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn admin_token() -> Json {
+    json!("thirty-two-characters-or-more-XX")
+}
+
 #[test]
 fn t289_unsafe_combinations_do_not_load() {
     let public = |redirect: &str| json!({ "clientId": "p", "name": "P", "redirectUris": [redirect] });
@@ -25,6 +29,16 @@ fn t289_unsafe_combinations_do_not_load() {
             "wildcard",
         ),
         (&[("/clients/0/clientSecret", json!("short"))], "clients[0].clientSecret", "short enough to guess"),
+        (&[("/adminToken", json!("thirty-one-characters-are-short"))], "adminToken", "short enough to guess"),
+        (&[("/adminToken", json!("thirty-two characters with spaces"))], "adminToken", "sent as a bearer token"),
+        (&[("/adminToken", admin_token()), ("/adminListen", json!("0.0.0.0:9464"))], "adminListen", "in the clear"),
+        (&[("/adminToken", admin_token()), ("/adminListen", json!("10.0.0.7:9464"))], "adminListen", "in the clear"),
+        (&[("/dangerPlainAdmin", json!(true))], "dangerPlainAdmin", "of no use"),
+        (
+            &[("/adminToken", admin_token()), ("/adminTls", tls()), ("/dangerPlainAdmin", json!(true))],
+            "dangerPlainAdmin",
+            "of no use",
+        ),
         (&[("/registrationToken", json!("short"))], "registrationToken", "short enough to guess"),
         (&[("/registrationToken", json!("a token with spaces"))], "registrationToken", "sent as a bearer token"),
         (&[("/registrationTokenFile", json!("/run/secret"))], "registrationTokenFile", "sent as a bearer token"),
