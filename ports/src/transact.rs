@@ -10,6 +10,9 @@
 //!         └──────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! What is to be on replicas before it is acknowledged, and was found that way, is written once more: nobody has said that they have
+//! it.
+//!
 //! The loser of a race decides again on new facts, and finds in them what it has become: a replay, a repetition, a refusal. A
 //! round whose outcome is unknown is remembered with its stamps: if one of them turns up in a later load, that round landed,
 //! and its reply is the answer. The whole drive runs detached, so a caller that hangs up neither interrupts a commit nor keeps
@@ -17,9 +20,8 @@
 
 use crate::deadline::within;
 use crate::{Clock, Entropy, Journal, Outcome, Seen, Store, Tasks, Turnstiles, World};
-use portcullis_domain::fresh::{Fresh, Stamp};
+use portcullis_domain::fresh::Fresh;
 use portcullis_domain::journal::Event;
-use portcullis_domain::key::Key;
 use portcullis_domain::limits::{TRANSACT_DEADLINE, UNKNOWN_PAUSE};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::operation::{Decision, Facts, Keys, Landed, Operation, Sealed, Write};
@@ -51,7 +53,7 @@ struct Driver<W: World, O: Operation> {
 
 /// One round's commit, as it is remembered.
 struct Round<R> {
-    stamps: Vec<(Key, Stamp)>,
+    writes: Vec<Write>,
     reply: Sealed<Result<R, Fault>>,
     events: Vec<Event>,
     at: Timestamp,
@@ -100,8 +102,9 @@ impl<W: World, O: Operation> Driver<W, O> {
         // Before anything is read: what begins now must not look younger than a cut that it could not see.
         let now = world.clock().now();
         let Some(own) = load(&*world, self.deadline, self.keys).await else { return self.unavailable() };
-        if let Some(reply) = self.landed(&own) {
-            return Ok(Turn::Done(reply));
+        let fresh = Fresh::new(&self.drawn, round);
+        if let Some(landed) = self.landed(&own) {
+            return self.settle(landed, &own, fresh).await;
         }
         let consults = self.operation.consults(&own);
         let mut facts = own.clone();
@@ -109,15 +112,14 @@ impl<W: World, O: Operation> Driver<W, O> {
             let Some(consulted) = load(&*world, self.deadline, consults).await else { return self.unavailable() };
             facts.join(consulted);
         }
-        match self.operation.decide(&facts, now, &Fresh::new(&self.drawn, round)) {
+        match self.operation.decide(&facts, now, &fresh) {
             Decision::Answer { reply, events } => {
                 self.note(now, &events);
                 Ok(Turn::Done(reply))
             }
             Decision::Commit { writes, reply, events } => {
                 self.check(&writes)?;
-                let stamps = writes.iter().map(|write| (write.key, write.stamp)).collect();
-                let commit = world.store().commit(Seen::of(&own), writes);
+                let commit = world.store().commit(Seen::of(&own), writes.clone());
                 match within(world.clock(), self.deadline, commit).await {
                     Some(Outcome::Landed(landed)) => {
                         self.note(now, &events);
@@ -133,7 +135,7 @@ impl<W: World, O: Operation> Driver<W, O> {
                         Err(Fault::StoreUnavailable)
                     }
                     Some(Outcome::Unknown) | None => {
-                        self.unknown.push(Round { stamps, reply, events, at: now });
+                        self.unknown.push(Round { writes, reply, events, at: now });
                         Ok(Turn::Unknown)
                     }
                 }
@@ -156,14 +158,36 @@ impl<W: World, O: Operation> Driver<W, O> {
         Fault::StoreUnavailable
     }
 
-    /// The reply of the round in doubt whose stamp stands in the store.
-    fn landed(&mut self, own: &Facts) -> Option<Result<O::Reply, Fault>> {
+    /// The round in doubt whose stamp stands in the store.
+    fn landed(&mut self, own: &Facts) -> Option<Round<O::Reply>> {
         let seen = Seen::of(own);
-        let stands = |(key, stamp): &(Key, Stamp)| seen.iter().any(|(found, at)| found == key && at == Some(*stamp));
-        let place = self.unknown.iter().position(|round| round.stamps.iter().any(stands))?;
-        let Round { reply, events, at, .. } = self.unknown.swap_remove(place);
-        self.note(at, &events);
-        Some(reply.open(&Landed { acknowledged: 0 }))
+        let place = self.unknown.iter().position(|round| round.writes.iter().any(|write| stands(write, &seen)))?;
+        let mut round = self.unknown.swap_remove(place);
+        self.note(round.at, &std::mem::take(&mut round.events));
+        Some(round)
+    }
+
+    /// Answers with the reply of a round that has landed, as soon as what is to last is known to.
+    async fn settle(&mut self, mut round: Round<O::Reply>, own: &Facts, fresh: Fresh) -> Result<Turn<O::Reply>, Fault> {
+        let seen = Seen::of(own);
+        let lasting = round.writes.iter().filter(|write| write.durable && stands(write, &seen));
+        let again: Vec<Write> =
+            lasting.map(|write| Write { stamp: fresh.stamp(&write.key), ..write.clone() }).collect();
+        if again.is_empty() {
+            return Ok(Turn::Done(round.reply.open(&Landed { acknowledged: 0 })));
+        }
+        let world = Arc::clone(&self.world);
+        let turn = match within(world.clock(), self.deadline, world.store().commit(seen, again.clone())).await {
+            Some(Outcome::Landed(landed)) => return Ok(Turn::Done(round.reply.open(&landed))),
+            Some(Outcome::Undurable | Outcome::Full | Outcome::Away) => return Err(Fault::StoreUnavailable),
+            Some(Outcome::Stale) => Turn::Stale,
+            Some(Outcome::Unknown) | None => {
+                round.writes.extend(again);
+                Turn::Unknown
+            }
+        };
+        self.unknown.push(round);
+        Ok(turn)
     }
 
     /// An operation that writes what it has not read has not been judged on it: our own mistake.
@@ -177,6 +201,11 @@ impl<W: World, O: Operation> Driver<W, O> {
             self.world.journal().note(at, event);
         }
     }
+}
+
+/// Whether what was written is what is there.
+fn stands(write: &Write, seen: &Seen) -> bool {
+    seen.iter().any(|(found, at)| *found == write.key && at == Some(write.stamp))
 }
 
 async fn load<W: World>(world: &W, deadline: Duration, keys: Keys) -> Option<Facts> {

@@ -13,7 +13,7 @@ use portcullis_ports::{Outcome, Seen, Store, Unavailable};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A gate's store, whose links run in a thread of their own, as in a gate, for as long as it is there.
 pub(crate) struct Gate {
@@ -333,6 +333,42 @@ fn t269_what_keeps_somebody_out_waits_for_replicas_where_that_is_asked() {
     // What lets somebody in does not wait.
     let facts = gate.run(load(&gate.store, [key(41, 0)]));
     assert_eq!(gate.run(landed(&gate.store, &facts, vec![write(key(41, 0), 1)])).acknowledged, 0);
+}
+
+#[test]
+fn t269_what_waits_for_replicas_at_the_same_time_waits_once() {
+    // There is no replica, so a WAIT lasts a second: meanwhile the others gather, and are acknowledged, or not, together.
+    let server = Server::start(Make::Valkey9);
+    let gate = Gate::with(Settings { wait: 1, ..settings(server.address()) }, sealer(), vec![[1; 16]]);
+    assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    let end = |login: u8| {
+        let (store, key) = (gate.store.clone(), key(42, login));
+        async move {
+            let facts = load(&store, [key]).await;
+            store.commit(Seen::of(&facts), vec![clauses::durable(write(key, 1))]).await
+        }
+    };
+    let waits = || server.calls().into_iter().find(|(name, _)| name == "wait").map_or(0, |(_, times)| times);
+    let begun = Instant::now();
+    let outcomes = gate.run(async {
+        let first = tokio::spawn(end(0));
+        let sent = async || server.info("blocked_clients").as_deref() == Some("1");
+        while !sent().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let others: Vec<_> = (1..50).map(|login| tokio::spawn(end(login))).collect();
+        let mut outcomes = vec![first.await.unwrap()];
+        for other in others {
+            outcomes.push(other.await.unwrap());
+        }
+        outcomes
+    });
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Undurable), "{outcomes:?}");
+    assert_eq!(waits(), 2, "one for the first, and one for all the others");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    for login in 0..50 {
+        assert_eq!(value(&gate.run(load(&gate.store, [key(42, login)])), &key(42, login)), Some(1));
+    }
 }
 
 /// What docs/valkey.md gives the user, and nothing else.

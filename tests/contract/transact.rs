@@ -1,6 +1,6 @@
 //! The loop that drives a decision, against a store that does what the script says.
 
-use crate::engine::fixture::sealer;
+use crate::engine::fixture::{Party, policy, sealer};
 use crate::engine::scheduler::Scheduler;
 use crate::engine::stores::Bytes;
 use crate::engine::world::{Surroundings, locked};
@@ -211,6 +211,50 @@ fn t269_what_too_few_replicas_have_is_no_success_and_stays() {
 }
 
 #[test]
+fn p05_t269_an_end_that_was_found_is_no_success_before_replicas_have_it() {
+    // Its connection died before anybody could say that replicas have it: it is written once more, and that is what counts.
+    for (commits, answer) in [
+        (vec![Script::LostAnswer], Ok(1)),
+        (vec![Script::LostAnswer, Script::LostAnswer], Ok(1)),
+        (vec![Script::LostAnswer, Script::NeverArrives, Script::LostAnswer], Ok(1)),
+        (vec![Script::LostAnswer, Script::Undurable], Err(Fault::StoreUnavailable)),
+        (vec![Script::LostAnswer, Script::Away], Err(Fault::StoreUnavailable)),
+        (vec![Script::LostAnswer, Script::Full], Err(Fault::StoreUnavailable)),
+        // What somebody else has made of it in the meantime is judged as it is.
+        (vec![Script::LostAnswer, Script::Beaten(1)], Err(Fault::CallbackRepeated)),
+    ] {
+        let (count, told) = (commits.len(), format!("{commits:?}"));
+        run([], commits, async |world| {
+            assert_eq!(transact(&world, Lasts).await, answer, "{told}");
+            assert!(locked(&world_store(&world).commits).is_empty(), "{told}: {count} are not all of them");
+            assert_eq!(world.journal.count(Happened::SessionRevoked), 1, "{told}");
+            assert!(world.journal.events().iter().all(|event| !event.in_doubt), "{told}");
+        });
+    }
+}
+
+#[test]
+fn p05_t269_who_ends_a_session_once_more_is_not_told_that_it_is_over_before_replicas_have_it() {
+    run([], [], async |world| {
+        let party = Party::new(&policy(Duration::ZERO), 1, 1, 1);
+        let now = portcullis_ports::Clock::now(&world.clock);
+        let code = transact(&world, party.callback(now)).await.unwrap();
+        let tokens = transact(&world, party.exchange(code.expose(), None)).await.unwrap();
+        for (script, answer) in [
+            (Script::Undurable, Err(Fault::StoreUnavailable)),
+            (Script::Undurable, Err(Fault::StoreUnavailable)),
+            (Script::Fine, Ok(())),
+            (Script::Fine, Ok(())),
+        ] {
+            locked(&world_store(&world).commits).push_back(script);
+            assert_eq!(transact(&world, party.revoke(tokens.access.expose(), false)).await, answer, "{script:?}");
+            assert!(locked(&world_store(&world).commits).is_empty(), "{script:?}: it was written");
+        }
+        assert_eq!(world.journal.count(Happened::SessionRevoked), 1);
+    });
+}
+
+#[test]
 fn t277_a_caller_that_hangs_up_stops_nothing() {
     // The answer to the commit takes a while, and the caller does not wait for it.
     let scheduler = Scheduler::new(3);
@@ -305,6 +349,29 @@ impl Operation for Once {
             return Decision::refuse(Fault::CallbackRepeated);
         }
         Decision::commit(vec![writing(KEY, 1, fresh)], Ok(1)).noting(Event::new(Happened::TokensIssued))
+    }
+}
+
+/// Can be done once, and is to last.
+struct Lasts;
+
+impl Operation for Lasts {
+    type Reply = u64;
+
+    fn reads(&self) -> Keys {
+        Keys::of([KEY])
+    }
+
+    fn consults(&self, _own: &Facts) -> Keys {
+        Keys::NONE
+    }
+
+    fn decide(&self, facts: &Facts, _now: Timestamp, fresh: &Fresh) -> Decision<u64> {
+        if number(facts) > 0 {
+            return Decision::refuse(Fault::CallbackRepeated);
+        }
+        let write = crate::clauses::durable(writing(KEY, 1, fresh));
+        Decision::commit(vec![write], Ok(1)).noting(Event::new(Happened::SessionRevoked))
     }
 }
 

@@ -145,10 +145,11 @@ impl Cluster {
             return link.send(batch.clone()).await;
         }
         let bytes = [command(&[b"ASKING"]), batch.bytes.clone()].concat();
-        let answered = link.send(Batch { bytes, replies: batch.replies.saturating_add(1), epoch: batch.epoch }).await?;
+        let replies = batch.replies.saturating_add(1);
+        let answered = link.send(Batch { bytes, replies, epoch: batch.epoch, replicas: batch.replicas }).await?;
         let Answered { value: Value::List(mut values), epoch } = answered else { return Err(Failure::Lost) };
         values.drain(..values.len().min(1));
-        let value = if batch.replies == 1 { values.pop().unwrap_or(Value::Null) } else { Value::List(values) };
+        let value = if values.len() == 1 { values.pop().unwrap_or(Value::Null) } else { Value::List(values) };
         Ok(Answered { value, epoch })
     }
 

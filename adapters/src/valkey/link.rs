@@ -80,6 +80,8 @@ pub(super) enum Answer {
     Then(Then),
     /// To the connection itself.
     Probe,
+    /// To all requests before it that wait for replicas.
+    Acknowledged,
 }
 
 impl Answer {
@@ -88,7 +90,7 @@ impl Answer {
             // Whoever asked may be gone: the answer was read, and is thrown away.
             Self::To(caller) => drop(caller.send(answer)),
             Self::Then(then) => then(answer),
-            Self::Probe => {}
+            Self::Probe | Self::Acknowledged => {}
         }
     }
 
@@ -104,6 +106,8 @@ pub(super) struct Request {
     pub(super) replies: usize,
     /// The only life of the server in which they may be sent.
     pub(super) epoch: Option<Epoch>,
+    /// How many replicas are to have what they write.
+    pub(super) replicas: Option<u32>,
     pub(super) answer: Answer,
 }
 
@@ -116,13 +120,15 @@ pub struct Batch {
     pub replies: usize,
     /// The only life of the server in which they may be sent.
     pub epoch: Option<Epoch>,
+    /// How many replicas are to have what they write: how many have it by then is one more answer, behind theirs.
+    pub replicas: Option<u32>,
 }
 
 impl Batch {
     /// One command, in any life.
     #[must_use]
     pub const fn one(bytes: Vec<u8>) -> Self {
-        Self { bytes, replies: 1, epoch: None }
+        Self { bytes, replies: 1, epoch: None, replicas: None }
     }
 }
 
@@ -195,8 +201,8 @@ impl Link {
     }
 
     fn put(&self, batch: Batch, answer: Answer) {
-        let Batch { bytes, replies, epoch } = batch;
-        if let Err(refused) = self.queue.try_send(Request { bytes, replies, epoch, answer }) {
+        let Batch { bytes, replies, epoch, replicas } = batch;
+        if let Err(refused) = self.queue.try_send(Request { bytes, replies, epoch, replicas, answer }) {
             let (mpsc::error::TrySendError::Full(request) | mpsc::error::TrySendError::Closed(request)) = refused;
             request.answer.give(Err(Failure::NotSent));
         }

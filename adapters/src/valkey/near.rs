@@ -124,7 +124,7 @@ impl Watch {
             return;
         }
         let batch = if self.in_cluster {
-            Batch { bytes: deed::QUESTION.clone(), replies: deed::QUESTIONS, epoch: None }
+            Batch { bytes: deed::QUESTION.clone(), replies: deed::QUESTIONS, epoch: None, replicas: None }
         } else {
             Batch::one(command(&[b"PING"]))
         };

@@ -83,12 +83,7 @@ impl Call {
 
     fn batch(&self, verb: &[u8], script: &[u8]) -> Batch {
         let parts: Vec<&[u8]> = [verb, script].into_iter().chain(self.arguments.iter().map(Vec::as_slice)).collect();
-        let mut bytes = command(&parts);
-        if let Some(replicas) = self.wait {
-            let deadline = portcullis_domain::limits::STORE_WAIT.as_millis().to_string();
-            bytes.extend_from_slice(&command(&[b"WAIT", replicas.to_string().as_bytes(), deadline.as_bytes()]));
-        }
-        Batch { bytes, replies: if self.wait.is_some() { 2 } else { 1 }, epoch: Some(self.epoch) }
+        Batch { bytes: command(&parts), replies: 1, epoch: Some(self.epoch), replicas: self.wait }
     }
 }
 
@@ -137,10 +132,9 @@ mod tests {
             b"",
             b"record",
         ];
-        let wait = command(&[b"WAIT", b"1", b"1000"]);
         let short = call.short();
-        assert_eq!(short.bytes.escape_ascii().to_string(), [command(&parts), wait].concat().escape_ascii().to_string());
-        assert_eq!((short.replies, short.epoch), (2, Some(Epoch([0xab; 16]))));
+        assert_eq!(short.bytes.escape_ascii().to_string(), command(&parts).escape_ascii().to_string());
+        assert_eq!((short.replies, short.epoch, short.replicas), (1, Some(Epoch([0xab; 16])), Some(1)));
         assert_eq!(NAME.len(), 40);
     }
 }

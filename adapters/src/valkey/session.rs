@@ -1,13 +1,18 @@
 //! One connection at work: requests go out in the order in which they came, and the oldest one without an answer gets the next.
 //!
+//! Requests that wait for replicas are acknowledged together: those that have come in the meantime are sent, one `WAIT` behind them
+//! is for all of them, and until it has been answered the next ones gather.
+//!
 //! Nobody but this room reads or writes the socket, so a caller that has left cannot leave its answer to the next one: it is
 //! read, and thrown away.
 
 use super::access::{Ready, Socket, Talk};
 use super::link::{Answer, Answered, Failure, Heard, Hearing, PROBE, Request, Shared};
-use super::resp::{Decoder, Frame, Value, Violation};
+use super::resp::{Decoder, Frame, Value, Violation, command};
 use super::server::Role;
-use portcullis_domain::limits::{STORE_BYTES_UNSENT, STORE_PROBE, STORE_REPLY_DEADLINE, STORE_UNANSWERED, TICK};
+use portcullis_domain::limits::{
+    STORE_BYTES_UNSENT, STORE_PROBE, STORE_REPLY_DEADLINE, STORE_UNANSWERED, STORE_WAIT, TICK,
+};
 use portcullis_domain::operation::Epoch;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -56,6 +61,8 @@ struct Waiting {
     left: usize,
     got: Vec<Value>,
     until: Instant,
+    /// Whether it is given once replicas have said that they have it.
+    held: bool,
 }
 
 pub(super) struct Session<'a> {
@@ -69,6 +76,11 @@ pub(super) struct Session<'a> {
     sent: usize,
     unflushed: bool,
     waiting: VecDeque<Waiting>,
+    /// How many replicas are to have what has been sent since the last `WAIT`.
+    replicas: Option<u32>,
+    /// Whether a `WAIT` is under way, and what it is for as far as that has been answered.
+    acknowledging: bool,
+    held: Vec<(Answer, Vec<Value>)>,
     tick: Interval,
     probe_at: Instant,
     buffer: Box<[u8; READ]>,
@@ -93,6 +105,9 @@ impl<'a> Session<'a> {
             sent: 0,
             unflushed: false,
             waiting: VecDeque::new(),
+            replicas: None,
+            acknowledging: false,
+            held: Vec::new(),
             tick,
             probe_at: Instant::now(),
             buffer: Box::new([0; READ]),
@@ -105,7 +120,8 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, queue: &mut mpsc::Receiver<Request>) -> Ended {
         let ended = poll_fn(|cx| self.poll(cx, queue)).await;
         self.tell(Heard::Down);
-        for Waiting { answer, .. } in self.waiting.drain(..) {
+        let held = self.held.drain(..).map(|(answer, _)| answer);
+        for answer in held.chain(self.waiting.drain(..).map(|waiting| waiting.answer)) {
             answer.give(Err(Failure::Lost));
         }
         ended
@@ -119,7 +135,7 @@ impl<'a> Session<'a> {
         }
         loop {
             let mut moved = false;
-            while self.waiting.len() < STORE_UNANSWERED && self.out.len() < STORE_BYTES_UNSENT {
+            while !self.acknowledging && self.waiting.len() < STORE_UNANSWERED && self.out.len() < STORE_BYTES_UNSENT {
                 match queue.poll_recv(cx) {
                     Poll::Ready(Some(request)) => self.take(request),
                     Poll::Ready(None) => return Poll::Ready(Ended::Unwanted),
@@ -127,6 +143,7 @@ impl<'a> Session<'a> {
                 }
                 moved = true;
             }
+            self.acknowledge();
             for step in [Self::write, Self::read] {
                 match step(self, cx) {
                     Ok(more) => moved |= more,
@@ -157,25 +174,36 @@ impl<'a> Session<'a> {
     fn probe(&mut self) {
         let now = Instant::now();
         self.probe_at = now.checked_add(STORE_PROBE).unwrap_or(now);
-        self.send(&PROBE, Answer::Probe, 1);
+        self.send(&PROBE, Answer::Probe, 1, false);
+    }
+
+    /// Has everything that was sent, and is to be on replicas, acknowledged.
+    fn acknowledge(&mut self) {
+        if let Some(replicas) = self.replicas.take() {
+            let (replicas, deadline) = (replicas.to_string(), STORE_WAIT.as_millis().to_string());
+            let wait = command(&[b"WAIT", replicas.as_bytes(), deadline.as_bytes()]);
+            self.send(&wait, Answer::Acknowledged, 1, false);
+            self.acknowledging = true;
+        }
     }
 
     fn take(&mut self, request: Request) {
-        let Request { bytes, replies, epoch, answer } = request;
+        let Request { bytes, replies, epoch, replicas, answer } = request;
         if answer.is_unwanted() {
             return;
         }
         if epoch.is_some_and(|epoch| epoch != self.epoch) {
             return answer.give(Err(Failure::OtherEpoch));
         }
-        self.send(&bytes, answer, replies);
+        self.replicas = self.replicas.max(replicas);
+        self.send(&bytes, answer, replies, replicas.is_some());
     }
 
-    fn send(&mut self, bytes: &[u8], answer: Answer, replies: usize) {
+    fn send(&mut self, bytes: &[u8], answer: Answer, replies: usize, held: bool) {
         self.out.extend_from_slice(bytes);
         let now = Instant::now();
         let until = now.checked_add(STORE_REPLY_DEADLINE).unwrap_or(now);
-        self.waiting.push_back(Waiting { answer, left: replies, got: Vec::new(), until });
+        self.waiting.push_back(Waiting { answer, left: replies, got: Vec::new(), until, held });
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
@@ -228,13 +256,26 @@ impl<'a> Session<'a> {
         if oldest.left > 0 {
             return Ok(());
         }
-        let Waiting { answer, mut got, .. } = self.waiting.pop_front().ok_or(Ended::Nonsense)?;
-        if matches!(answer, Answer::Probe) {
-            return self.probed(got.pop());
+        let Waiting { answer, mut got, held, .. } = self.waiting.pop_front().ok_or(Ended::Nonsense)?;
+        match answer {
+            Answer::Probe => return self.probed(got.pop()),
+            Answer::Acknowledged => {
+                self.acknowledging = false;
+                let count = got.pop().unwrap_or(Value::Null);
+                for (answer, mut got) in std::mem::take(&mut self.held) {
+                    got.push(count.clone());
+                    self.give(answer, got);
+                }
+            }
+            answer if held => self.held.push((answer, got)),
+            answer => self.give(answer, got),
         }
+        Ok(())
+    }
+
+    fn give(&self, answer: Answer, mut got: Vec<Value>) {
         let value = if got.len() == 1 { got.pop().unwrap_or(Value::Null) } else { Value::List(got) };
         answer.give(Ok(Answered { value, epoch: self.epoch }));
-        Ok(())
     }
 
     fn probed(&mut self, value: Option<Value>) -> Result<(), Ended> {

@@ -98,8 +98,9 @@ impl Revoke {
             _ if grant.terms.confidential && !self.authenticated => return Err(Fault::ClientAuthentication),
             _ => {}
         }
+        // Whoever ended it may have been told that it is not on enough replicas: to say now that it is over, it is written again.
         if matches!(grant.state, State::Revoked(_)) {
-            return Ok(Decision::answer(()));
+            return Ok(Decision::commit(vec![write(id, grant.clone(), stored.until, fresh, true)], Ok(())));
         }
         let revoked = write(id, grant.revoked(Why::Client, facts.epoch()), stored.until, fresh, true);
         let event = Event::new(Happened::SessionRevoked).of(id).by(grant.terms.client).from(self.address);
