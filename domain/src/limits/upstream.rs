@@ -10,6 +10,10 @@ pub const UPSTREAM_REFUSAL_PAUSE: Duration = Duration::from_secs(2);
 /// How long after a refresh token was sent it is sent once more if no answer came: a provider that replaces refresh tokens may
 /// hand out the same successor again for a few seconds, and never after that.
 pub const UPSTREAM_AGAIN: Duration = Duration::from_secs(3);
+/// How close together two logins of a person are so that nobody knows which of their refresh tokens the provider made last.
+pub const UPSTREAM_CLOSE: Duration = Duration::from_secs(60);
+/// How many refresh tokens of such logins are kept beside the latest one.
+pub const UPSTREAM_SPARES_MAX: usize = 4;
 /// Tokens of the provider that end within this are renewed before they are relied on.
 pub const UPSTREAM_FRESH: Duration = Duration::from_secs(5 * 60);
 /// How long somebody waits for newer tokens of the provider.
@@ -19,4 +23,5 @@ pub const UPSTREAM_POLL: Duration = Duration::from_millis(50);
 
 const _: () = assert!(PROVIDER_DEADLINE.as_secs() + UPSTREAM_REFUSAL_PAUSE.as_secs() < UPSTREAM_WAIT.as_secs());
 const _: () = assert!(UPSTREAM_AGAIN.as_secs() + PROVIDER_DEADLINE.as_secs() < UPSTREAM_WAIT.as_secs());
+const _: () = assert!(UPSTREAM_WAIT.as_secs() < UPSTREAM_CLOSE.as_secs());
 const _: () = assert!(UPSTREAM_WAIT.as_secs() + 2 * TRANSACT_DEADLINE.as_secs() < UPSTREAM_LEASE.as_secs());

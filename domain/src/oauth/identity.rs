@@ -5,7 +5,9 @@
 use crate::codec::{Broken, Fields, Writer};
 use crate::fresh::Fresh;
 use crate::key::Key;
-use crate::limits::{GRANT_CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX};
+use crate::limits::{
+    GRANT_CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX, UPSTREAM_SPARES_MAX,
+};
 use crate::oauth::upstream::{Brought, Lease, Upstream};
 use crate::oidc::id_token::Person;
 use crate::operation::Write;
@@ -103,6 +105,7 @@ impl Identity {
             grants,
             unknown: before.map_or_else(Vec::new, |it| it.unknown.clone()),
         };
+        after.upstream.spare(before.and_then(|it| it.upstream_refresh.as_ref()), &brought, now);
         after.take(brought, now);
         after
     }
@@ -168,7 +171,8 @@ impl Identity {
         let texts = [&claims.email, &claims.name, &claims.preferred_username].into_iter().flatten();
         let texts = texts.chain([&claims.issuer, &claims.subject]).chain(&claims.groups);
         let id_token = self.upstream.id_token.as_ref().map(|(token, _)| token);
-        let tokens = self.upstream_refresh.iter().chain(id_token).map(|token| token.expose().len());
+        let tokens = self.upstream_refresh.iter().chain(id_token).chain(&self.upstream.spares);
+        let tokens = tokens.map(|token| token.expose().len().saturating_add(size_of::<SecretText>()));
         let groups = claims.groups.len().saturating_mul(size_of::<String>());
         let listed = self.grants.iter().map(|listed| size_of::<Listed>().saturating_add(listed.client_name.len()));
         texts
@@ -209,6 +213,9 @@ impl Identity {
         if let Some(refused) = upstream.refused {
             writer.time(16, refused);
         }
+        for spare in &upstream.spares {
+            writer.text(18, spare.expose());
+        }
         writer.carry(&self.unknown).finish()
     }
 
@@ -229,7 +236,8 @@ impl Identity {
         if groups.len() > GROUPS_MAX || groups.iter().any(|group| group.len() > GROUP_MAX) {
             return Err(Broken);
         }
-        if grants.len() > IDENTITY_GRANTS_MAX {
+        let spares = fields.texts(18)?;
+        if grants.len() > IDENTITY_GRANTS_MAX || spares.len() > UPSTREAM_SPARES_MAX {
             return Err(Broken);
         }
         Ok(Self {
@@ -252,9 +260,10 @@ impl Identity {
                     until: time(15)?.unwrap_or(Timestamp::EPOCH),
                 },
                 refused: time(16)?,
+                spares: spares.into_iter().map(SecretText::new).collect(),
             }),
             grants,
-            unknown: fields.unknown(16),
+            unknown: fields.unknown(18),
         })
     }
 }
@@ -282,6 +291,7 @@ impl Listed {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::limits::UPSTREAM_CLOSE;
 
     pub(crate) fn claims() -> Claims {
         Claims {
@@ -337,7 +347,8 @@ pub(crate) mod tests {
 
     #[test]
     fn an_identity_survives_its_stored_form_with_the_fields_of_a_newer_version() {
-        let mut identity = Identity::after_login(None, claims(), brought("t"), session(1, 200), NOW);
+        let first = Identity::after_login(None, claims(), brought("first"), session(1, 200), NOW);
+        let mut identity = Identity::after_login(Some(&first), claims(), brought("t"), session(1, 200), NOW);
         identity.unknown = Writer::new().text(40, "newer").finish().to_vec();
         let again = Identity::decode(&identity.encode()).unwrap();
         assert_eq!(again.claims, identity.claims);
@@ -346,7 +357,30 @@ pub(crate) mod tests {
         assert!(again.upstream.id_token.is_some_and(|(token, ends)| token.same("id t") && ends == NOW));
         assert_eq!((again.upstream.ends, again.upstream.renewed, again.upstream.refused), (Some(NOW), NOW, None));
         assert_eq!(again.upstream.lease, identity.upstream.lease);
+        assert!(matches!(&again.upstream.spares[..], [spare] if spare.same("first")));
         assert_eq!(again.unknown, identity.unknown);
+    }
+
+    #[test]
+    fn seed_bug_21_of_logins_that_come_together_no_refresh_token_is_thrown_away() {
+        let login = |before: Option<&Identity>, token: &str, at: Timestamp| {
+            Identity::after_login(before, claims(), brought(token), session(1, 9_000), at)
+        };
+        let spares = |identity: &Identity| -> Vec<String> {
+            identity.upstream.spares.iter().map(|spare| spare.expose().to_owned()).collect()
+        };
+        let mut identity = login(None, "0", NOW);
+        assert!(spares(&identity).is_empty());
+        for n in 1..=6 {
+            identity = login(Some(&identity), &n.to_string(), NOW);
+        }
+        assert_eq!(spares(&identity), ["5", "4", "3", "2"], "the latest first");
+        assert!(identity.upstream_refresh.as_ref().unwrap().same("6"));
+        // A login that brings none, or the same one again, leaves everything as it is.
+        let quiet = Identity::after_login(Some(&identity), claims(), Brought::default(), session(1, 9_000), NOW);
+        assert_eq!((spares(&quiet).len(), spares(&login(Some(&identity), "6", NOW)).len()), (4, 4));
+        // Much later there is no doubt which one is the last.
+        assert!(spares(&login(Some(&identity), "7", NOW.plus(UPSTREAM_CLOSE))).is_empty());
     }
 
     #[test]

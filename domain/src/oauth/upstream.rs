@@ -10,12 +10,13 @@
 //!
 //! A provider such as Dex keeps one refresh token per person and client, replaces it on use, and takes the second use of one for
 //! a theft. So it is asked by one at a time, over all replicas; an answer counts only if the token that was sent is still the one
-//! that is stored; and a refusal counts only if it is of that token, and comes again.
+//! that is stored; and a refusal counts only if it is of that token, and comes again. Of logins that come close together nobody
+//! knows whose token the provider made last, and with it put an end to the others: they are kept until one of them has worked.
 
 use crate::fresh::Fresh;
 use crate::journal::{Event, Happened};
 use crate::key::{CutScope, Key, Person};
-use crate::limits::{UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_REFUSAL_PAUSE};
+use crate::limits::{UPSTREAM_CLOSE, UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_REFUSAL_PAUSE, UPSTREAM_SPARES_MAX};
 use crate::oauth::cut::Cut;
 use crate::oauth::fault::Fault;
 use crate::oauth::grant::Lifetimes;
@@ -59,6 +60,21 @@ pub struct Upstream {
     pub lease: Lease,
     /// When the stored refresh token was refused for the first time.
     pub refused: Option<Timestamp>,
+    /// The refresh tokens of logins just before the latest one, the latest first.
+    pub spares: Vec<SecretText>,
+}
+
+impl Upstream {
+    /// Keeps the refresh token that a login replaces, if it may be the better one.
+    pub(crate) fn spare(&mut self, before: Option<&SecretText>, brought: &Brought, now: Timestamp) {
+        let (Some(before), Some(next)) = (before, brought.refresh.as_ref()) else { return };
+        if now >= self.renewed.plus(UPSTREAM_CLOSE) {
+            self.spares.clear();
+        } else if !next.same(before.expose()) {
+            self.spares.insert(0, before.clone());
+            self.spares.truncate(UPSTREAM_SPARES_MAX);
+        }
+    }
 }
 
 /// Which tokens are wanted.
@@ -143,7 +159,7 @@ impl TakeTurn {
         let mut next = identity.clone();
         next.upstream.lease = Lease { number, until: now.plus(UPSTREAM_LEASE) };
         let turn = Turn::Yours { number, token, subject: identity.claims.subject.clone() };
-        Ok(Decision::commit(vec![rewritten(self.person, stored, next, fresh)], Ok(turn)))
+        Ok(Decision::commit(vec![rewritten(self.person, stored, next, fresh, false)], Ok(turn)))
     }
 }
 
@@ -217,7 +233,8 @@ impl Settle {
         if mine {
             next.upstream.lease.until = now;
         }
-        let write = |next| vec![rewritten(self.person, stored, next, fresh)];
+        // The only good refresh token there is must not be lost to a failover, nor to a store that is full.
+        let write = |next| vec![rewritten(self.person, stored, next, fresh, self.rotates())];
         if !present || !(mine || self.rotates()) {
             // Whoever has the next lease is asking already: it is theirs to give back.
             return Ok(if mine {
@@ -229,6 +246,7 @@ impl Settle {
         match &*self.answer {
             Answer::Tokens(brought, claims) => {
                 next.take(brought.clone(), now);
+                next.upstream.spares.clear();
                 if let Some(claims) = claims {
                     next.claims = claims.clone();
                 }
@@ -240,11 +258,19 @@ impl Settle {
             }
             Answer::OnlyRefresh(token) => {
                 next.upstream_refresh = Some(token.clone());
+                // The provider has taken the one before it.
+                next.upstream.refused = None;
+                next.upstream.spares.clear();
                 Ok(Decision::commit(write(next), Ok(Settled::Unchanged)))
             }
             Answer::Refused => match next.upstream.refused {
                 Some(first) if now >= first.plus(UPSTREAM_REFUSAL_PAUSE) => {
-                    self.end(facts, stored, next, Fault::SessionEnded, now, fresh)
+                    if next.upstream.spares.is_empty() {
+                        return self.end(facts, stored, next, Fault::SessionEnded, now, fresh);
+                    }
+                    // Whoever was waited for has had its time: one refusal of each of these is enough.
+                    next.upstream_refresh = Some(next.upstream.spares.remove(0));
+                    Ok(Decision::commit(write(next), Ok(Settled::Overtaken)))
                 }
                 first => {
                     next.upstream.refused = first.or(Some(now));
@@ -277,7 +303,8 @@ impl Settle {
     ) -> Result<Decision<Settled>, Fault> {
         next.upstream_refresh = None;
         next.upstream.id_token = None;
-        let mut writes = vec![rewritten(self.person, stored, next, fresh)];
+        next.upstream.spares.clear();
+        let mut writes = vec![rewritten(self.person, stored, next, fresh, true)];
         writes.extend(cut_again(CutScope::Person(self.person), facts, now, fresh)?);
         let event = Event::new(Happened::UpstreamEnded).about(self.person).under(fault);
         Ok(Decision::commit(writes, Ok(Settled::Ended)).noting(event))
@@ -338,10 +365,10 @@ fn known(person: Person, facts: &Facts, now: Timestamp) -> Result<Option<(&Store
     Ok(stored.and_then(|stored| stored.record.identity().map(|identity| (stored, identity))))
 }
 
-fn rewritten(person: Person, stored: &Stored, next: Identity, fresh: &Fresh) -> Write {
+fn rewritten(person: Person, stored: &Stored, next: Identity, fresh: &Fresh, durable: bool) -> Write {
     let key = Key::Identity(person);
     let record = Arc::new(Record::Identity(next));
-    Write { key, stamp: fresh.stamp(&key), until: stored.until, record, durable: false }
+    Write { key, stamp: fresh.stamp(&key), until: stored.until, record, durable }
 }
 
 #[cfg(test)]

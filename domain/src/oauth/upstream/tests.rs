@@ -162,6 +162,60 @@ fn one_refusal_ends_nothing_and_two_of_one_token_end_every_session() {
 }
 
 #[test]
+fn seed_bug_21_before_the_sessions_end_the_token_of_every_login_that_came_together_has_been_tried() {
+    let mut world = World::new(Some("first"));
+    for (n, next) in [(2, "second"), (3, "third")] {
+        let session = Listed { login: [n; 16], client_name: "c".into(), created: NOW, ends: later(9_000_000) };
+        let brought = Brought { refresh: Some(token(next)), ends: Some(NOW), ..Brought::default() };
+        world.identity = Identity::after_login(Some(&world.identity), claims(), brought, session, NOW);
+    }
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.settle(number, "third", Answer::Refused, NOW), Settled::RefusedOnce));
+    let after = NOW.plus(UPSTREAM_REFUSAL_PAUSE);
+    for (sent, next) in [("third", "second"), ("second", "first")] {
+        let number = yours(world.take(after));
+        assert!(matches!(world.settle(number, sent, Answer::Refused, after), Settled::Overtaken));
+        assert_eq!((world.stored(), world.cut.is_none()), (Some(next), true));
+    }
+    let mut refused = World { identity: world.identity.clone(), cut: None };
+    let number = yours(world.take(after));
+    assert!(matches!(world.settle(number, "first", tokens(Some("next")), after), Settled::Renewed(_)));
+    assert_eq!((world.stored(), world.identity.upstream.spares.len(), world.cut.is_none()), (Some("next"), 0, true));
+    let number = yours(refused.take(after));
+    assert!(matches!(refused.settle(number, "first", Answer::Refused, after), Settled::Ended));
+    assert!(refused.stored().is_none() && refused.cut.is_some());
+}
+
+/// Spares are for the doubt between logins: one that has worked ends it.
+#[test]
+fn a_token_that_has_worked_leaves_no_spare_ones() {
+    let mut world = World::new(Some("first"));
+    world.identity.upstream.spares.push(token("of another login"));
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.settle(number, "first", tokens(None), NOW), Settled::Renewed(_)));
+    assert!(world.identity.upstream.spares.is_empty());
+}
+
+#[test]
+fn a_successor_is_written_so_that_no_failover_loses_it_and_no_full_store_refuses_it() {
+    for (answer, durable) in [
+        (tokens(Some("second")), true),
+        (Answer::OnlyRefresh(token("second")), true),
+        (tokens(None), false),
+        (tokens(Some("first")), false),
+        (Answer::Nothing, false),
+    ] {
+        let mut world = World::new(Some("first"));
+        let number = yours(world.take(NOW));
+        let settle = Settle { person: PERSON, number, sent: token("first"), answer: Arc::new(answer) };
+        match settle.decide(&world.facts(), NOW, &Fresh::new(&Secret::new([2; 32]), 0)) {
+            Decision::Commit { writes, .. } => assert!(writes.iter().all(|write| write.durable == durable)),
+            Decision::Answer { .. } => panic!("nothing was written"),
+        }
+    }
+}
+
+#[test]
 fn what_says_nothing_of_the_token_changes_nothing_and_gives_the_lease_back() {
     let mut world = World::new(Some("first"));
     for _ in 0..10 {
