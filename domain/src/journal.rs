@@ -55,6 +55,10 @@ pub enum Happened {
     UpstreamEnded,
     /// Somebody used up their share of requests.
     RateLimited,
+    /// The provider says that somebody has logged out: what came out of that session there is over, or everything of a person.
+    ProviderLogout,
+    /// A logout token broke a rule, or could not be judged.
+    ProviderLogoutRefused,
     /// The operator has looked at sessions.
     OperatorLooked,
     /// The operator has ended one session.
@@ -75,7 +79,7 @@ pub enum Happened {
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -100,6 +104,8 @@ impl Happened {
         Self::UpstreamRefreshed,
         Self::UpstreamEnded,
         Self::RateLimited,
+        Self::ProviderLogout,
+        Self::ProviderLogoutRefused,
         Self::OperatorLooked,
         Self::OperatorRevoked,
         Self::OperatorCut,
@@ -139,6 +145,8 @@ impl Happened {
             Self::UpstreamRefreshed          => "provider_tokens_refreshed",
             Self::UpstreamEnded              => "provider_tokens_refused",
             Self::RateLimited                => "rate_limit_exceeded",
+            Self::ProviderLogout             => "provider_logout",
+            Self::ProviderLogoutRefused      => "provider_logout_refused",
             Self::OperatorLooked             => "operator_looked_at_sessions",
             Self::OperatorRevoked            => "operator_revoked_session",
             Self::OperatorCut                => "operator_cut",
@@ -161,6 +169,7 @@ impl Happened {
                 | Self::LoginRefused
                 | Self::IntrospectionRefused
                 | Self::RateLimited
+                | Self::ProviderLogoutRefused
                 | Self::OperatorRefused
         )
     }

@@ -79,7 +79,7 @@ impl ProviderSession {
     }
 }
 
-/// An assertion of a client: a digest of (gateway, client, `jti`).
+/// An assertion of a client, or a logout token of the provider: a digest of (gateway, whose it is, `jti`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AssertionId(pub [u8; 16]);
 
@@ -88,6 +88,12 @@ impl AssertionId {
     #[must_use]
     pub fn of(base_url: &str, client: ClientHash, jti: &str) -> Self {
         Self(digest_of("portcullis client assertion", &[base_url.as_bytes(), &client.0, jti.as_bytes()]))
+    }
+
+    /// The logout token that this issuer calls `jti`.
+    #[must_use]
+    pub fn of_logout(base_url: &str, issuer: &str, jti: &str) -> Self {
+        Self(digest_of("portcullis logout token", &[base_url.as_bytes(), issuer.as_bytes(), jti.as_bytes()]))
     }
 }
 
@@ -113,7 +119,7 @@ pub enum Key {
     Identity(Person),
     /// This login has come back from the identity provider already.
     FlowMark(GrantId),
-    /// This assertion of a client has been used already.
+    /// This assertion of a client, or logout token, has been used already.
     AssertionMark(AssertionId),
     /// "Nothing created before T lives."
     Cut(CutScope),

@@ -1,6 +1,7 @@
 //! The use cases, as prose.
 
 mod broker;
+mod logout;
 mod operator;
 mod protected;
 mod shares;

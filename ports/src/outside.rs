@@ -72,6 +72,8 @@ pub enum Counted {
     Refused,
     /// Requests that make the gateway fetch a client's document that it does not know.
     Document,
+    /// Logout tokens.
+    Logout,
 }
 
 /// Somebody who is known, whatever address they come from.

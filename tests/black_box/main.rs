@@ -32,6 +32,7 @@ mod identity_forms;
 mod introspect;
 mod listener;
 mod listener_tls;
+mod logout;
 mod markup;
 mod observability;
 mod operator;

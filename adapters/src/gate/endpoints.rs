@@ -75,6 +75,7 @@ pub(crate) async fn answer<W: World>(
         Route::Revoke => call.revoke().await,
         Route::Introspect => call.introspect().await,
         Route::Userinfo => call.userinfo().await,
+        Route::Logout => call.logout().await.unwrap_or_else(Answer::fault),
         Route::Register => call.register().unwrap_or_else(Answer::fault_to_bearer),
         Route::Registration => call.registration().unwrap_or_else(Answer::fault_to_bearer),
         Route::Metadata => call.metadata(),
@@ -101,6 +102,7 @@ fn count<W: World>(gate: &Gate<W>, route: Route, address: IpAddr) -> Result<(), 
         Route::Register => Counted::Registration,
         Route::Token | Route::Revoke | Route::Introspect | Route::Userinfo | Route::Registration => Counted::Token,
         Route::Authorize | Route::Consent | Route::Callback => Counted::Authorization,
+        Route::Logout => Counted::Logout,
         _ => return Ok(()),
     };
     gate.gateway.count(what, address)
@@ -250,6 +252,11 @@ impl<W: World> Call<'_, W> {
             Ok(answer) => Answer::json(StatusCode::OK, answer),
             Err(fault) => Answer::fault_to_token(fault, Challenge::new("Bearer").param("scope", userinfo::OPENID)),
         }
+    }
+
+    async fn logout(&self) -> Result<Answer, Fault> {
+        self.gate.gateway.logout(&self.received.form()?, self.address).await?;
+        Ok(Answer::empty(StatusCode::OK))
     }
 
     fn refuse_client(&self, fault: Fault) -> Answer {

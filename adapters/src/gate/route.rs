@@ -28,6 +28,8 @@ pub enum Route {
     Introspect,
     /// The userinfo endpoint.
     Userinfo,
+    /// Where the identity provider says that somebody has logged out.
+    Logout,
     /// A metadata document.
     Metadata,
     /// Our public keys.
@@ -44,7 +46,7 @@ pub enum Route {
 
 impl Route {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Authorize,
         Self::Consent,
         Self::Callback,
@@ -54,6 +56,7 @@ impl Route {
         Self::Revoke,
         Self::Introspect,
         Self::Userinfo,
+        Self::Logout,
         Self::Metadata,
         Self::Jwks,
         Self::Health,
@@ -75,6 +78,7 @@ impl Route {
             Self::Revoke => "revoke",
             Self::Introspect => "introspect",
             Self::Userinfo => "userinfo",
+            Self::Logout => "backchannel_logout",
             Self::Metadata => "metadata",
             Self::Jwks => "jwks",
             Self::Health => "health",
@@ -89,7 +93,9 @@ impl Route {
     pub const fn methods(self) -> &'static [Method] {
         match self {
             Self::Authorize | Self::Userinfo => &[Method::GET, Method::POST],
-            Self::Consent | Self::Token | Self::Register | Self::Revoke | Self::Introspect => &[Method::POST],
+            Self::Consent | Self::Token | Self::Register | Self::Revoke | Self::Introspect | Self::Logout => {
+                &[Method::POST]
+            }
             Self::Callback => &[Method::GET],
             Self::Registration => &[Method::GET],
             Self::Metadata | Self::Jwks | Self::Health => &[Method::GET, Method::HEAD],
@@ -145,6 +151,7 @@ impl Routes {
             (below("/oauth/revoke"), Route::Revoke),
             (below("/oauth/introspect"), Route::Introspect),
             (below("/oauth/userinfo"), Route::Userinfo),
+            (below("/oauth/backchannel-logout"), Route::Logout),
             (below("/.well-known/jwks.json"), Route::Jwks),
             ("/authorize".to_owned(), Route::Authorize),
             ("/token".to_owned(), Route::Token),

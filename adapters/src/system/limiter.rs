@@ -9,7 +9,8 @@ use portcullis_domain::bucket::Rate;
 use portcullis_domain::key::{ClientHash, Person};
 use portcullis_domain::limits::{
     CLIENT_REQUESTS_BURST, CLIENT_REQUESTS_PER_SECOND, DOCUMENTS_BURST, DOCUMENTS_PER_MINUTE, LIMITER_ADDRESSES_MAX,
-    LIMITER_CLIENTS_MAX, LIMITER_PEOPLE_MAX, REGISTRATIONS_PER_HOUR, REQUESTS_BURST, REQUESTS_PER_SECOND,
+    LIMITER_CLIENTS_MAX, LIMITER_PEOPLE_MAX, LOGOUTS_BURST, LOGOUTS_PER_SECOND, REGISTRATIONS_PER_HOUR, REQUESTS_BURST,
+    REQUESTS_PER_SECOND,
 };
 use portcullis_ports::{Counted, Known, Limiter};
 use std::fmt;
@@ -31,6 +32,8 @@ pub struct Rates {
     pub known: Rate,
     /// Requests that make the gateway fetch a client's document that it does not know.
     pub document: Rate,
+    /// Logout tokens.
+    pub logout: Rate,
 }
 
 impl Default for Rates {
@@ -39,7 +42,8 @@ impl Default for Rates {
         let registration = Rate::new(REGISTRATIONS_PER_HOUR, Duration::from_secs(60 * 60), REGISTRATIONS_PER_HOUR);
         let known = Rate::new(CLIENT_REQUESTS_PER_SECOND, Duration::from_secs(1), CLIENT_REQUESTS_BURST);
         let document = Rate::new(DOCUMENTS_PER_MINUTE, Duration::from_secs(60), DOCUMENTS_BURST);
-        Self { registration, token: requests, authorization: requests, refused: requests, known, document }
+        let logout = Rate::new(LOGOUTS_PER_SECOND, Duration::from_secs(1), LOGOUTS_BURST);
+        Self { registration, token: requests, authorization: requests, refused: requests, known, document, logout }
     }
 }
 
@@ -53,6 +57,7 @@ pub struct AddressLimiter {
     clients: Buckets<ClientHash>,
     people: Buckets<Person>,
     document: Buckets<IpAddr>,
+    logout: Buckets<IpAddr>,
 }
 
 impl AddressLimiter {
@@ -75,6 +80,7 @@ impl AddressLimiter {
             clients: Buckets::new(rates.known, LIMITER_CLIENTS_MAX),
             people: Buckets::new(rates.known, LIMITER_CLIENTS_MAX),
             document: table(rates.document),
+            logout: table(rates.logout),
         }
     }
 
@@ -103,6 +109,7 @@ impl AddressLimiter {
             Counted::Authorization => &self.authorization,
             Counted::Refused => &self.refused,
             Counted::Document => &self.document,
+            Counted::Logout => &self.logout,
         }
     }
 }
@@ -169,8 +176,15 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     const RATE: Rate = Rate::new(1, Duration::from_secs(1), 2);
-    const RATES: Rates =
-        Rates { registration: RATE, token: RATE, authorization: RATE, refused: RATE, known: RATE, document: RATE };
+    const RATES: Rates = Rates {
+        registration: RATE,
+        token: RATE,
+        authorization: RATE,
+        refused: RATE,
+        known: RATE,
+        document: RATE,
+        logout: RATE,
+    };
 
     fn address(number: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(number))

@@ -1,4 +1,4 @@
-//! What the operator may ask for, and what is told to whoever watches sessions.
+//! What the operator may ask for, how the provider says that somebody has logged out, and what is told to whoever watches sessions.
 
 use super::IDENTITY_GRANTS_MAX;
 use std::time::Duration;
@@ -15,3 +15,11 @@ pub const SESSIONS_PAGE: usize = 16;
 pub const SESSIONS_PAGE_MAX: usize = IDENTITY_GRANTS_MAX;
 /// The provider's tokens that came so recently are not asked for again when the operator wants newer ones.
 pub const OPERATOR_REFRESH_PAUSE: Duration = Duration::from_secs(2);
+/// How long ago a logout token may have been made: it comes straight from the provider.
+pub const LOGOUT_TOKEN_AGE_MAX: Duration = Duration::from_secs(5 * 60);
+/// `jti` of a logout token.
+pub const LOGOUT_TOKEN_ID_MAX: usize = 256;
+/// Logout tokens from one address in a second.
+pub const LOGOUTS_PER_SECOND: u32 = 50;
+/// The same at once: a provider that ends the sessions of many people does so in one go.
+pub const LOGOUTS_BURST: u32 = 1_000;

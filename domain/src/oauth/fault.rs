@@ -117,6 +117,8 @@ pub enum Fault {
     IdToken(id_token::Refused),
     /// The person may not come in.
     PersonRefused,
+    /// A logout token that breaks a rule: the text names it.
+    LogoutToken(&'static str),
 
     // Codes.
     /// No `grant_type` that is known here.
@@ -321,6 +323,7 @@ impl Fault {
             F::ProviderAnswer(_) | F::IdToken(_)
                                          => plain(502, "server_error", "The identity provider's answer could not be accepted."),
             F::PersonRefused             => plain(403, "access_denied", "This account may not use this service."),
+            F::LogoutToken(rule)         => named(400, "invalid_request", "The logout token is not accepted", rule),
 
             F::GrantType                 => plain(400, "unsupported_grant_type", "This grant type is not supported."),
             F::CodeUnknown | F::CodeExpired | F::CodeReplayed | F::CodeEpoch

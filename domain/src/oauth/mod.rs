@@ -21,6 +21,7 @@ pub mod grant;
 pub mod identity;
 pub mod introspect;
 pub mod known_clients;
+pub mod logout;
 pub mod metadata;
 pub mod pkce;
 pub mod policy;
