@@ -4,6 +4,7 @@
 //! cargo bench                      everything, about ten minutes on two cores
 //! cargo bench -- --quick           one short round of each, to see that it works
 //! cargo bench -- --rounds 9        more rounds, of --seconds each; --alone for none; --sessions, --streams and --grants for how many
+//! cargo bench -- --beside OLD      the second gate is this binary, such as that of the commit before
 //! ```
 //!
 //! What is compared is CPU time of the proxy's processes per request, taken pair by pair with nginx in the same round; the gate runs
@@ -38,6 +39,7 @@ mod refreshes;
 mod store;
 
 use proxies::{Bench, Proxy};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How much is measured.
@@ -56,13 +58,13 @@ const QUICK: Extent = Extent { rounds: 1, seconds: 1, sessions: 300, streams: 30
 const MODERATE: u32 = 6_000;
 
 fn main() {
-    let mut extent = extent(std::env::args().skip(1));
+    let (mut extent, beside) = extent(std::env::args().skip(1));
     // Each stream is two sockets of the gate, and two of this program.
     extent.streams = extent.streams.min(machine::raise_limits().saturating_sub(1_000) / 2);
     println!("{}", machine::description());
     println!("{extent:?}\n");
     if extent.rounds > 0 {
-        let bench = Bench::start();
+        let bench = Bench::start(beside.as_deref());
         saturated(&bench, extent);
         paced(&bench, extent);
     }
@@ -72,9 +74,13 @@ fn main() {
     store::measure(extent);
 }
 
-fn extent(mut arguments: impl Iterator<Item = String>) -> Extent {
-    let mut extent = WHOLE;
+fn extent(mut arguments: impl Iterator<Item = String>) -> (Extent, Option<PathBuf>) {
+    let (mut extent, mut beside) = (WHOLE, None);
     while let Some(argument) = arguments.next() {
+        if argument == "--beside" {
+            beside = arguments.next().map(PathBuf::from);
+            continue;
+        }
         let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number follows");
         match argument.as_str() {
             "--quick" => extent = QUICK,
@@ -89,7 +95,7 @@ fn extent(mut arguments: impl Iterator<Item = String>) -> Extent {
             other => panic!("no such option: {other}"),
         }
     }
-    extent
+    (extent, beside)
 }
 
 /// All that 64 connections of wrk bring, each proxy in turn, round after round.

@@ -1,6 +1,6 @@
 //! Everybody who takes part: one server, and before it nginx, HAProxy and the gate.
 
-use super::harness::process::{Process, gate, until_listening};
+use super::harness::process::{Process, gate_of, until_listening};
 use super::harness::{Request, World, free_address};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +30,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn start() -> Self {
+    /// `beside`: the binary of the second gate, if it is not that of the first.
+    pub fn start(beside: Option<&Path>) -> Self {
         let folder = std::env::temp_dir().join(format!("portcullis-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let (server, behind) = server(&folder);
@@ -41,8 +42,13 @@ impl Bench {
             Proxy::new(&folder, "HAProxy with RS256", haproxy(&folder, behind), &bearer),
         ];
         let mut worlds = Vec::new();
-        for name in ["the gate", "the gate once more"] {
-            let (process, world) = gate(&folder.join(name.replace(' ', "-")), |config| {
+        let own = Path::new(env!("CARGO_BIN_EXE_portcullis"));
+        let gates = [
+            ("the gate", own),
+            beside.map_or(("the gate once more", own), |binary| ("the gate of another binary", binary)),
+        ];
+        for (name, binary) in gates {
+            let (process, world) = gate_of(binary, &folder.join(name.replace(' ', "-")), |config| {
                 config["resources"][0]["upstream"] = format!("http://{behind}/mcp").into();
             });
             let access = world.tokens(&world.public_client("A bench")).access;

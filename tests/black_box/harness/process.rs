@@ -67,6 +67,11 @@ impl Drop for Process {
 /// The gate as a process of its own, with the configuration of [`configuration`] that is changed first. Its file lies in this folder,
 /// which is made.
 pub fn gate(folder: &Path, change: impl FnOnce(&mut Value)) -> (Process, World) {
+    gate_of(Path::new(env!("CARGO_BIN_EXE_portcullis")), folder, change)
+}
+
+/// The same, of this binary.
+pub fn gate_of(binary: &Path, folder: &Path, change: impl FnOnce(&mut Value)) -> (Process, World) {
     fs::create_dir_all(folder).unwrap();
     let (provider, upstream) = (Provider::start(), Upstream::start());
     let mut config = configuration(&provider, &upstream);
@@ -75,7 +80,7 @@ pub fn gate(folder: &Path, change: impl FnOnce(&mut Value)) -> (Process, World) 
     fs::write(&file, config.to_string()).unwrap();
     let address = |key: &str| config[key].as_str().unwrap().parse().unwrap();
     let (public, admin) = (address("listen"), address("adminListen"));
-    let process = Process::start(Command::new(env!("CARGO_BIN_EXE_portcullis")).args(["serve", "--config"]).arg(file));
+    let process = Process::start(Command::new(binary).args(["serve", "--config"]).arg(file));
     until_listening(public);
     until_ready(public);
     (process, World::around(Gate::elsewhere(public, admin), provider, upstream))
