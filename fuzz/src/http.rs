@@ -161,7 +161,7 @@ pub fn response_headers(data: &[u8]) {
     answer.extend_from_slice(b"\r\n");
     let mut reader = Reader::new();
     reader.hear(&answer);
-    let Ok(Some(Head { headers: map, .. })) = reader.head(false) else { return };
+    let Ok(Some(Head { headers: map, .. })) = reader.head(false, &mut HeaderMap::new()) else { return };
     for name in map.keys().map(HeaderName::as_str) {
         assert!(
             !matches!(name, "connection" | "transfer-encoding" | "trailer" | "upgrade" | "www-authenticate"),
@@ -223,7 +223,7 @@ fn heard(bytes: &[u8], step: usize) -> Option<Answered> {
     let mut reader = Reader::new();
     let mut pieces = bytes.chunks(step);
     let head = loop {
-        match reader.head(false) {
+        match reader.head(false, &mut HeaderMap::new()) {
             Err(_) => return None,
             Ok(Some(head)) => break head,
             Ok(None) => reader.hear(pieces.next()?),

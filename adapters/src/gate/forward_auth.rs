@@ -15,6 +15,7 @@ use hyper::{Request, StatusCode};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::Resource;
 use portcullis_ports::World;
+use std::time::Instant;
 
 /// What stands in front of a resource's path, below the base URL's.
 pub(super) const PREFIX: &str = "/oauth/forward-auth";
@@ -43,7 +44,7 @@ pub(super) async fn answer<W: World>(
         belongs(resource, headers)?;
         protected.origins.check(headers)?;
         let admitted = admit(gate, resource, protected, headers, asker.address).await?;
-        protected.allowance.people.count(admitted.person).map_err(Fault::rate_limited)?;
+        protected.allowance.people.count(admitted.person, Instant::now()).map_err(Fault::rate_limited)?;
         Ok(admitted.identity)
     };
     match judged.await {

@@ -9,7 +9,7 @@ use portcullis_domain::oauth::resource::ResourceHash;
 use portcullis_ports::World;
 use portcullis_ports::gateway::Gateway;
 
-const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// Whose sessions they are, and where.
 pub(crate) struct Session<'a, W: World> {
@@ -31,6 +31,10 @@ impl<W: World> Session<'_, W> {
     /// Makes the server's session id the client's.
     pub(crate) fn bind<B>(&self, mut response: Response<B>) -> Result<Response<B>, Fault> {
         let headers = response.headers_mut();
+        // Few answers have one, and few have many fields.
+        if !headers.keys().any(|name| *name == MCP_SESSION_ID) {
+            return Ok(response);
+        }
         // Two of them are no answer of a server that can be understood.
         let value = read::single(headers, &MCP_SESSION_ID).map_err(|_| Fault::UpstreamDown)?;
         let Some(value) = value else { return Ok(response) };

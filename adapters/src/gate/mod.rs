@@ -176,7 +176,7 @@ impl<W: World> Handler for Core<W> {
             } else if let (Route::ForwardAuth, Some(resource)) = (route, resource) {
                 Reply::Own(Box::pin(forward_auth::answer(gate, resource, &request, &peer)).await)
             } else if let Some(resource) = resource {
-                let caller = Caller { peer: &peer, address, request_id: &id };
+                let caller = Caller { peer: &peer, address, request_id: &id, came: begin };
                 protected::answer(self, resource, request, caller, telling.as_deref_mut()).await
             } else {
                 // On the heap: they are large, and rare beside what is protected.
@@ -190,7 +190,9 @@ impl<W: World> Handler for Core<W> {
                 }
             };
             response.headers_mut().insert(X_REQUEST_ID, id);
-            self.cells.answered(route, &method, response.status(), begin.elapsed());
+            let answered = Instant::now();
+            response.body_mut().answered(answered);
+            self.cells.answered(route, &method, response.status(), answered.saturating_duration_since(begin));
             if let Some(fault) = refusal {
                 self.cells.refused(route, fault);
             }

@@ -4,14 +4,14 @@ use super::answer::{Answer, Reply};
 use super::cors::{self, AllowedOrigins};
 use super::credential::Form;
 use super::embedded::{self, Embedded};
-use super::mcp_session::Session;
+use super::mcp_session::{MCP_SESSION_ID, Session};
 use super::read::{self, Authorization};
 use super::telling::Telling;
 use super::{Core, Gate};
 use crate::exposition::Exposition;
 use crate::http::{AnswerBody, BadUpstream, Gauges, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
 use crate::system::PersonLimiter;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::jose::jwk::Key;
@@ -26,7 +26,7 @@ use portcullis_ports::{Clock, Counted, World};
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What stands behind each resource, and whose pages may use it.
 #[derive(Debug, Default)]
@@ -160,6 +160,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) address: IpAddr,
     pub(crate) request_id: &'a HeaderValue,
+    /// When the request came.
+    pub(crate) came: Instant,
 }
 
 /// Answers a request to a protected resource.
@@ -176,7 +178,10 @@ pub(crate) fn answer<W: World>(
         let Some(protected) = gate.protection.of(resource) else {
             return Reply::Own(Answer::fault(Fault::Internal("a resource is not protected")));
         };
-        let for_a_page = match protected.origins.check(request.headers()) {
+        let named = Named::of(request.headers());
+        // Whoever says nothing of where it comes from is no browser.
+        let checked = if named.origin { protected.origins.check(request.headers()) } else { Ok(false) };
+        let for_a_page = match checked {
             Ok(for_a_page) => for_a_page,
             Err(fault) => return Reply::Own(Answer::fault(fault)),
         };
@@ -194,11 +199,11 @@ pub(crate) fn answer<W: World>(
         if let Some(telling) = telling {
             telling.admitted(&bearer);
         }
-        if let Err(wait) = protected.allowance.people.count(person) {
+        if let Err(wait) = protected.allowance.people.count(person, caller.came) {
             return Reply::Own(Answer::fault(Fault::rate_limited(wait)).open());
         }
         caller.peer.recognise();
-        let overrun = if is_subscription(&request) { Duration::ZERO } else { gate.streams.overrun };
+        let overrun = if is_subscription(&request, named) { Duration::ZERO } else { gate.streams.overrun };
         core.standing.begin(bearer, overrun, caller.peer.sever());
         let onward = Onward {
             client: caller.address,
@@ -207,6 +212,7 @@ pub(crate) fn answer<W: World>(
             identity: &identity,
             request_id: caller.request_id,
             body_max: protected.allowance.body_max,
+            came: caller.came,
         };
         let session = Session { gateway: &gate.gateway, person, resource: resource.hash() };
         let refused = |fault| Reply::Own(Answer::fault(fault).open());
@@ -221,7 +227,7 @@ pub(crate) fn answer<W: World>(
                 };
             }
         };
-        let released = session.release(request.headers_mut());
+        let released = if named.mcp_session { session.release(request.headers_mut()) } else { Ok(()) };
         let passing = match released.and_then(|()| forward(pool, request, onward, caller.peer)) {
             Ok(passing) => passing,
             Err(fault) => return refused(fault),
@@ -245,12 +251,32 @@ fn readable(mut response: Response<AnswerBody>, for_a_page: bool) -> Reply {
 ///
 /// This is all that a header of MCP's decides here. One that says something else than its body gains nothing: the answer may then
 /// run on for as long as that of any call, and ends with its session all the same; and the server must refuse the contradiction.
-fn is_subscription(request: &Request<RequestBody>) -> bool {
+fn is_subscription(request: &Request<RequestBody>, named: Named) -> bool {
     let listens = |method: &HeaderValue| method == "subscriptions/listen";
-    request.method() != Method::POST || request.headers().get(MCP_METHOD).is_some_and(listens)
+    request.method() != Method::POST || (named.mcp_method && request.headers().get(MCP_METHOD).is_some_and(listens))
 }
 
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+
+/// Which fields there are of those that few requests have: one look at each field is less than a search for each name.
+#[derive(Clone, Copy, Default)]
+struct Named {
+    origin: bool,
+    mcp_method: bool,
+    mcp_session: bool,
+}
+
+impl Named {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut named = Self::default();
+        for name in headers.keys() {
+            named.origin |= *name == ORIGIN;
+            named.mcp_method |= *name == MCP_METHOD;
+            named.mcp_session |= *name == MCP_SESSION_ID;
+        }
+        named
+    }
+}
 
 /// Somebody who is let in, and what what stands behind is told of them.
 pub(super) struct Admission {

@@ -128,6 +128,7 @@ impl Route {
 /// The table of fixed paths.
 #[derive(Clone, Debug)]
 pub struct Routes {
+    /// Each of them lies below a reserved prefix.
     fixed: HashMap<String, Route>,
     registrations: String,
     forward_auth: String,
@@ -153,10 +154,6 @@ impl Routes {
             (below("/oauth/userinfo"), Route::Userinfo),
             (below("/oauth/backchannel-logout"), Route::Logout),
             (below("/.well-known/jwks.json"), Route::Jwks),
-            ("/authorize".to_owned(), Route::Authorize),
-            ("/token".to_owned(), Route::Token),
-            ("/register".to_owned(), Route::Register),
-            ("/health".to_owned(), Route::Health),
         ]);
         let reserved = ["/oauth/".to_owned(), "/.well-known/".to_owned(), below("/oauth/"), below("/.well-known/")];
         Self { fixed, registrations: below("/oauth/register/"), forward_auth: below(forward_auth::PREFIX), reserved }
@@ -165,6 +162,13 @@ impl Routes {
     /// What this path is, and the resource if it is one.
     #[must_use]
     pub fn find<'a>(&self, path: &str, metadata: &Metadata, policy: &'a Policy) -> (Route, Option<&'a Resource>) {
+        // What is looked up for every request comes first: a path that lies below no reserved prefix is in no table.
+        if !self.reserved.iter().any(|own| path.starts_with(own.as_str())) {
+            return match at_the_root(path) {
+                Some(route) => (route, None),
+                None => policy.resources.by_path(path).map_or((Route::Nothing, None), |it| (Route::Resource, Some(it))),
+            };
+        }
         if let Some(route) = self.fixed.get(path) {
             return (*route, None);
         }
@@ -181,15 +185,23 @@ impl Routes {
         }
         // A resource that takes in everything does not take in what is the gate's: whoever looks there for a document that does not
         // exist must not be asked to log in, nor have the credentials for an endpoint carried on.
-        if self.reserved.iter().any(|own| path.starts_with(own.as_str())) {
-            return (Route::Nothing, None);
-        }
-        policy.resources.by_path(path).map_or((Route::Nothing, None), |resource| (Route::Resource, Some(resource)))
+        (Route::Nothing, None)
     }
 
     /// The client id in the path of a registration.
     #[must_use]
     pub fn registration<'p>(&self, path: &'p str) -> Option<&'p str> {
         path.strip_prefix(&self.registrations).filter(|id| !id.is_empty() && !id.contains('/'))
+    }
+}
+
+/// The paths at the root of the host: those that clients of 2025-03-26 fall back to, and that of load balancers.
+fn at_the_root(path: &str) -> Option<Route> {
+    match path {
+        "/authorize" => Some(Route::Authorize),
+        "/token" => Some(Route::Token),
+        "/register" => Some(Route::Register),
+        "/health" => Some(Route::Health),
+        _ => None,
     }
 }

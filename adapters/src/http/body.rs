@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use http_body_util::BodyExt;
 use hyper::Response;
@@ -11,6 +12,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use super::answer::Reader;
 use super::pool::Lease;
 use super::vitals::Vitals;
+use super::wakes::holding;
 
 /// Why a request body did not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,13 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
         loop {
-            let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            let incoming = &mut this.incoming;
+            // Behind the last piece nothing is to be brought: a length that was announced is used up.
+            let (frame, _) = holding(
+                || (Pin::new(&mut *incoming).poll_frame(cx), incoming.is_end_stream()),
+                |(frame, ended)| !(*ended && matches!(frame, Poll::Ready(Some(Ok(_))))),
+            );
+            let Poll::Ready(frame) = frame else {
                 this.vitals.await_body(this.turn);
                 return Poll::Pending;
             };
@@ -125,15 +133,33 @@ impl AnswerBody {
         Self::Whole(Bytes::new())
     }
 
+    /// Whether it is a stream of events, which may be silent for as long as it likes.
+    pub(super) fn is_event_stream(&self) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Passing(body) => body.is_event_stream,
+            Self::Embedded(body) => body.is_event_stream,
+        }
+    }
+
+    /// The head in front of it is ready at `now`.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        if let Self::Passing(body) = self {
+            body.answered = Some(now);
+        }
+    }
+
     /// A body as it comes, without its trailers. An error breaks the client's connection off.
     pub fn stream<B: Body<Data = Bytes> + Send + 'static>(body: B) -> Self {
-        Self::Embedded(EmbeddedBody { body: Box::pin(body.map_err(|_| BrokenOff)), vitals: None })
+        let body = Box::pin(body.map_err(|_| BrokenOff));
+        Self::Embedded(EmbeddedBody { body, is_event_stream: false, vitals: None })
     }
 }
 
 /// The body of an answer of a service in this process.
 pub struct EmbeddedBody {
     body: Pin<Box<dyn Body<Data = Bytes, Error = BrokenOff> + Send>>,
+    pub(super) is_event_stream: bool,
     pub(super) vitals: Option<Arc<Vitals>>,
 }
 
@@ -213,14 +239,22 @@ impl Body for AnswerBody {
 #[derive(Debug)]
 pub struct PassingBody {
     lease: Option<Lease>,
+    is_event_stream: bool,
     /// The upstream broke off, which is still to be told.
     broken: bool,
+    /// When its head was answered, as long as the body came along with it. There is no need to read the clock again then.
+    answered: Option<Instant>,
     vitals: Arc<Vitals>,
 }
 
 impl PassingBody {
-    pub(super) fn new(lease: Lease, vitals: Arc<Vitals>) -> Self {
-        Self { lease: Some(lease), broken: false, vitals }
+    pub(super) fn new(lease: Lease, is_event_stream: bool, vitals: Arc<Vitals>) -> Self {
+        Self { lease: Some(lease), is_event_stream, broken: false, answered: None, vitals }
+    }
+
+    /// The body is at its end: the connection rests from now on.
+    fn end(&mut self, lease: Lease) {
+        lease.give_back(self.answered.unwrap_or_else(Instant::now));
     }
 
     fn reader(&self) -> Option<&Reader> {
@@ -242,10 +276,14 @@ impl Body for PassingBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let Some(lease) = &mut self.lease else { return Poll::Ready(self.broken.then_some(Err(BrokenOff))) };
-        match ready!(lease.leg_mut().poll_data(cx)) {
+        let Poll::Ready(data) = lease.leg_mut().poll_data(cx) else {
+            self.answered = None;
+            return Poll::Pending;
+        };
+        match data {
             None => {
                 if let Some(lease) = self.lease.take() {
-                    lease.give_back();
+                    self.end(lease);
                 }
                 Poll::Ready(None)
             }
@@ -267,7 +305,7 @@ impl Body for PassingBody {
 impl Drop for PassingBody {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take_if(|lease| lease.leg().reader.is_at_end()) {
-            lease.give_back();
+            self.end(lease);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -22,6 +22,7 @@ use super::framing::Place;
 use super::io::Wire;
 use super::runtime::Counts;
 use super::vitals::Vitals;
+use super::wakes::Ear;
 
 /// Answers requests. One clone serves one connection, on the core that made the first of them.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -167,7 +168,12 @@ where
     V: HttpService<Incoming, ResBody = Served> + Unpin,
     V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let ended = poll_fn(|cx| Pin::new(&mut connection).poll(cx)).await;
+    let mut ear = None;
+    let ended = poll_fn(|cx| {
+        let ear = ear.get_or_insert_with(|| Ear::of(cx.waker()));
+        Pin::new(&mut connection).poll(&mut ear.context(cx.waker()))
+    })
+    .await;
     let mut wire = connection.into_parts().io.into_inner();
     // A refused client may have sent more than was read, and so may one whose request body nobody wanted. Any other
     // connection is done, or broke off in the middle, where a clean end would pass off a part as the whole.
@@ -211,7 +217,7 @@ fn answer<H: Handler>(
         if !keep || counts.draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if is_event_stream(&response) {
+        if response.body().is_event_stream() {
             answering.vitals.set_event_stream();
         }
         Ok(Served::of(response, answering))
@@ -238,9 +244,4 @@ fn judge(request: &Request<Incoming>) -> Result<(), StatusCode> {
         }
     }
     Ok(())
-}
-
-fn is_event_stream(response: &Response<AnswerBody>) -> bool {
-    matches!(response.body(), AnswerBody::Passing(_) | AnswerBody::Embedded(_))
-        && response.headers().get(CONTENT_TYPE).is_some_and(super::headers::names_event_stream)
 }

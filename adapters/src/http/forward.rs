@@ -7,6 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::task::Poll;
+use std::time::Instant;
 
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -35,6 +36,8 @@ pub struct Onward<'a> {
     pub request_id: &'a HeaderValue,
     /// The longest request body that passes.
     pub body_max: u64,
+    /// When the request came.
+    pub came: Instant,
 }
 
 /// Passes a request on and its answer back. The future and the response's body hold the upstream connection; dropping
@@ -54,11 +57,11 @@ pub fn forward<'a>(
     let target = pool.upstream().target(request.uri()).map_err(|_| Fault::Target)?;
     request.body_mut().cap(onward.body_max).map_err(|_| Fault::BodyTooLarge)?;
     let (head, body) = request.into_parts();
-    let asked =
+    let mut asked =
         Asked { method: head.method, target, headers: head.headers, onward, client: peer.value_of(onward.client) };
     let outgoing = Outgoing::new(body);
     Ok(async move {
-        let (answer, lease) = exchange(pool, &asked, outgoing, peer).await?;
+        let (answer, lease) = exchange(pool, &mut asked, outgoing, peer).await?;
         pass_back(answer, lease, peer)
     })
 }
@@ -74,9 +77,9 @@ struct Asked<'a> {
 
 /// Sends the request on a connection of the pool, and once more on a new one if the first turned out to be closed
 /// before a byte of the request had left.
-async fn exchange(pool: &Pool, asked: &Asked<'_>, outgoing: Outgoing, peer: &Peer) -> Result<(Head, Lease), Fault> {
+async fn exchange(pool: &Pool, asked: &mut Asked<'_>, outgoing: Outgoing, peer: &Peer) -> Result<(Head, Lease), Fault> {
     let place = pool.upstream().pick();
-    let outgoing = match pool.take(place) {
+    let outgoing = match pool.take(place, asked.onward.came) {
         None => outgoing,
         Some(mut lease) => match send(pool, &mut lease, asked, outgoing, peer).await {
             Ok(answer) => return Ok((answer, lease)),
@@ -107,7 +110,7 @@ enum Unsent {
 async fn send(
     pool: &Pool,
     lease: &mut Lease,
-    asked: &Asked<'_>,
+    asked: &mut Asked<'_>,
     mut outgoing: Outgoing,
     peer: &Peer,
 ) -> Result<Head, Unsent> {
@@ -123,8 +126,9 @@ async fn send(
     outgoing.head(method, target, |put| headers::onward(headers, &injected, put));
     lease.leg_mut().begin(outgoing);
     let (vitals, is_head) = (peer.vitals(), *method == Method::HEAD);
+    // Once an answer has come the request is not sent again, so that its fields may make room for those of the answer.
     // The core's ticker calls when the head is overdue; there is no timer per request.
-    let answered = poll_fn(|cx| match lease.leg_mut().poll_head(cx, is_head) {
+    let answered = poll_fn(|cx| match lease.leg_mut().poll_head(cx, is_head, headers) {
         Poll::Ready(answered) => Poll::Ready(Some(answered)),
         Poll::Pending if vitals.wait_for_head(cx.waker()) => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
@@ -159,7 +163,8 @@ fn pass_back(head: Head, mut lease: Lease, peer: &Peer) -> Result<Response<Answe
     if let Some(seconds) = head.kept_for {
         lease.keep_for(seconds);
     }
-    let mut response = Response::new(AnswerBody::Passing(PassingBody::new(lease, peer.vitals().clone())));
+    let mut response =
+        Response::new(AnswerBody::Passing(PassingBody::new(lease, head.is_event_stream, peer.vitals().clone())));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     Ok(response)
@@ -202,8 +207,9 @@ pub async fn hand_over<F: Future<Output = Response<AnswerBody>> + Send>(
     for name in unfit {
         response.headers_mut().remove(name);
     }
-    headers::back(response.headers_mut(), &connection);
+    let is_event_stream = headers::back(response.headers_mut(), &connection);
     if let AnswerBody::Embedded(body) = response.body_mut() {
+        body.is_event_stream = is_event_stream;
         body.vitals = Some(peer.vitals().clone());
     }
     Ok(response)

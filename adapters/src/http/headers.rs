@@ -173,17 +173,20 @@ pub fn onward(headers: &HeaderMap, injected: &Injected<'_>, mut put: impl FnMut(
     }
 }
 
-/// Makes an upstream's fields, those that [`passes_response`], the client's. `connection`: the values of its `Connection`.
-pub fn back<'v>(headers: &mut HeaderMap, connection: impl IntoIterator<Item = &'v HeaderValue>) {
+/// Makes an upstream's fields, those that [`passes_response`], the client's. `connection`: the values of its `Connection`. Whether
+/// the body is an event stream.
+pub fn back<'v>(headers: &mut HeaderMap, connection: impl IntoIterator<Item = &'v HeaderValue>) -> bool {
     for name in nominated(connection) {
         headers.remove(name);
     }
     if headers.contains_key(SET_COOKIE) {
         sweep_set_cookies(headers);
     }
-    if headers.get(CONTENT_TYPE).is_some_and(names_event_stream) {
+    let is_event_stream = headers.get(CONTENT_TYPE).is_some_and(names_event_stream);
+    if is_event_stream {
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }
+    is_event_stream
 }
 
 /// Whether a `Content-Type` is that of an event stream.

@@ -20,6 +20,7 @@ mod runtime;
 mod ticker;
 mod upstream;
 mod vitals;
+mod wakes;
 
 pub use body::{AnswerBody, BodyFault, BrokenOff, EmbeddedBody, PassingBody, RequestBody, Witness, Witnessed};
 pub use connection::{Handler, Handshake, Peer, Plain, Sever};

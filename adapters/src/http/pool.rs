@@ -53,9 +53,9 @@ impl Pool {
         &self.0.upstream
     }
 
-    /// An idle connection to this address, if there is one.
-    pub(super) fn take(&self, place: usize) -> Option<Lease> {
-        let link = self.0.take(place, Instant::now())?;
+    /// An idle connection to this address, if there is one, for a request that came at `now`.
+    pub(super) fn take(&self, place: usize, now: Instant) -> Option<Lease> {
+        let link = self.0.take(place, now)?;
         Some(self.lease(link, false))
     }
 
@@ -117,11 +117,11 @@ impl Shelf {
         None
     }
 
-    fn put(&self, link: Link, life: Duration) {
+    fn put(&self, link: Link, since: Instant, life: Duration) {
         if life.is_zero() || !link.leg.keeps() || self.upstream.waiting.load(Relaxed) > 0 {
             return;
         }
-        if let Some(until) = Instant::now().checked_add(life) {
+        if let Some(until) = since.checked_add(life) {
             self.lock().push(Idle { link, until });
         }
     }
@@ -191,10 +191,11 @@ impl Lease {
         self.life = Duration::from_secs(seconds.saturating_sub(1)).min(limits::UPSTREAM_IDLE_LIFE_MAX);
     }
 
-    /// The response is at its end. Unless the request is too, the connection ends.
-    pub(super) fn give_back(self) {
+    /// The response is at its end, and the connection has nothing to do `since` then. Unless the request is at its end too, the
+    /// connection ends.
+    pub(super) fn give_back(self, since: Instant) {
         let Self { link, shelf, life, .. } = self;
-        shelf.put(link, life);
+        shelf.put(link, since, life);
     }
 }
 

@@ -148,12 +148,12 @@ impl PersonLimiter {
         Self { started: Instant::now(), buckets: Buckets::new(rate, LIMITER_PEOPLE_MAX) }
     }
 
-    /// Counts one request of this person.
+    /// Counts one request of this person, which came at `now`.
     ///
     /// # Errors
     /// How long to wait when the share is used up.
-    pub fn count(&self, person: Person) -> Result<(), Duration> {
-        self.buckets.count(person, self.started.elapsed())
+    pub fn count(&self, person: Person, now: Instant) -> Result<(), Duration> {
+        self.buckets.count(person, now.saturating_duration_since(self.started))
     }
 
     /// People who are remembered.

@@ -51,6 +51,7 @@ impl Handler for Everything {
                     identity: &self.0.identity,
                     request_id: &HeaderValue::from_static("request-1"),
                     body_max: self.0.body_max,
+                    came: Instant::now(),
                 };
                 match forward(&self.0.pool, request, onward, &peer) {
                     Ok(passing) => passing.await.unwrap_or_else(refused),

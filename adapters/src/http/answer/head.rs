@@ -2,7 +2,9 @@
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
+};
 use portcullis_domain::limits;
 
 use super::ends::Ends;
@@ -37,6 +39,8 @@ pub struct Head {
     pub(super) keeps: bool,
     /// For how many seconds the upstream says that it keeps the connection: `Keep-Alive: timeout=5`, as the servers of Node say it.
     pub kept_for: Option<u64>,
+    /// The body is an event stream.
+    pub is_event_stream: bool,
 }
 
 /// The end of the head in these bytes, if it has come. `line` is where the first line begins that had not come whole.
@@ -58,12 +62,18 @@ pub(super) fn end(bytes: &[u8], line: &mut usize) -> Result<Option<usize>, Misan
 }
 
 impl Head {
-    /// Reads a whole head. `is_head`: it answers a HEAD request, so no body follows.
-    pub(super) fn read(bytes: &Bytes, is_head: bool) -> Result<Self, Misanswered> {
+    /// Reads a whole head. `is_head`: it answers a HEAD request, so no body follows. `room` is emptied and becomes the fields, unless
+    /// the answer itself is still to come.
+    pub(super) fn read(bytes: &Bytes, is_head: bool, room: &mut HeaderMap) -> Result<Self, Misanswered> {
         let mut lines = Lines { bytes, at: 0 };
         let (old, status) = status_line(lines.next().unwrap_or_default())?;
         let mut found = Found::default();
-        let mut map = HeaderMap::with_capacity(FIELDS);
+        let mut map = if is_interim(status) || room.capacity() > FIELDS_KEPT {
+            HeaderMap::with_capacity(FIELDS)
+        } else {
+            std::mem::take(room)
+        };
+        map.clear();
         let mut count = 0_usize;
         while let Some(line) = lines.next().filter(|line| !line.is_empty()) {
             count = count.saturating_add(1);
@@ -76,7 +86,7 @@ impl Head {
                 map.append(name, value);
             }
         }
-        headers::back(&mut map, &found.connection);
+        let is_event_stream = found.is_to_be_changed && headers::back(&mut map, &found.connection);
         let closes =
             found.connection.iter().flat_map(headers::tokens).any(|token| token.eq_ignore_ascii_case(b"close"));
         Ok(Self {
@@ -85,13 +95,19 @@ impl Head {
             ends: found.ends(status, is_head, old)?,
             keeps: !old && !closes,
             kept_for: found.kept_for,
+            is_event_stream,
         })
     }
 
-    /// Whether the answer itself is still to come. 101 is none of these: nothing follows it that could be read.
+    /// Whether the answer itself is still to come.
     pub(super) fn is_interim(&self) -> bool {
-        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
+        is_interim(self.status)
     }
+}
+
+/// 101 is none of these: nothing follows it that could be read.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// The lines of a head that has come whole, without their ends.
@@ -145,6 +161,8 @@ struct Found {
     chunked: bool,
     connection: Vec<HeaderValue>,
     kept_for: Option<u64>,
+    /// There is something in it that [`headers::back`] minds, which is not so in most answers.
+    is_to_be_changed: bool,
 }
 
 impl Found {
@@ -159,7 +177,12 @@ impl Found {
                 return Err(Misanswered::Length);
             }
             self.chunked = true;
+        } else if *name == CONTENT_TYPE {
+            self.is_to_be_changed |= headers::names_event_stream(value);
+        } else if *name == SET_COOKIE {
+            self.is_to_be_changed = true;
         } else if *name == CONNECTION {
+            self.is_to_be_changed = true;
             self.connection.push(value.clone());
         } else if name.as_str() == "keep-alive" {
             let hint = value.to_str().unwrap_or_default();
@@ -187,6 +210,8 @@ impl Found {
 
 /// Fields that most answers have.
 const FIELDS: usize = 8;
+/// Room for more fields than this is not kept for the next message, or a connection would keep it for as long as it lives.
+const FIELDS_KEPT: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -196,7 +221,7 @@ mod tests {
         let mut line = 0;
         let end = end(text.as_bytes(), &mut line)?.expect("the head is whole");
         assert_eq!(end, text.len());
-        Head::read(&Bytes::copy_from_slice(text.as_bytes()), false)
+        Head::read(&Bytes::copy_from_slice(text.as_bytes()), false, &mut HeaderMap::new())
     }
 
     #[test]
@@ -240,6 +265,33 @@ mod tests {
     }
 
     #[test]
+    fn the_room_of_an_earlier_message_is_taken_and_nothing_of_it_stays() {
+        let earlier = |fields: usize| {
+            let mut room = HeaderMap::with_capacity(fields);
+            room.append("authorization", HeaderValue::from_static("Bearer of the request"));
+            room.append("x-two", HeaderValue::from_static("1"));
+            room.append("x-two", HeaderValue::from_static("2"));
+            room
+        };
+        let read = |status: &str, room: &mut HeaderMap| {
+            let text = format!("HTTP/1.1 {status}\r\nA: b\r\n\r\n");
+            Head::read(&Bytes::from(text), false, room).unwrap().headers
+        };
+        let mut room = earlier(12);
+        let headers = read("200 OK", &mut room);
+        assert_eq!((headers.len(), room.len(), room.capacity()), (1, 0, 0));
+        assert!(headers.capacity() >= 12 && headers.get_all("x-two").iter().next().is_none());
+        // Of an interim answer nothing is kept, and a request may still have to be sent again.
+        let mut room = earlier(12);
+        assert_eq!((read("103 Early Hints", &mut room).len(), room.len()), (1, 3));
+        let mut room = earlier(100);
+        assert!(
+            read("200 OK", &mut room).capacity() < 100,
+            "a large map is not kept for as long as a connection lives"
+        );
+    }
+
+    #[test]
     fn the_end_of_the_body_is_found_in_one_way() {
         for (text, ends, keeps) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Ends::Length(5), true),
@@ -255,7 +307,11 @@ mod tests {
             assert_eq!((head.ends, head.keeps), (ends, keeps), "{text:?}");
         }
         let asked = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
-        assert_eq!(Head::read(&asked, true).unwrap().ends, Ends::Here, "the answer to HEAD has no body");
+        assert_eq!(
+            Head::read(&asked, true, &mut HeaderMap::new()).unwrap().ends,
+            Ends::Here,
+            "the answer to HEAD has no body"
+        );
     }
 
     #[test]

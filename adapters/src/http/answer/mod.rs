@@ -7,6 +7,7 @@
 mod ends;
 mod head;
 
+use hyper::HeaderMap;
 use hyper::body::{Bytes, SizeHint};
 use portcullis_domain::limits;
 
@@ -53,14 +54,14 @@ impl Reader {
     }
 
     /// The head of the next answer, if it has come whole. Interim answers (RFC 9110 section 15.2) are left out. `is_head`: it
-    /// answers a HEAD request, which has no body.
+    /// answers a HEAD request, which has no body. `room` is a map whose room the fields may take.
     ///
     /// # Errors
     /// [`Misanswered`]: the connection must end.
-    pub fn head(&mut self, is_head: bool) -> Result<Option<Head>, Misanswered> {
+    pub fn head(&mut self, is_head: bool, room: &mut HeaderMap) -> Result<Option<Head>, Misanswered> {
         while let Some(end) = head::end(&self.heard, &mut self.line)? {
             self.line = 0;
-            let head = Head::read(&self.heard.split_to(end), is_head)?;
+            let head = Head::read(&self.heard.split_to(end), is_head, room)?;
             if !head.is_interim() {
                 self.interim = 0;
                 self.ends = head.ends.clone();

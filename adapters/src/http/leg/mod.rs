@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
+use hyper::HeaderMap;
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::unconstrained;
@@ -61,13 +62,19 @@ impl Leg {
         self.outgoing = Some(outgoing);
     }
 
-    /// Sends what goes out of the request, and reads the head of its answer, which may come before all has gone out.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, is_head: bool) -> Poll<Result<Head, Failure>> {
+    /// Sends what goes out of the request, and reads the head of its answer, which may come before all has gone out. `room` is a map
+    /// whose room its fields may take.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_head: bool,
+        room: &mut HeaderMap,
+    ) -> Poll<Result<Head, Failure>> {
         if let Err(fault) = self.send(cx) {
             return Poll::Ready(Err(Failure::Body(fault)));
         }
         loop {
-            match self.reader.head(is_head) {
+            match self.reader.head(is_head, room) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(_) => return Poll::Ready(Err(Failure::Broken)),

@@ -68,8 +68,9 @@ impl Outgoing {
         match length {
             _ if self.chunked => self.made.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Some(length) if length > 0 || expects_body => {
-                // Writing to a vector does not fail.
-                let _ = write!(self.made, "content-length: {length}\r\n");
+                self.made.extend_from_slice(b"content-length: ");
+                put_digits(&mut self.made, length);
+                self.made.extend_from_slice(b"\r\n");
             }
             _ => {}
         }
@@ -158,6 +159,22 @@ impl Outgoing {
                 self.made.extend_from_slice(b"\r\n");
             }
         }
+    }
+}
+
+/// Writes a number, without what formatting costs.
+fn put_digits(to: &mut Vec<u8>, number: u64) {
+    let begin = to.len();
+    let mut left = number;
+    loop {
+        to.push(b'0'.saturating_add(u8::try_from(left % 10).unwrap_or_default()));
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = to.get_mut(begin..) {
+        digits.reverse();
     }
 }
 
