@@ -231,7 +231,8 @@ fn every_field_of_a_log_line_is_on_the_page_and_the_other_way_round() {
     let page = |heading: &str| rows(heading).into_iter().filter(|row| row.len() == 2).map(|row| row[0].clone());
     assert_eq!(fields(&told), page("The line of a request").collect());
     // What this gate had no reason to say is there all the same.
-    let all: BTreeSet<_> = fields(&audit).into_iter().chain(["fault", "left_out", "provider_session"].map(str::to_owned)).collect();
+    let all: BTreeSet<_> =
+        fields(&audit).into_iter().chain(["fault", "left_out", "provider_session"].map(str::to_owned)).collect();
     assert_eq!(all, page("The audit log").collect());
 }
 
