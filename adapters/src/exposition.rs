@@ -2,6 +2,24 @@
 
 use std::fmt::{Display, Write};
 
+/// The bounds of histograms of times: in microseconds, and as they are written, in seconds.
+pub(crate) const SECONDS: [(u64, &str); 14] = [
+    (250, "0.00025"),
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (5_000_000, "5"),
+    (30_000_000, "30"),
+];
+
 /// A page of metrics in the making. Every name begins with `portcullis_`, which is put in front here.
 #[derive(Debug, Default)]
 pub struct Exposition(String);

@@ -68,8 +68,7 @@ impl Sessions {
     pub(super) fn write_metrics(&self, page: &mut Exposition) {
         match self {
             Self::Memory(memory) => memory.write_metrics(page),
-            // What servers hold is theirs to tell.
-            Self::Valkey(_) => {}
+            Self::Valkey(valkey) => valkey.write_metrics(page),
         }
     }
 

@@ -8,9 +8,10 @@
 
 use super::harness::browser::call_request;
 use super::harness::http::once;
-use super::harness::{Answer, Request, World, eventually};
+use super::harness::{Answer, Request, Tokens, World, eventually};
 use super::process::Elsewhere;
 use super::two::with_session;
+use crate::valkey::{Make, Server};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,20 +19,78 @@ const PAGE: &str = include_str!("../../docs/observability.md");
 
 /// The cells of the tables' rows under this heading, without their backquotes.
 fn rows(heading: &str) -> Vec<Vec<String>> {
-    let section = PAGE.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
-    let section = section.split("\n### ").next().unwrap();
+    let begins = |section: &&str| section.trim_start_matches(['#', ' ']).starts_with(heading);
+    let section = PAGE.split("\n##").find(begins).unwrap();
     let lines = section.lines().filter(|line| line.starts_with("| `"));
     let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
     lines.map(cells).collect()
 }
 
+/// Name, kind, words and labels of a metric.
+type Metrics = BTreeMap<String, (String, String, BTreeSet<String>)>;
+
 #[test]
 fn every_metric_is_on_the_page_and_the_other_way_round() {
     let (world, tokens) = with_session();
+    let told = told(&world, &tokens);
+    assert_eq!(told, written("Metrics"), "left: what the program says; right: docs/observability.md");
+
+    let server = Server::start(Make::Valkey9);
+    let world =
+        World::with(|config| config["storage"] = json!({ "type": "valkey", "valkey": { "url": server.url() } }));
+    let tokens = world.tokens(&world.public_client("A client"));
+    let mut both = written("Metrics");
+    both.retain(|name, _| name != "portcullis_store_records" && name != "portcullis_store_bytes");
+    both.extend(written("The store on servers"));
+    assert_eq!(self::told(&world, &tokens), both, "left: what the program says; right: docs/observability.md");
+}
+
+#[test]
+fn a_store_on_a_server_is_counted_by_what_came_of_it() {
+    let mut server = Server::start(Make::Valkey8);
+    let world =
+        World::with(|config| config["storage"] = json!({ "type": "valkey", "valkey": { "url": server.url() } }));
+    let tokens = world.tokens(&world.public_client("A client"));
+    let calls = |call: &str, outcome: &str| {
+        world.counted(&format!("portcullis_store_calls_total{{call=\"{call}\",outcome=\"{outcome}\"}}"))
+    };
+    let by = |who: &str| world.counted(&format!("portcullis_store_memory_readings_total{{by=\"{who}\"}}"));
+    eventually("it is remembered", || {
+        let before = by("memory");
+        world.call("/mcp", &tokens.access).status == 200 && by("memory") > before
+    });
+    let (asked, remembered) = (calls("recall", "read"), by("memory"));
+    assert!(calls("load", "read") >= 2 && calls("commit", "landed") >= 2 && asked >= 1);
+    assert_eq!(world.call("/mcp", &tokens.access).status, 200);
+    assert_eq!(calls("recall", "read"), asked, "nobody was asked");
+    assert!(by("memory") > remembered && world.counted("portcullis_store_memory_bytes") > 0);
+    let spread = world.counted("portcullis_store_call_seconds_bucket{call=\"commit\",le=\"+Inf\"}");
+    assert_eq!(spread, calls("commit", "landed"));
+    let (made, lost) = ("portcullis_store_connections_made_total", "portcullis_store_memory_leases_lost_total");
+    let before = (world.counted(made), world.counted(lost));
+    assert_eq!(world.counted("portcullis_store_connections_open"), before.0);
+    server.kill();
+    eventually("it is away", || world.call("/mcp", &tokens.access).status == 503);
+    assert!(calls("recall", "away") + calls("recall", "lost") > 0);
+    server.again();
+    eventually("it is back", || world.counted("portcullis_store_connections_open") == before.0);
+    assert!(world.counted(made) >= before.0 * 2 && world.counted(lost) > before.1);
+}
+
+fn written(heading: &str) -> Metrics {
+    let of_row = |row: Vec<String>| {
+        let labels = row[2].split(", ").filter(|label| !label.is_empty()).map(str::to_owned).collect();
+        (row[0].clone(), (row[1].clone(), row[3].clone(), labels))
+    };
+    rows(heading).into_iter().map(of_row).collect()
+}
+
+/// What the gate's page says, after a call that is let through and one that is not.
+fn told(world: &World, tokens: &Tokens) -> Metrics {
     assert_eq!(world.call("/mcp", &tokens.access).status, 200);
     assert_eq!(world.call("/mcp", "x").status, 401);
     let text = once(world.gate.admin(), &Request::get("/metrics")).text();
-    let mut told: BTreeMap<String, (String, String, BTreeSet<String>)> = BTreeMap::new();
+    let mut told = Metrics::new();
     for line in text.lines() {
         if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
             assert!(told.insert(name.into(), (String::new(), help.into(), BTreeSet::new())).is_none(), "{name} twice");
@@ -47,11 +106,7 @@ fn every_metric_is_on_the_page_and_the_other_way_round() {
             told.get_mut(family).unwrap().2.extend(names.filter(|name| name != "le"));
         }
     }
-    let written = rows("Metrics").into_iter().map(|row| {
-        let labels = row[2].split(", ").filter(|label| !label.is_empty()).map(str::to_owned).collect();
-        (row[0].clone(), (row[1].clone(), row[3].clone(), labels))
-    });
-    assert_eq!(told, written.collect(), "left: what the program says; right: docs/observability.md");
+    told
 }
 
 #[test]

@@ -63,6 +63,25 @@ fn p05_what_one_gate_writes_is_gone_from_the_others_at_once_absence_too() {
 }
 
 #[test]
+fn what_is_of_several_people_is_read_at_once_and_is_at_hand_at_once() {
+    for make in Make::ALL {
+        let server = Server::start(make);
+        let gate = Gate::ready(server.address());
+        put(&gate, key(66, 0), 1);
+        put(&gate, key(67, 0), 2);
+        let all = Keys::of([key(66, 0), key(67, 0), key(68, 0)]);
+        server.forget_calls();
+        let facts = gate.run(gate.store.recall(all)).unwrap();
+        assert_eq!([66, 67, 68].map(|person| value(&facts, &key(person, 0))), [Some(1), Some(2), None]);
+        let read = server.calls().into_iter().find(|(name, _)| name == "mget");
+        assert_eq!(read, Some(("mget".to_owned(), 1)), "{make:?}");
+        until("all of it is at hand", || {
+            gate.run(gate.store.recall(all)).is_ok() && gate.store.at_hand(&all).is_some()
+        });
+    }
+}
+
+#[test]
 fn what_is_at_hand_costs_the_server_nothing() {
     let server = Server::start(Make::Valkey9);
     let gate = Gate::ready(server.address());

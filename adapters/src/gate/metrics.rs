@@ -5,7 +5,7 @@
 
 use super::route::Route;
 use super::standing::Ended;
-use crate::exposition::Exposition;
+use crate::exposition::{Exposition, SECONDS};
 use hyper::{Method, StatusCode};
 use portcullis_domain::oauth::fault::Fault;
 use std::collections::BTreeMap;
@@ -16,24 +16,6 @@ use std::time::Duration;
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const METHODS: [&str; 5] = ["GET", "POST", "DELETE", "OPTIONS", "other"];
 const ROUTES: usize = Route::ALL.len();
-
-/// The bounds of the histogram: in microseconds, and as they are written, in seconds.
-const BOUNDS: [(u64, &str); 14] = [
-    (250, "0.00025"),
-    (500, "0.0005"),
-    (1_000, "0.001"),
-    (2_500, "0.0025"),
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (50_000, "0.05"),
-    (100_000, "0.1"),
-    (250_000, "0.25"),
-    (500_000, "0.5"),
-    (1_000_000, "1"),
-    (5_000_000, "5"),
-    (30_000_000, "30"),
-];
 
 /// What all cores have counted.
 #[derive(Default)]
@@ -55,7 +37,7 @@ type Refusals = BTreeMap<(&'static str, String), u64>;
 struct OfRoute {
     answers: [[AtomicU64; CLASSES.len()]; METHODS.len()],
     /// How many took at most as long as the bound and longer than the one before; the last place is beyond all bounds.
-    within: [AtomicU64; BOUNDS.len() + 1],
+    within: [AtomicU64; SECONDS.len() + 1],
     micros: AtomicU64,
 }
 
@@ -88,7 +70,7 @@ impl Cells {
             add(cell, 1);
         }
         let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.iter().position(|(most, _)| micros <= *most).unwrap_or(BOUNDS.len());
+        let bucket = SECONDS.iter().position(|(most, _)| micros <= *most).unwrap_or(SECONDS.len());
         if let Some(cell) = of_route.within.get(bucket) {
             add(cell, 1);
         }
@@ -151,8 +133,8 @@ impl Metrics {
             page.histogram("http_answer_seconds", "From the end of a request's head to the head of its answer.");
         for (route, of) in routes() {
             let mut count = 0_u64;
-            let mut buckets = Vec::with_capacity(BOUNDS.len());
-            for (place, (_, most)) in BOUNDS.into_iter().enumerate() {
+            let mut buckets = Vec::with_capacity(SECONDS.len());
+            for (place, (_, most)) in SECONDS.into_iter().enumerate() {
                 count = count.wrapping_add(sum(&|cells| cells.within.get(place), route));
                 buckets.push((most, count));
             }
@@ -222,9 +204,9 @@ mod tests {
 
     #[test]
     fn the_bounds_are_written_as_they_are_and_in_order() {
-        for (micros, written) in BOUNDS {
+        for (micros, written) in SECONDS {
             assert_eq!(Duration::from_micros(micros), Duration::from_secs_f64(written.parse().unwrap()), "{written}");
         }
-        assert!(BOUNDS.is_sorted_by(|one, other| one.0 < other.0));
+        assert!(SECONDS.is_sorted_by(|one, other| one.0 < other.0));
     }
 }

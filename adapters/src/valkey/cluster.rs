@@ -5,7 +5,7 @@
 //! ask for the map anew, and nothing else.
 
 use super::access::{Access, Endpoint};
-use super::link::{Answered, Batch, Failure, Goal, late};
+use super::link::{Answered, Batch, Failure, Goal, Link, late};
 use super::near::Near;
 use super::nodes::{Lane, Node};
 use super::outcome::code;
@@ -18,6 +18,7 @@ use portcullis_domain::limits::{
 };
 use portcullis_domain::operation::Epoch;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -31,6 +32,8 @@ pub(super) struct Cluster {
     near: Arc<Near>,
     map: RwLock<Arc<Map>>,
     outdated: Notify,
+    /// Connections to nodes that serve nothing any more.
+    gone: AtomicU64,
     refused: Mutex<Option<Refusal>>,
     said: Seldom,
 }
@@ -79,6 +82,7 @@ impl Cluster {
             near,
             map: RwLock::default(),
             outdated: Notify::new(),
+            gone: AtomicU64::new(0),
             refused: Mutex::default(),
             said: Seldom::default(),
         }
@@ -257,7 +261,15 @@ impl Cluster {
             if !before.served_by(endpoint).eq(next.served_by(endpoint)) {
                 node.watch().forget();
             }
+            if !next.nodes.contains_key(endpoint) {
+                self.gone.fetch_add(node.links().map(Link::connected).sum(), Relaxed);
+            }
         }
+    }
+
+    /// How many connections there were to nodes that are not there any more.
+    pub(super) fn connections_gone(&self) -> u64 {
+        self.gone.load(Relaxed)
     }
 
     /// Why nobody says who serves what.

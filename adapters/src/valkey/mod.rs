@@ -8,6 +8,7 @@
 //! | `sentinel` | where the primary is |
 //! | `cluster`, `slot` | which node of a cluster serves what, and what to do while that changes |
 //! | `near_cache`, `near`, `deed` | what was said a moment ago, the links that say when it is true no more, and what a node of a cluster has |
+//! | `counts` | what is told of all that at `/metrics` |
 //! | `nodes`, `script`, `outcome`, `store` | which link a request takes, the one script, what each answer means, the port's verbs |
 //!
 //! The epoch of a server is which process it is and which history its data has. It is read when a connection is made and once
@@ -15,6 +16,7 @@
 
 mod access;
 mod cluster;
+mod counts;
 mod deed;
 mod link;
 mod near;
@@ -34,6 +36,7 @@ use crate::pace::Seldom;
 use crate::system::{SystemClock, SystemEntropy};
 pub use access::{Access, Endpoint, Tls};
 use cluster::Cluster;
+use counts::Counts;
 use link::Goal;
 pub use link::{Answered, Batch, Failure, Heard, Hearing, Link, State};
 use near::Near;
@@ -101,6 +104,7 @@ struct Inner {
     admitted: AtomicBool,
     /// Why not.
     refused: Mutex<Option<Refusal>>,
+    counts: Counts,
     said_damaged: Seldom,
     said_refused: Seldom,
 }
@@ -130,6 +134,7 @@ impl Valkey {
             node: OnceLock::new(),
             admitted: AtomicBool::new(false),
             refused: Mutex::default(),
+            counts: Counts::default(),
             said_damaged: Seldom::default(),
             said_refused: Seldom::default(),
         }))

@@ -16,6 +16,7 @@ use crate::system::SystemClock;
 use portcullis_domain::operation::Epoch;
 use portcullis_ports::Clock;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(super) struct Near {
     pub(super) cache: NearCache,
     clock: SystemClock,
     prefix: String,
+    leases_lost: AtomicU64,
     said_forbidden: Seldom,
 }
 
@@ -42,22 +44,13 @@ struct Watched {
     line: Option<Arc<Line>>,
 }
 
-impl Watched {
-    /// What came before is not served any more.
-    fn begin(&mut self, line: Option<Arc<Line>>, deed: Option<Deed>) {
-        self.deed = deed;
-        if let Some(last) = std::mem::replace(&mut self.line, line) {
-            last.close();
-        }
-    }
-}
-
 impl Near {
     pub(super) fn new(bytes_max: usize, stale_for: Duration, prefix: String) -> Arc<Self> {
         Arc::new(Self {
             cache: NearCache::new(bytes_max, stale_for),
             clock: SystemClock::start(),
             prefix,
+            leases_lost: AtomicU64::new(0),
             said_forbidden: Seldom::default(),
         })
     }
@@ -65,6 +58,11 @@ impl Near {
     /// The time that the cache counts in.
     pub(super) fn now(&self) -> Duration {
         self.clock.monotonic()
+    }
+
+    /// How often all that was read on a connection became suspect, or was given up.
+    pub(super) fn leases_lost(&self) -> u64 {
+        self.leases_lost.load(Relaxed)
     }
 
     /// For one more link.
@@ -115,7 +113,7 @@ impl Watch {
 
     /// What was read so far is not served any more: the cluster says that the node has other slots now.
     pub(super) fn forget(&self) {
-        self.watched().begin(None, None);
+        self.replace(&mut self.watched(), None, None);
     }
 
     /// Has the lease of the link's connection renewed, if the server tells of changes on it.
@@ -145,10 +143,13 @@ impl Watch {
             let deed = Deed::read(&answered.value);
             if deed != watched.deed {
                 let line = watched.epoch.filter(|_| deed.is_some()).map(Line::new);
-                watched.begin(line, deed);
+                self.replace(&mut watched, line, deed);
             }
         }
         if let Some(line) = &watched.line {
+            if line.lapsed(self.near.now()) {
+                self.near.leases_lost.fetch_add(1, Relaxed);
+            }
             line.answered(sent);
         }
     }
@@ -157,7 +158,16 @@ impl Watch {
         let mut watched = self.watched();
         watched.epoch = epoch;
         // A node of a cluster has yet to state its deed.
-        watched.begin(epoch.filter(|_| !self.in_cluster).map(Line::new), None);
+        self.replace(&mut watched, epoch.filter(|_| !self.in_cluster).map(Line::new), None);
+    }
+
+    /// What came over the last line is not served any more.
+    fn replace(&self, watched: &mut Watched, line: Option<Arc<Line>>, deed: Option<Deed>) {
+        watched.deed = deed;
+        if let Some(last) = std::mem::replace(&mut watched.line, line) {
+            last.close();
+            self.near.leases_lost.fetch_add(1, Relaxed);
+        }
     }
 
     /// Without these two commands everything works, and every question is a round trip.

@@ -64,6 +64,12 @@ impl Line {
         self.open.load(Ordering::Acquire) && self.within(now, Duration::ZERO)
     }
 
+    /// Whether it had a lease, which has ended.
+    #[must_use]
+    pub fn lapsed(&self, now: Duration) -> bool {
+        self.leased.load(Ordering::Acquire) > 0 && !self.within(now, Duration::ZERO)
+    }
+
     fn within(&self, now: Duration, more: Duration) -> bool {
         millis(now) < self.leased.load(Ordering::Acquire).saturating_add(millis(more))
     }

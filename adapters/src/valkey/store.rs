@@ -1,5 +1,6 @@
 //! The two verbs of the port, on servers.
 
+use super::counts::{Asked, Came};
 use super::link::{Answered, Batch, Failure};
 use super::near_cache::Wanted;
 use super::nodes::{Lane, Node};
@@ -19,44 +20,67 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 impl Store for Valkey {
     async fn load(&self, keys: Keys) -> Result<Facts, Unavailable> {
-        self.0.admitted()?;
-        let facts = self.0.read(&keys).await?;
-        // A commit whose outcome nobody knew may be found here: what is near by must not say anything else from now on.
-        self.0.near.cache.seen(&facts);
-        Ok(facts)
+        let (begun, inner) = (Instant::now(), &self.0);
+        let read = if inner.is_admitted() { inner.read(&keys).await } else { Err(NoReading::Away) };
+        if let Ok(facts) = &read {
+            // A commit whose outcome nobody knew may be found here: what is near by must not say anything else from now on.
+            inner.near.cache.seen(facts);
+        }
+        inner.counts.count(Asked::Load, came_of(&read), begun.elapsed());
+        read.map_err(|_| Unavailable)
     }
 
     async fn recall(&self, keys: Keys) -> Result<Facts, Unavailable> {
-        self.0.admitted()?;
-        let inner = &self.0;
-        let (parts, wanted) = (inner.parts(&keys), Arc::new(inner.near.cache.want(&keys)));
-        match joined(together(parts.iter().map(|part| self.recall_part(*part, &wanted))).await) {
-            Ok(facts) => Ok(facts),
-            Err(NoReading::Damaged) => Err(Unavailable),
-            Err(NoReading::Lost | NoReading::Away) => {
-                inner.near.cache.stale(&keys, inner.near.now()).ok_or(Unavailable)
+        let (begun, inner) = (Instant::now(), &self.0);
+        let read = if inner.is_admitted() { self.read_to_keep(&keys).await } else { Err(NoReading::Away) };
+        let remembered = match &read {
+            Err(NoReading::Lost | NoReading::Away) if inner.is_admitted() => {
+                inner.near.cache.stale(&keys, inner.near.now())
             }
-        }
+            _ => None,
+        };
+        let came = if remembered.is_some() { Came::Remembered } else { came_of(&read) };
+        inner.counts.count(Asked::Recall, came, begun.elapsed());
+        read.ok().or(remembered).ok_or(Unavailable)
     }
 
     fn at_hand(&self, keys: &Keys) -> Option<Facts> {
-        self.0.admitted().ok()?;
-        self.0.near.cache.at_hand(keys, self.0.near.now())
+        if self.0.is_admitted() { self.0.near.cache.at_hand(keys, self.0.near.now()) } else { None }
     }
 
     async fn commit(&self, seen: Seen, writes: Vec<Write>) -> Outcome {
-        match self.0.admitted() {
-            Ok(()) => {
-                // Until the outcome is known, and then again, before anybody hears of it.
-                let _barred = self.0.near.cache.barred(writes.iter().map(|write| write.key));
-                self.0.write(&seen, writes).await
-            }
-            Err(Unavailable) => Outcome::Away,
-        }
+        let (begun, inner) = (Instant::now(), &self.0);
+        let outcome = if inner.is_admitted() {
+            // Until the outcome is known, and then again, before anybody hears of it.
+            let _barred = inner.near.cache.barred(writes.iter().map(|write| write.key));
+            inner.write(&seen, writes).await
+        } else {
+            Outcome::Away
+        };
+        let came = match outcome {
+            Outcome::Landed(_) => Came::Landed,
+            Outcome::Stale => Came::Stale,
+            Outcome::Full => Came::Full,
+            Outcome::Away => Came::Away,
+            Outcome::Undurable => Came::Undurable,
+            Outcome::Unknown => Came::Unknown,
+        };
+        inner.counts.count(Asked::Commit, came, begun.elapsed());
+        outcome
+    }
+}
+
+fn came_of(read: &Result<Facts, NoReading>) -> Came {
+    match read {
+        Ok(_) => Came::Read,
+        Err(NoReading::Lost) => Came::Lost,
+        Err(NoReading::Away) => Came::Away,
+        Err(NoReading::Damaged) => Came::Damaged,
     }
 }
 
@@ -72,10 +96,16 @@ enum NoReading {
 }
 
 impl Valkey {
+    /// Reads for a question, and keeps what comes.
+    async fn read_to_keep(&self, keys: &Keys) -> Result<Facts, NoReading> {
+        let (parts, wanted) = (self.0.parts(keys), Arc::new(self.0.near.cache.want(keys)));
+        joined(together(parts.iter().map(|part| self.recall_part(*part, &wanted))).await)
+    }
+
     /// Reads keys that one server has, for a question.
     async fn recall_part(&self, keys: Keys, wanted: &Arc<Wanted>) -> Result<Facts, NoReading> {
         let Self(inner) = self;
-        let partition = keys.partition().ok_or(NoReading::Damaged)?;
+        let partition = keys.iter().next().ok_or(NoReading::Damaged)?.partition();
         let batch = inner.reading(&keys).map_err(|Unavailable| NoReading::Damaged)?;
         let mut read = Err(NoReading::Lost);
         for _ in 0..2 {
@@ -118,8 +148,8 @@ impl Valkey {
 
 impl Inner {
     /// Whether this gate may use the store: its ring has been compared with the store's.
-    fn admitted(&self) -> Result<(), Unavailable> {
-        if self.admitted.load(Relaxed) { Ok(()) } else { Err(Unavailable) }
+    fn is_admitted(&self) -> bool {
+        self.admitted.load(Relaxed)
     }
 
     /// The server's name of a key.
@@ -143,9 +173,9 @@ impl Inner {
     }
 
     /// Reads keys, each where it is; none waits for the others.
-    async fn read(&self, keys: &Keys) -> Result<Facts, Unavailable> {
+    async fn read(&self, keys: &Keys) -> Result<Facts, NoReading> {
         let parts = self.parts(keys);
-        joined(together(parts.iter().map(|part| self.read_part(part))).await).map_err(|_| Unavailable)
+        joined(together(parts.iter().map(|part| self.read_part(part))).await)
     }
 
     /// Reads keys that one server has.
