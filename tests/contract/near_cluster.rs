@@ -112,7 +112,7 @@ fn p05_slots_that_move_all_the_time_keep_no_revocation_from_anybody_for_a_second
                         return;
                     }
                     if by_themselves {
-                        cluster.hand_over(slot, to);
+                        assert!(cluster.hand_over(slot..slot + 1, to), "{make:?}: it was given up");
                     } else {
                         cluster.reshard(slot..slot + 1, to);
                     }

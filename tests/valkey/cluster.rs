@@ -1,10 +1,10 @@
 //! A cluster of three, each with a third of the slots.
 
 use super::server::{Make, Options, Server, bus};
-use super::talk::Reply;
+use super::talk::{Reply, Talk};
 use super::until;
 use std::net::SocketAddr;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 const SLOTS: u16 = 16_384;
 
@@ -45,22 +45,34 @@ impl Cluster {
         self.nodes.iter().map(Server::address).collect()
     }
 
-    /// The node that has this slot, by its own word.
+    /// The node that has this slot, by the first one's word.
     pub fn owner(&self, slot: u16) -> usize {
-        let id = owner_by(&self.nodes[0], slot);
-        self.nodes.iter().position(|node| identity(node) == id).expect("it is one of these")
+        let owners = self.owners(&self.nodes[0]);
+        owners.into_iter().find(|(slots, _)| slots.contains(&slot)).expect("every slot has an owner").1
+    }
+
+    /// Which node has which slots, by the word of this one.
+    fn owners(&self, node: &Server) -> Vec<(RangeInclusive<u16>, usize)> {
+        let identities: Vec<String> = self.nodes.iter().map(identity).collect();
+        let ranges = node.ask(&["CLUSTER", "SLOTS"]).list().into_iter().map(Reply::list);
+        let slot = |reply: &Reply| u16::try_from(reply.number()).unwrap();
+        ranges
+            .map(|range| {
+                let id = range[2].clone().list()[2].text();
+                let place = identities.iter().position(|own| *own == id).expect("it is one of these");
+                (slot(&range[0])..=slot(&range[1]), place)
+            })
+            .collect()
     }
 
     /// Moves slots to another node, key by key, while everything goes on.
     pub fn reshard(&self, slots: Range<u16>, to: usize) {
-        for slot in slots {
-            self.move_slot(slot, to);
-        }
-    }
-
-    fn move_slot(&self, slot: u16, to: usize) {
-        if let Some(from) = self.open_move(slot, to) {
-            self.end_move(slot, from, to);
+        let mut mover = Mover::of(self);
+        for (owned, from) in self.owners(&self.nodes[0]) {
+            for slot in slots.clone().filter(|slot| from != to && owned.contains(slot)) {
+                mover.opens(slot, from, to);
+                mover.ends(slot, from, to);
+            }
         }
     }
 
@@ -70,57 +82,92 @@ impl Cluster {
         if from == to {
             return None;
         }
-        let (source, target, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
-        target.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &identity(source)]);
-        source.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &identity(target)]);
+        Mover::of(self).opens(slot, from, to);
         Some(from)
     }
 
     /// Carries what is in the slot over, key by key, and says to all that it has arrived.
     pub fn end_move(&self, slot: u16, from: usize, to: usize) {
-        let (source, target, slot) = (&self.nodes[from], &self.nodes[to], slot.to_string());
-        let (ip, port) = (target.address().ip().to_string(), target.address().port().to_string());
-        let mut talk = source.talk();
+        Mover::of(self).ends(slot, from, to);
+    }
+
+    /// Has the servers move slots by themselves, as Valkey 9 can, while everything goes on; whether that came about.
+    pub fn hand_over(&self, slots: Range<u16>, to: usize) -> bool {
+        let target = identity(&self.nodes[to]);
+        for (owned, from) in self.owners(&self.nodes[0]).into_iter().filter(|(_, from)| *from != to) {
+            let (first, last) = (slots.start.max(*owned.start()), (slots.end - 1).min(*owned.end()));
+            if first > last {
+                continue;
+            }
+            let (range, failed_before) = ([first.to_string(), last.to_string()], failed_migrations(&self.nodes[from]));
+            until("the last one has been cleaned up after", || {
+                let asked = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &range[0], &range[1], "NODE", &target];
+                !matches!(self.nodes[from].talk().try_ask(&asked), Ok(Reply::Error(_)) | Err(_))
+            });
+            let arrived = |node| self.owners(node).iter().any(|(slots, owner)| slots.contains(&first) && *owner == to);
+            let mut whole = false;
+            until("the slots have arrived", || {
+                whole = self.nodes.iter().all(arrived);
+                whole || failed_migrations(&self.nodes[from]) > failed_before
+            });
+            if !whole {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Moves slots key by key, over one connection to each node.
+struct Mover {
+    addresses: Vec<SocketAddr>,
+    identities: Vec<String>,
+    talks: Vec<Talk>,
+}
+
+impl Mover {
+    fn of(cluster: &Cluster) -> Self {
+        Self {
+            addresses: cluster.addresses(),
+            identities: cluster.nodes.iter().map(identity).collect(),
+            talks: cluster.nodes.iter().map(Server::talk).collect(),
+        }
+    }
+
+    fn opens(&mut self, slot: u16, from: usize, to: usize) {
+        let slot = slot.to_string();
+        self.talks[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.identities[from]]);
+        self.talks[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.identities[to]]);
+    }
+
+    fn ends(&mut self, slot: u16, from: usize, to: usize) {
+        let slot = slot.to_string();
+        let (ip, port) = (self.addresses[to].ip().to_string(), self.addresses[to].port().to_string());
         loop {
-            let keys = talk.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).list();
+            let keys = self.talks[from].ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).list();
             if keys.is_empty() {
                 break;
             }
             let mut command: Vec<Vec<u8>> =
                 ["MIGRATE", &ip, &port, "", "0", "5000", "KEYS"].iter().map(|word| word.as_bytes().to_vec()).collect();
             command.extend(keys.iter().map(|key| key.text().into_bytes()));
-            talk.ask(&command);
+            self.talks[from].ask(&command);
         }
-        let target_id = identity(target);
-        for node in [target, source].into_iter().chain(&self.nodes) {
-            node.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]);
+        // These two first: nobody else may hear of the new owner before it knows.
+        for node in [to, from].into_iter().chain((0..self.talks.len()).filter(|node| ![to, from].contains(node))) {
+            self.talks[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &self.identities[to]]);
         }
-    }
-
-    /// Has the servers move a slot by themselves, as Valkey 9 can, and waits until it has arrived.
-    pub fn hand_over(&self, slot: u16, to: usize) {
-        let from = self.owner(slot);
-        if from == to {
-            return;
-        }
-        let (number, target) = (slot.to_string(), identity(&self.nodes[to]));
-        until("the last one has been cleaned up after", || {
-            let asked = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &number, &number, "NODE", &target];
-            !matches!(self.nodes[from].talk().try_ask(&asked), Ok(Reply::Error(_)) | Err(_))
-        });
-        until("the slot has arrived", || self.nodes.iter().all(|node| owner_by(node, slot) == target));
     }
 }
 
-/// The identity of the node that has this slot, by the word of this one.
-fn owner_by(node: &Server, slot: u16) -> String {
-    let nodes = node.ask(&["CLUSTER", "SLOTS"]).list();
-    let of_slot = nodes.into_iter().map(Reply::list).find(|range| {
-        let (from, to) = (range[0].number(), range[1].number());
-        (from..=to).contains(&i64::from(slot))
-    });
-    let primary = of_slot.expect("every slot has an owner")[2].clone().list();
-    primary[2].text()
+/// How many of the moves that this node keeps in mind came to nothing.
+fn failed_migrations(node: &Server) -> usize {
+    let migrations = node.ask(&["CLUSTER", "GETSLOTMIGRATIONS"]).list().into_iter().map(Reply::list);
+    let failed = |fields: &Vec<Reply>| {
+        let texts: Vec<String> = fields.iter().map(Reply::text_or_number).collect();
+        texts.windows(2).any(|pair| pair[0] == "state" && matches!(&*pair[1], "failed" | "cancelled"))
+    };
+    migrations.filter(failed).count()
 }
 
 fn is_whole(node: &Server) -> bool {

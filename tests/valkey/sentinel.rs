@@ -2,8 +2,9 @@
 
 use super::server::{Folder, Make, Options, Server, free_address};
 use super::talk::Reply;
-use super::until;
+use super::{PATIENCE, until};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// The name of the set.
@@ -87,21 +88,67 @@ impl Sentinels {
 
     /// Waits until another server than this has become the primary, and says so of itself.
     pub fn until_other_than(&self, last: usize) -> usize {
-        until("another server is the primary", || {
-            let primary = self.primary();
-            primary != last && self.servers[primary].info("role").as_deref() == Some("master")
-        });
+        until("another server is the primary", || self.is_led_by_other_than(last));
         self.primary()
+    }
+
+    fn is_led_by_other_than(&self, last: usize) -> bool {
+        let primary = self.primary();
+        primary != last && self.servers[primary].info("role").as_deref() == Some("master")
     }
 
     /// Kills the primary, waits until the replica has taken over, and starts the killed one again, as a replica.
     pub fn fail_over(&mut self) {
-        let last = self.primary();
-        self.servers[last].kill();
-        let primary = self.servers[self.until_other_than(last)].address();
-        self.servers[last].again_below(primary);
-        self.until_watched();
+        let (_, made) = self.kill_primary();
+        assert!(made, "no replica took over: {}", self.told());
     }
+
+    /// The same, but if nobody takes over, the killed one starts again as it was. When the kill was, and whether another took over.
+    pub fn kill_primary(&mut self) -> (RangeInclusive<Instant>, bool) {
+        let last = self.primary();
+        let begun = Instant::now();
+        self.servers[last].kill();
+        let killed = begun..=Instant::now();
+        let made = comes_about(|| self.is_led_by_other_than(last));
+        if made {
+            let primary = self.servers[self.primary()].address();
+            self.servers[last].again_below(primary);
+        } else {
+            self.servers[last].again();
+        }
+        self.until_watched();
+        (killed, made)
+    }
+
+    /// Has the Sentinels put the replica in the primary's place while both live. When that was; nothing if they cannot do it now.
+    ///
+    /// With `COORDINATED`, as Valkey 9.1 can, the primary waits for its replica and steps back. Otherwise it goes on beside the next one
+    /// until the Sentinels make it a replica, ten seconds later and more.
+    pub fn hand_over(&mut self, coordinated: bool) -> Option<RangeInclusive<Instant>> {
+        let last = self.primary();
+        let begun = Instant::now();
+        let words = ["SENTINEL", "FAILOVER", SET, "COORDINATED"];
+        match self.sentinels[0].talk().try_ask(if coordinated { &words } else { &words[..3] }).unwrap() {
+            Reply::Error(said) if ["NOGOODSLAVE", "INPROG"].iter().any(|code| said.starts_with(code)) => return None,
+            Reply::Error(said) => panic!("{said}"),
+            _ => {}
+        }
+        let made = comes_about(|| self.is_led_by_other_than(last)).then(|| begun..=Instant::now());
+        self.until_watched();
+        made
+    }
+}
+
+/// Whether something happens that may not happen.
+fn comes_about(mut happened: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if happened() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
 }
 
 fn sentinel(make: Make, primary: SocketAddr) -> Server {

@@ -59,6 +59,12 @@ impl Reply {
         }
     }
 
+    /// The same, where a number may stand in its place.
+    #[track_caller]
+    pub fn text_or_number(&self) -> String {
+        if let Self::Number(number) = self { number.to_string() } else { self.text() }
+    }
+
     /// The items of a list.
     #[track_caller]
     pub fn list(self) -> Vec<Self> {
