@@ -5,44 +5,17 @@
 //! | T067, T069, T070, T071 | `t067_…`, `t070_…`, and each rule in `domain/src/oauth/client_assertion.rs` |
 //! | R42 | `t070_r42_…` |
 //! | R34, T121 | `r34_…` |
-//! | T259 | `t259_…`, within one process |
+//! | T259 | `t259_…`, within one process; at two gates in `tests/replicas` |
 
 use super::documents::{Site, http, world_with};
-use super::harness::provider::{jwk, now, sign};
+use super::harness::provider::now;
+use super::harness::signer::{TYPE, assertion, keys, proven, signed};
 use super::harness::{Answer, BASE, Client, Pkce, REDIRECT, Request, Response, Tokens, Upstream, World};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-const SEED: [u8; 32] = *b"the signing seed of one client!!";
 const OTHER_SEED: [u8; 32] = *b"the signing seed of another one!";
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// A good assertion of this client with these claims changed; `null` takes one away.
-fn assertion(id: &str, changes: Value) -> String {
-    signed(&SEED, "one", id, changes)
-}
-
-fn signed(seed: &[u8; 32], kid: &str, id: &str, changes: Value) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let jti = format!("jti-{}", COUNT.fetch_add(1, Ordering::SeqCst));
-    let mut claims = json!({ "iss": id, "sub": id, "aud": BASE, "iat": now(), "exp": now() + 60, "jti": jti });
-    for (name, value) in changes.as_object().unwrap() {
-        claims[name] = value.clone();
-    }
-    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-    sign(seed, &json!({ "alg": "EdDSA", "kid": kid }).to_string(), &claims.to_string())
-}
-
-fn keys() -> Value {
-    json!({ "keys": [jwk(&SEED, "one")] })
-}
-
-fn proven(target: &str, fields: &[(&str, &str)], assertion: &str) -> Request {
-    let mut fields = fields.to_vec();
-    fields.extend([("client_assertion_type", TYPE), ("client_assertion", assertion)]);
-    Request::form(target, &fields)
-}
 
 /// Redeems a code of this client with this assertion, which alone says who it is.
 fn redeem(world: &World, client: &Client, assertion: &str) -> Response {

@@ -22,10 +22,6 @@ fn server() -> Client {
     Client::confidential(SERVER.0, SERVER.1)
 }
 
-fn introspect(world: &World, client: &Client, token: &str) -> Response {
-    world.send(&client.form(INTROSPECT, &[("token", token)]))
-}
-
 /// What is said of a token that counts.
 #[track_caller]
 fn active(response: &Response) -> Value {
@@ -55,7 +51,7 @@ fn m09_t181_a_client_is_told_of_its_own_tokens_by_every_method_that_is_advertise
     let client = world.confidential_client("A client");
     let own = tokens(&world, &client, "mcp");
     for asker in [client.clone(), Client { posts_secret: true, ..client.clone() }] {
-        let said = active(&introspect(&world, &asker, &own.access));
+        let said = active(&world.introspect(&asker, &own.access));
         for (name, value) in [
             ("iss", json!("https://gate.example")),
             ("sub", json!("ada")),
@@ -70,7 +66,7 @@ fn m09_t181_a_client_is_told_of_its_own_tokens_by_every_method_that_is_advertise
         assert!(said.get("email").is_none() && said.get("groups").is_none(), "{said}");
     }
     let more = tokens(&world, &client, "mcp openid email");
-    assert_eq!(active(&introspect(&world, &client, &more.access))["email"], json!("ada@example.com"));
+    assert_eq!(active(&world.introspect(&client, &more.access))["email"], json!("ada@example.com"));
 }
 
 #[test]
@@ -79,16 +75,16 @@ fn t181_seed_bug_56_introspection_is_no_oracle_about_the_tokens_of_others() {
     let (client, other) = (world.confidential_client("A client"), world.confidential_client("Another"));
     let (own, public) = (world.tokens(&client), world.tokens(&world.public_client("A third")));
     for foreign in [&own.access, &own.refresh, &public.access, &public.refresh] {
-        is_inactive(&introspect(&world, &other, foreign));
+        is_inactive(&world.introspect(&other, foreign));
     }
     assert!(world.happened("introspection_refused") >= 2);
     // A resource server of the operator's is told of all of them, and of the person what an MCP server hears.
-    let said = active(&introspect(&world, &server(), &own.access));
+    let said = active(&world.introspect(&server(), &own.access));
     assert_eq!(
         (&said["sub"], &said["email"], &said["name"]),
         (&json!("ada"), &json!("ada@example.com"), &json!("Ada Lovelace"))
     );
-    active(&introspect(&world, &server(), &public.access));
+    active(&world.introspect(&server(), &public.access));
 }
 
 #[test]
@@ -108,10 +104,10 @@ fn t181_what_is_no_live_access_token_is_inactive_and_nothing_else() {
         client.registration["registration_access_token"].as_str().unwrap(),
         "eyJhbGciOiJub25lIn0.e30.",
     ] {
-        is_inactive(&introspect(&world, &client, nothing));
-        is_inactive(&introspect(&world, &server(), nothing));
+        is_inactive(&world.introspect(&client, nothing));
+        is_inactive(&world.introspect(&server(), nothing));
     }
-    active(&introspect(&world, &client, &own.access));
+    active(&world.introspect(&client, &own.access));
     // A hint may be wrong (RFC 7662 section 2.1).
     for hint in ["refresh_token", "access_token", "x"] {
         let request = client.form(INTROSPECT, &[("token", &own.access), ("token_type_hint", hint)]);
@@ -129,10 +125,10 @@ fn t181_t143_nobody_asks_without_proving_who_it_is() {
     world.send(&Request::form(INTROSPECT, &token)).refuses(401, "invalid_client");
     world.send(&public.form(INTROSPECT, &[("token", &world.tokens(&public).access)])).refuses(401, "invalid_client");
     for wrong in [Client::confidential(&client.id, "a wrong secret 123"), Client::public(&client.id)] {
-        introspect(&world, &wrong, &own.access).refuses(401, "invalid_client");
-        introspect(&world, &wrong, "x").refuses(401, "invalid_client");
+        world.introspect(&wrong, &own.access).refuses(401, "invalid_client");
+        world.introspect(&wrong, "x").refuses(401, "invalid_client");
     }
-    let wrong = introspect(&world, &Client::confidential(&client.id, "a wrong secret 123"), &own.access);
+    let wrong = world.introspect(&Client::confidential(&client.id, "a wrong secret 123"), &own.access);
     assert!(wrong.header("www-authenticate").unwrap().starts_with("Basic "));
     // No token opens it, and a name in the form beside another in Basic is no name (seed's bug 57).
     world.send(&Request::form(INTROSPECT, &token).bearer(&own.access)).refuses(401, "invalid_client");
@@ -150,11 +146,11 @@ fn p05_t182_a_revoked_token_is_inactive_at_once() {
     let client = world.confidential_client("A client");
     for by_refresh in [false, true] {
         let own = world.tokens(&client);
-        active(&introspect(&world, &client, &own.access));
-        active(&introspect(&world, &server(), &own.access));
+        active(&world.introspect(&client, &own.access));
+        active(&world.introspect(&server(), &own.access));
         assert_eq!(world.revoke(&client, if by_refresh { &own.refresh } else { &own.access }).status, 200);
-        is_inactive(&introspect(&world, &client, &own.access));
-        is_inactive(&introspect(&world, &server(), &own.access));
+        is_inactive(&world.introspect(&client, &own.access));
+        is_inactive(&world.introspect(&server(), &own.access));
         world.send(&Request::get(USERINFO).bearer(&own.access)).refuses(401, "invalid_token");
     }
 }
@@ -166,7 +162,7 @@ fn t183_guessing_at_tokens_is_limited_like_the_token_endpoint() {
         config["rateLimits"]["perAddress"]["tokenBurst"] = json!(5);
     });
     let client = world.confidential_client("A client");
-    let guess = || introspect(&world, &client, "pca_AAAA").status;
+    let guess = || world.introspect(&client, "pca_AAAA").status;
     eventually("guesses are refused", || guess() == 429);
     let refused = world.send(&Request::get(USERINFO).bearer("pca_AAAA"));
     assert_eq!((refused.status, refused.header("retry-after").is_some()), (429, true));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | T255 | `p02_t255_…`: one code at two gates |
 //! | T257 | `p05_t257_…`: revocation against refresh |
+//! | T259 | `t259_…`: one assertion at two gates |
 //! | T258 | `t258_…`: one return from the provider at two gates |
 //! | T278 | `t278_…`: a gate that is killed in the middle of a login |
 //! | T081 | `p03_t081_…`: one refresh token at two gates |
@@ -11,7 +12,8 @@
 use crate::fleet::{Fleet, storage};
 use crate::harness::browser::{exchange_request, refresh_request};
 use crate::harness::http::form;
-use crate::harness::{Ask, MASTER_KEY, Pkce, Request, Response, Returned, Script, Tokens, at_once};
+use crate::harness::signer::{assertion, keys, proven};
+use crate::harness::{Ask, Client, MASTER_KEY, Pkce, REDIRECT, Request, Response, Returned, Script, Tokens, at_once};
 use crate::valkey::{Make, Server};
 use serde_json::json;
 use std::time::Duration;
@@ -54,7 +56,7 @@ fn a_login_that_begins_at_one_replica_ends_at_another_and_so_does_everything_aft
 fn p02_t255_a_code_that_two_replicas_are_shown_at_once_is_redeemed_once() {
     let (_server, fleet) = two();
     let client = fleet.at(0).public_client("A client");
-    let pairs = 200;
+    let pairs = 1_000;
     for round in 0..pairs {
         let pkce = Pkce::new();
         let code = fleet.at(round % 2).code(&client, &pkce);
@@ -70,6 +72,43 @@ fn p02_t255_a_code_that_two_replicas_are_shown_at_once_is_redeemed_once() {
         fleet.at(round % 2).refresh(&client, &tokens.refresh).refuses(400, "invalid_grant");
     }
     assert_eq!(fleet.happened("token_issued"), u64::try_from(pairs).unwrap());
+}
+
+#[test]
+fn t259_an_assertion_that_two_replicas_are_shown_at_once_lets_one_in() {
+    let server = Server::start(Make::Valkey9);
+    let mut fleet = Fleet::empty();
+    for _ in 0..2 {
+        fleet.add(|config| {
+            config["storage"] = storage(server.address());
+            config["clients"] =
+                json!([{ "clientId": "signer", "name": "Signer", "redirectUris": [REDIRECT], "jwks": keys() }]);
+        });
+    }
+    let (client, pkce) = (Client::public("signer"), Pkce::new());
+    let code = fleet.at(0).code(&client, &pkce);
+    let redeem = [("grant_type", "authorization_code"), ("code", code.as_str()), ("code_verifier", &pkce.verifier)];
+    let mut tokens = Tokens::of(&fleet.at(0).send(&proven("/oauth/token", &redeem, &assertion("signer", json!({})))));
+    let rounds = 100;
+    for round in 0..rounds {
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh.as_str())];
+        let request = proven("/oauth/token", &refresh, &assertion("signer", json!({})));
+        let answers = at_once(2, |place| {
+            jitter(round, place);
+            fleet.at(place).send(&request)
+        });
+        let (accepted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+        assert_eq!((accepted.len(), refused.len()), (1, 1), "{answers:?}");
+        refused[0].refuses(401, "invalid_client");
+        tokens = Tokens::of(accepted[0]);
+    }
+    // Neither of them a moment later.
+    let once = assertion("signer", json!({}));
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh.as_str())];
+    Tokens::of(&fleet.at(0).send(&proven("/oauth/token", &refresh, &once)));
+    for place in [1, 0] {
+        fleet.at(place).send(&proven("/oauth/token", &refresh, &once)).refuses(401, "invalid_client");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod harness;
 #[path = "../valkey/mod.rs"]
 mod valkey;
 
+mod crashes;
 mod drill;
 mod fleet;
 mod flows;

@@ -347,6 +347,10 @@ impl World {
         self.send(&client.form("/oauth/revoke", &[("token", token)]))
     }
 
+    pub fn introspect(&self, client: &Client, token: &str) -> Response {
+        self.send(&client.form("/oauth/introspect", &[("token", token)]))
+    }
+
     /// An MCP request to this path with this bearer.
     pub fn call(&self, path: &str, bearer: &str) -> Response {
         self.send(&call_request(path, bearer))

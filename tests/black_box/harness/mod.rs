@@ -5,6 +5,7 @@ pub mod browser;
 pub mod http;
 pub mod process;
 pub mod provider;
+pub mod signer;
 pub mod tls;
 pub mod upstream;
 

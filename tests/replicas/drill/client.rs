@@ -1,6 +1,6 @@
 //! A client that does nothing wrong, and whoever may have stolen its code.
 
-use super::seen::{Refused, Seen};
+use super::seen::{Broken, Seen};
 use crate::harness::browser::{call_request, exchange_request, refresh_request};
 use crate::harness::http::form;
 use crate::harness::{
@@ -87,11 +87,11 @@ impl Honest<'_> {
             }
             self.seen.flows.fetch_add(1, Ordering::SeqCst);
             if turn.is_multiple_of(2) {
-                self.revokes(&session);
+                let revoked = self.revokes(&session);
                 if ended.len() == KEPT {
                     ended.swap_remove(turn % KEPT);
                 }
-                ended.push(session);
+                ended.push((session, revoked));
             } else if kept.len() < KEPT {
                 kept.push(session);
             }
@@ -99,9 +99,11 @@ impl Honest<'_> {
         for session in &mut kept {
             self.refreshes(session, 1);
         }
-        for session in &ended {
-            if self.answer(1, &refresh_request(&self.client, &session.tokens.refresh)).status == 200 {
-                self.seen.undone.fetch_add(1, Ordering::SeqCst);
+        for (session, acknowledged) in ended {
+            let answer = self.answer(1, &refresh_request(&self.client, &session.tokens.refresh));
+            if answer.status == 200 {
+                let answer = "a revoked session was refreshed".to_owned();
+                self.seen.undone.lock().unwrap().push(Broken { acknowledged, at: Instant::now(), answer });
             }
         }
         shown.into_iter().for_each(|code| self.shows_again(code));
@@ -209,7 +211,7 @@ impl Honest<'_> {
             session.tokens = Tokens::of(&answer);
             return true;
         }
-        self.seen.refused.lock().unwrap().push(Refused {
+        self.seen.refused.lock().unwrap().push(Broken {
             acknowledged: session.acknowledged.clone(),
             at: Instant::now(),
             answer: format!("{} {}", answer.status, answer.text()),
@@ -224,24 +226,26 @@ impl Honest<'_> {
         answer.is_some_and(|answer| matches!(answer.status, 200 | 401))
     }
 
-    /// It ends the session at one gate, and looks at the other.
-    fn revokes(&self, session: &Session) {
+    /// It ends the session at one gate, and looks at the other. When it was ended.
+    fn revokes(&self, session: &Session) -> RangeInclusive<Instant> {
         let call = call_request("/mcp", &session.tokens.access);
         // The other has it at hand by then.
         self.once(self.number + 1, &call);
+        let asked = Instant::now();
         let answer =
             self.answer(self.number, &self.client.form("/oauth/revoke", &[("token", &session.tokens.refresh)]));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let revoked = Instant::now();
         self.seen.revocations.fetch_add(1, Ordering::SeqCst);
         while revoked.elapsed() < Duration::from_secs(5) {
-            let asked = revoked.elapsed();
+            let elapsed = revoked.elapsed();
             match self.once(self.number + 1, &call).map(|answer| answer.status) {
-                Some(200) => self.seen.admitted(asked),
-                Some(401) => return,
+                Some(200) => self.seen.admitted(elapsed),
+                Some(401) => break,
                 _ => std::thread::sleep(Duration::from_millis(20)),
             }
         }
+        asked..=revoked
     }
 }
 

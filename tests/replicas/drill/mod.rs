@@ -12,7 +12,7 @@ use crate::fleet::{Fleet, storage};
 use crate::valkey::sentinel::SET;
 use crate::valkey::{Cluster, Make, Options, Persistence, Sentinels, Server};
 use client::Honest;
-use seen::{Fault, MAX_LAG, Seen};
+use seen::{Fault, MAX_LAG, MayLose, Seen};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -33,17 +33,18 @@ const SLOTS: u16 = 16_384;
 fn drill_t266_t267_t269_t270_t277_killed_gates_and_servers_and_moving_slots_cost_no_session_and_let_nobody_in_twice() {
     let seconds = std::env::var("DRILL_SECONDS").ok().map_or(SECONDS, |seconds| seconds.parse().expect("a number"));
     let part = Duration::from_secs(seconds) / 3;
-    one_server("one server, appendfsync always", part, Persistence::Always, false);
+    one_server("one server, appendfsync always", part, Persistence::Always, MayLose::Nothing);
     under_sentinels(part);
     in_a_cluster(part);
 }
 
 #[test]
 fn t270_a_server_that_is_killed_and_writes_to_disk_once_a_second_loses_what_it_says_and_lets_nobody_in_twice() {
-    one_server("one server, appendfsync everysec", Duration::from_secs(3), Persistence::EverySecond, true);
+    let (lasts, may_lose) = (Duration::from_secs(3), MayLose::SessionsAndRevocations);
+    one_server("one server, appendfsync everysec", lasts, Persistence::EverySecond, may_lose);
 }
 
-fn one_server(name: &str, lasts: Duration, persistence: Persistence, may_lose: bool) {
+fn one_server(name: &str, lasts: Duration, persistence: Persistence, may_lose: MayLose) {
     let mut server = Server::with(Options::of(Make::Valkey9).persistence(persistence));
     let told = storage(server.address());
     drill(name, lasts, may_lose, &told, 3, &mut |fleet, round| match round % 3 {
@@ -68,7 +69,7 @@ fn under_sentinels(lasts: Duration) {
         "valkey": { "sentinel": { "masterName": SET, "addresses": addresses }, "waitReplicas": 1 },
     });
     let (mut primary, mut looked) = (set.primary(), Instant::now());
-    drill("a primary, its replica and three Sentinels", lasts, true, &told, 4, &mut |fleet, round| {
+    drill("a primary, its replica and three Sentinels", lasts, MayLose::Sessions, &told, 4, &mut |fleet, round| {
         // On a busy machine Sentinels may replace a primary that lives.
         let (last, since) = (primary, looked);
         (primary, looked) = (set.primary(), Instant::now());
@@ -102,7 +103,7 @@ fn in_a_cluster(lasts: Duration) {
     let mut cluster = Cluster::with(&Options::of(Make::Valkey9).persistence(Persistence::Always));
     let nodes: Vec<String> = cluster.addresses().iter().map(SocketAddr::to_string).collect();
     let told = json!({ "type": "valkey", "valkey": { "cluster": nodes } });
-    drill("a cluster of three, appendfsync always", lasts, false, &told, 4, &mut |fleet, round| {
+    drill("a cluster of three, appendfsync always", lasts, MayLose::Nothing, &told, 4, &mut |fleet, round| {
         // Bands that overlap, so that slots move on before all clients have found them.
         let first = u16::try_from(round * usize::from(BAND) * 2 / 5).unwrap() % (SLOTS - BAND);
         let (band, to) = (first..first + BAND, (cluster.owner(first) + 1) % 3);
@@ -151,7 +152,7 @@ impl Drop for Stops<'_> {
 fn drill(
     name: &str,
     lasts: Duration,
-    may_lose: bool,
+    may_lose: MayLose,
     storage: &Value,
     rounds: usize,
     harm: &mut dyn FnMut(&Mutex<Fleet>, usize) -> Fault,

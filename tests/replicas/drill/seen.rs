@@ -27,12 +27,22 @@ impl Fault {
     }
 }
 
-/// A session that a gate had answered for and then refused.
-pub struct Refused {
-    /// When its code was shown, and when the answer came: it was written down in between.
+/// What a gate had answered for and then did not stand by: a session, or the end of one.
+pub struct Broken {
+    /// When it was asked for, and when the answer came: it was written down in between.
     pub acknowledged: RangeInclusive<Instant>,
+    /// When it was found out.
     pub at: Instant,
+    /// What was said then.
     pub answer: String,
+}
+
+/// What may be lost with a server, if it was acknowledged within the window before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayLose {
+    Nothing,
+    Sessions,
+    SessionsAndRevocations,
 }
 
 /// What has been seen.
@@ -46,9 +56,10 @@ pub struct Seen {
     pub revocations: AtomicUsize,
     pub double_redemptions: AtomicUsize,
     pub forks: AtomicUsize,
+    /// Sessions that were refused.
+    pub refused: Mutex<Vec<Broken>>,
     /// Sessions that were revoked and live.
-    pub undone: AtomicUsize,
-    pub refused: Mutex<Vec<Refused>>,
+    pub undone: Mutex<Vec<Broken>>,
     pub faults: Mutex<Vec<Fault>>,
     /// Milliseconds since the beginning of the last answer that was no failure, and the longest time between two.
     last_answer: AtomicU64,
@@ -69,12 +80,14 @@ impl Seen {
         self.revocation_bound.fetch_max(millis(after) + 1, Ordering::SeqCst);
     }
 
-    /// Prints what has been seen and holds it to what is promised. Acknowledged sessions may be lost only where `may_lose` says so.
+    /// Prints what has been seen and holds it to what is promised.
     #[track_caller]
-    pub fn holds(&self, name: &str, lasted: Duration, may_lose: bool) {
-        let (faults, refused) = (self.faults.lock().unwrap(), self.refused.lock().unwrap());
-        let (lost, logouts): (Vec<&Refused>, Vec<&Refused>) =
-            refused.iter().partition(|session| faults.iter().any(|fault| may_have_taken(fault, session)));
+    pub fn holds(&self, name: &str, lasted: Duration, may_lose: MayLose) {
+        let (faults, refused, undone) =
+            (self.faults.lock().unwrap(), self.refused.lock().unwrap(), self.undone.lock().unwrap());
+        let within = |broken: &&Broken| faults.iter().any(|fault| may_have_taken(fault, broken));
+        let (lost, logouts): (Vec<&Broken>, Vec<&Broken>) = refused.iter().partition(within);
+        let (forgotten, raised): (Vec<&Broken>, Vec<&Broken>) = undone.iter().partition(within);
         let number = |count: &AtomicUsize| count.load(Ordering::SeqCst);
         let mut done: BTreeMap<&str, usize> = BTreeMap::new();
         faults.iter().for_each(|fault| *done.entry(fault.what).or_default() += fault.times);
@@ -96,23 +109,24 @@ impl Seen {
             number(&self.forks),
             logouts.len(),
             lost.len(),
-            number(&self.undone),
+            undone.len(),
         );
         println!(
             "  longest outage {} ms, a revoked session was admitted elsewhere until {} ms after its end",
             self.longest_outage.load(Ordering::SeqCst),
             self.revocation_bound.load(Ordering::SeqCst),
         );
-        for session in lost.iter().chain(&logouts) {
-            let age = session.at.duration_since(*session.acknowledged.end());
-            println!("  refused {age:?} after it was acknowledged: {}", session.answer);
+        for broken in refused.iter().chain(undone.iter()) {
+            let age = broken.at.duration_since(*broken.acknowledged.end());
+            println!("  {age:?} after it was acknowledged: {}", broken.answer);
         }
         for (what, count) in [
             ("double redemptions", number(&self.double_redemptions)),
             ("family forks", number(&self.forks)),
             ("honest logouts", logouts.len()),
-            ("lost acknowledged sessions", if may_lose { 0 } else { lost.len() }),
-            ("revocations undone", number(&self.undone)),
+            ("lost acknowledged sessions", if may_lose == MayLose::Nothing { lost.len() } else { 0 }),
+            ("revocations lost", if may_lose == MayLose::SessionsAndRevocations { 0 } else { forgotten.len() }),
+            ("revocations undone without a reason", raised.len()),
         ] {
             assert_eq!(count, 0, "{name}: {what}");
         }
@@ -123,9 +137,9 @@ impl Seen {
 }
 
 /// Whether what was written down then may be lost with the server that was lost here.
-fn may_have_taken(fault: &Fault, session: &Refused) -> bool {
+fn may_have_taken(fault: &Fault, broken: &Broken) -> bool {
     fault.lossy.as_ref().is_some_and(|lost| {
-        session.acknowledged.start() <= lost.end() && *session.acknowledged.end() + WINDOW >= *lost.start()
+        broken.acknowledged.start() <= lost.end() && *broken.acknowledged.end() + WINDOW >= *lost.start()
     })
 }
 
@@ -139,7 +153,7 @@ fn a_session_that_was_older_than_the_window_when_a_server_was_lost_was_logged_ou
     let second = |seconds| begun + Duration::from_secs(seconds);
     let lost = Fault { what: "", times: 1, lossy: Some(second(10)..=second(11)) };
     for (asked, heard, may) in [(0, 6, false), (0, 7, true), (9, 10, true), (11, 12, true), (12, 13, false)] {
-        let session = Refused { acknowledged: second(asked)..=second(heard), at: second(20), answer: String::new() };
+        let session = Broken { acknowledged: second(asked)..=second(heard), at: second(20), answer: String::new() };
         assert_eq!(may_have_taken(&lost, &session), may, "{asked} {heard}");
     }
 }

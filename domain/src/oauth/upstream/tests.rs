@@ -105,7 +105,7 @@ fn seed_bug_30_an_answer_without_a_refresh_token_carries_the_old_one() {
 }
 
 #[test]
-fn a_lease_that_ran_out_is_given_again_under_a_higher_number() {
+fn t261_a_lease_that_ran_out_is_given_again_under_a_higher_number() {
     let mut world = World::new(Some("first"));
     let first = yours(world.take(NOW));
     let after = NOW.plus(UPSTREAM_LEASE);
@@ -118,7 +118,7 @@ fn a_lease_that_ran_out_is_given_again_under_a_higher_number() {
 }
 
 #[test]
-fn a_late_answer_that_spends_nothing_does_not_replace_a_newer_one() {
+fn t261_a_late_answer_that_spends_nothing_does_not_replace_a_newer_one() {
     let mut world = World::new(Some("same"));
     let first = yours(world.take(NOW));
     let after = NOW.plus(UPSTREAM_LEASE);
