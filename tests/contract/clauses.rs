@@ -107,9 +107,12 @@ async fn several_partitions_are_read_at_once(store: &impl Store) {
         let facts = load(store, [key(person, 0)]).await;
         landed(store, &facts, vec![write(key(person, 0), u64::from(person))]).await;
     }
-    let facts = load(store, [key(8, 0), key(9, 0), key(8, 1)]).await;
-    assert_eq!((value(&facts, &key(8, 0)), value(&facts, &key(9, 0))), (Some(8), Some(9)));
-    assert!(matches!(facts.of(&key(8, 1)), Ok(Fact::Absent)));
+    let keys = Keys::of([key(8, 0), key(9, 0), key(8, 1)]);
+    // For an operation, and for a question.
+    for facts in [store.load(keys).await.unwrap(), store.recall(keys).await.unwrap()] {
+        assert_eq!((value(&facts, &key(8, 0)), value(&facts, &key(9, 0))), (Some(8), Some(9)));
+        assert!(matches!(facts.of(&key(8, 1)), Ok(Fact::Absent)));
+    }
 }
 
 async fn an_epoch_lasts(store: &impl Store) {
