@@ -5,6 +5,7 @@ use portcullis_domain::limits;
 use portcullis_domain::oidc::discovery::{self, Provider};
 use portcullis_domain::oidc::id_token::{self, Expected, Occasion, Refused};
 use portcullis_domain::oidc::{callback as callback_room, token_response as response_room};
+use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::form::Form;
 use serde_json::Value;
@@ -86,6 +87,19 @@ pub fn token_response(data: &[u8]) {
             assert_eq!(second.expect("JSON")["error"], "invalid_grant");
         }
         Err(_) => {}
+    }
+
+    // The answer to a refresh: its successor is found whatever else the answer is worth, and nowhere else.
+    let successor = response_room::successor(status, content_type, body);
+    if let Some(successor) = &successor {
+        let second =
+            serde_json::from_slice::<serde_json::Map<String, Value>>(body).expect("the second reader takes it too");
+        assert!(status == 200 && !second.contains_key("error"));
+        assert_eq!(second["refresh_token"], successor.expose());
+    }
+    if let Ok(refreshed) = response_room::judge_refreshed(status, content_type, body) {
+        let text = |token: Option<SecretText>| token.map(|token| token.expose().to_owned());
+        assert_eq!(text(refreshed.refresh_token), text(successor));
     }
 }
 

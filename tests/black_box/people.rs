@@ -1,6 +1,6 @@
 //! Who may enter, and what each kind of provider is asked for (T197, T203, M12, M13).
 
-use super::harness::{Ask, Pkce, Provider, Response, Script, World};
+use super::harness::{Ask, Pkce, Provider, Response, Returned, Script, Tokens, World};
 use super::two::{login, session_of};
 use serde_json::{Value, json};
 
@@ -92,6 +92,26 @@ fn t197_the_hosted_domain_is_what_google_signs_and_not_what_it_is_asked_for() {
     ] {
         assert_kept_out(&login(&world, &client, Script::claims(claims.clone())), &claims);
     }
+}
+
+/// What is stored is found by a digest: neither the subject's length nor the groups' is that of a key.
+#[test]
+fn seed_bug_20_a_subject_of_any_length_that_is_allowed_logs_in_and_stays_in() {
+    let world = dex(&json!({}));
+    let client = world.public_client("A client");
+    let long = "C".repeat(255);
+    let script = Script {
+        claims: json!({ "sub": long, "groups": vec!["g".repeat(100); 10] }),
+        members: json!({ "expires_in": 200 }),
+        ..Script::default()
+    };
+    let tokens = session_of(&world, &client, |ask| ask, script);
+    assert_eq!(world.call("/mcp", &tokens.access).status, 200);
+    assert_eq!(world.upstream.seen().pop().unwrap().header("X-Forwarded-User"), Some(long.as_str()));
+    let again = Tokens::of(&world.refresh(&client, &tokens.refresh));
+    assert!(world.admits(&again.access));
+    let longer = Script::claims(json!({ "sub": "C".repeat(256) }));
+    assert_eq!(Returned::of(&login(&world, &client, longer)).param("code"), None);
 }
 
 #[test]

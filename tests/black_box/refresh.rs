@@ -107,7 +107,7 @@ fn t081_without_a_grace_one_of_many_wins_and_the_session_ends() {
 }
 
 #[test]
-fn t082_r22_a_refresh_token_of_another_client() {
+fn seed_bug_17_t082_r22_a_refresh_token_of_another_client() {
     for grace in ["0s", "1m"] {
         let world = World::with(|config| config["refreshGrace"] = json!(grace));
         let (public, confidential) = (world.public_client("A client"), world.confidential_client("Another"));

@@ -384,6 +384,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn seed_bug_19_what_the_provider_gave_is_kept_as_long_as_the_last_session_and_no_longer() {
+        let first = Identity::after_login(None, claims(), brought("a"), session(1, 300), NOW);
+        let second = Identity::after_login(Some(&first), claims(), brought("b"), session(2, 200), NOW);
+        assert_eq!(second.until(), Timestamp::from_secs(300));
+        // A session that is over does not prolong it.
+        let later = Timestamp::from_secs(301);
+        let third = Identity::after_login(Some(&second), claims(), brought("c"), session(3, 302), later);
+        assert_eq!((third.until(), third.grants.len()), (Timestamp::from_secs(302), 1));
+    }
+
+    #[test]
+    fn seed_bug_26_an_identity_of_the_first_version_is_read() {
+        let mut writer = Writer::new();
+        writer.text(1, "https://idp.example").text(2, "alice").number(4, 1).text(8, "refresh");
+        let identity = Identity::decode(&writer.bytes(9, &session(1, 200).encode()).finish()).unwrap();
+        assert!(identity.upstream_refresh.as_ref().is_some_and(|token| token.same("refresh")));
+        assert_eq!((identity.claims.subject.as_str(), identity.grants.len()), ("alice", 1));
+        let upstream = &identity.upstream;
+        assert_eq!((upstream.lease, upstream.ends, upstream.refused), (Lease::default(), None, None));
+        assert!(upstream.id_token.is_none() && upstream.spares.is_empty());
+    }
+
+    #[test]
     fn p11_an_identity_does_not_show_its_token() {
         let identity = Identity::after_login(None, claims(), brought("hush"), session(1, 200), NOW);
         assert!(!format!("{identity:?}").contains("hush"));

@@ -43,7 +43,7 @@ pub struct Brought {
 pub struct Lease {
     /// Which one: every lease of a person has a higher number than the one before.
     pub number: u64,
-    /// Until when nobody else asks.
+    /// Until when nobody else asks; [`Timestamp::EPOCH`] once it has been given back.
     pub until: Timestamp,
 }
 
@@ -228,10 +228,13 @@ impl Settle {
             return Ok(Decision::answer(Settled::Overtaken));
         };
         let present = identity.upstream_refresh.as_ref().is_some_and(|token| token.same(self.sent.expose()));
-        let mine = identity.upstream.lease.number == self.number;
+        let lease = identity.upstream.lease;
+        // Whoever does not know whether an answer was taken in brings it again. One that has given the lease back has counted: it
+        // must not be taken for a second refusal.
+        let mine = lease.number == self.number && lease.until != Timestamp::EPOCH;
         let mut next = identity.clone();
         if mine {
-            next.upstream.lease.until = now;
+            next.upstream.lease.until = Timestamp::EPOCH;
         }
         // The only good refresh token there is must not be lost to a failover, nor to a store that is full.
         let write = |next| vec![rewritten(self.person, stored, next, fresh, self.rotates())];
@@ -268,8 +271,8 @@ impl Settle {
                     if next.upstream.spares.is_empty() {
                         return self.end(facts, stored, next, Fault::SessionEnded, now, fresh);
                     }
-                    // Whoever was waited for has had its time: one refusal of each of these is enough.
                     next.upstream_refresh = Some(next.upstream.spares.remove(0));
+                    next.upstream.refused = None;
                     Ok(Decision::commit(write(next), Ok(Settled::Overtaken)))
                 }
                 first => {

@@ -97,6 +97,28 @@ fn seed_bug_21_one_at_a_time_asks_the_provider() {
 }
 
 #[test]
+fn seed_bug_24_a_person_of_whom_nothing_is_known_has_to_log_in_and_is_no_thief() {
+    let nobody = || {
+        let (identity, cut) = (Key::Identity(PERSON), Key::Cut(CutScope::Person(PERSON)));
+        Facts::new(Epoch::default()).with(identity, Fact::Absent).with(cut, Fact::Absent)
+    };
+    let lifetimes = Lifetimes { bound: true, ..Lifetimes::default() };
+    for asked in [false, true] {
+        assert_eq!(bound(&lifetimes, PERSON, &nobody(), NOW, asked), Err(Fault::SessionEnded));
+    }
+    let turn = TakeTurn { person: PERSON, wanted: Wanted::Until(NOW) };
+    match turn.decide(&nobody(), NOW, &Fresh::new(&Secret::new([1; 32]), 0)) {
+        Decision::Answer { reply, .. } => assert!(matches!(reply, Err(Fault::SessionEnded))),
+        Decision::Commit { .. } => panic!("something was written"),
+    }
+    let settle = Settle { person: PERSON, number: 1, sent: token("x"), answer: Arc::new(Answer::Refused) };
+    match settle.decide(&nobody(), NOW, &Fresh::new(&Secret::new([1; 32]), 0)) {
+        Decision::Answer { reply, .. } => assert!(matches!(reply, Ok(Settled::Overtaken))),
+        Decision::Commit { .. } => panic!("something was written"),
+    }
+}
+
+#[test]
 fn seed_bug_30_an_answer_without_a_refresh_token_carries_the_old_one() {
     let mut world = World::new(Some("first"));
     let number = yours(world.take(NOW));
@@ -169,20 +191,23 @@ fn seed_bug_21_before_the_sessions_end_the_token_of_every_login_that_came_togeth
         let brought = Brought { refresh: Some(token(next)), ends: Some(NOW), ..Brought::default() };
         world.identity = Identity::after_login(Some(&world.identity), claims(), brought, session, NOW);
     }
-    let number = yours(world.take(NOW));
-    assert!(matches!(world.settle(number, "third", Answer::Refused, NOW), Settled::RefusedOnce));
-    let after = NOW.plus(UPSTREAM_REFUSAL_PAUSE);
-    for (sent, next) in [("third", "second"), ("second", "first")] {
+    let mut after = NOW;
+    let mut refuse = |world: &mut World, sent| {
         let number = yours(world.take(after));
-        assert!(matches!(world.settle(number, sent, Answer::Refused, after), Settled::Overtaken));
+        assert!(matches!(world.settle(number, sent, Answer::Refused, after), Settled::RefusedOnce));
+        after = after.plus(UPSTREAM_REFUSAL_PAUSE);
+        let number = yours(world.take(after));
+        world.settle(number, sent, Answer::Refused, after)
+    };
+    for (sent, next) in [("third", "second"), ("second", "first")] {
+        assert!(matches!(refuse(&mut world, sent), Settled::Overtaken));
         assert_eq!((world.stored(), world.cut.is_none()), (Some(next), true));
     }
     let mut refused = World { identity: world.identity.clone(), cut: None };
-    let number = yours(world.take(after));
-    assert!(matches!(world.settle(number, "first", tokens(Some("next")), after), Settled::Renewed(_)));
+    let number = yours(world.take(later(60)));
+    assert!(matches!(world.settle(number, "first", tokens(Some("next")), later(60)), Settled::Renewed(_)));
     assert_eq!((world.stored(), world.identity.upstream.spares.len(), world.cut.is_none()), (Some("next"), 0, true));
-    let number = yours(refused.take(after));
-    assert!(matches!(refused.settle(number, "first", Answer::Refused, after), Settled::Ended));
+    assert!(matches!(refuse(&mut refused, "first"), Settled::Ended));
     assert!(refused.stored().is_none() && refused.cut.is_some());
 }
 
@@ -213,6 +238,18 @@ fn a_successor_is_written_so_that_no_failover_loses_it_and_no_full_store_refuses
             Decision::Answer { .. } => panic!("nothing was written"),
         }
     }
+}
+
+#[test]
+fn seed_bug_23_a_refusal_that_is_brought_twice_is_one_refusal() {
+    let mut world = World::new(Some("first"));
+    let number = yours(world.take(NOW));
+    assert!(matches!(world.settle(number, "first", Answer::Refused, NOW), Settled::RefusedOnce));
+    // The store had taken it in, and nobody heard so.
+    let after = NOW.plus(UPSTREAM_REFUSAL_PAUSE);
+    assert!(matches!(world.settle(number, "first", Answer::Refused, after), Settled::Overtaken));
+    assert_eq!((world.stored(), world.cut.is_none()), (Some("first"), true));
+    assert!(matches!(world.take(after), Turn::Yours { .. }));
 }
 
 #[test]
