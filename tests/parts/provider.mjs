@@ -1,9 +1,15 @@
 // The upstream identity provider: oidc-provider with one confidential client and two people, on loopback; with a certificate and
-// its key it speaks TLS, under a name of its own.
+// its key it speaks TLS, under a name of its own. With a profile it does otherwise than by the book (`profiles.mjs`).
 //
 // The control endpoint (POST /__control, JSON) makes it misbehave on purpose:
 //   {"rotate": true}                  a new signing key; the old one leaves the key set
-//   {"token": {"status": 500}}        the token endpoint fails; also {"delay": 3000}, {"body": "not json"}
+//   {"token": {"status": 500}}        the token endpoint fails; also {"delay": 3000}, {"body": "not json"}, {"type": "text/html"},
+//                                     {"size": 9000000}; {"jitter": 300} is a delay up to that of what has been done already
+//   {"lose": 1}                       so many answers of the token endpoint are lost after what was asked has been done
+//   {"skew": 75}                      its clock is off by so many seconds
+//   {"away": true}                    it takes no connection that asks for anything
+//   {"revoke": true}                  it knows none of its refresh tokens any more
+//   {"once": true}                    a refresh token is given at a person's first login only
 //   {"claims": {"nonce": "wrong"}}    id tokens are signed again with these claims put in (null takes a claim out)
 //   {"header": {"kid": "other"}}      id tokens are signed again with these header members
 //   {"reset": true}                   well-behaved again
@@ -13,6 +19,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { SignJWT, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, importJWK } from 'jose';
 import { listen, options, ready, sleep, text } from './part.mjs';
+import { profiles } from './profiles.mjs';
 
 const given = options({
   port: '0',
@@ -23,6 +30,9 @@ const given = options({
   alg: 'RS256',
   consent: 'auto',
   pkce: 'required',
+  profile: 'plain',
+  life: '600',
+  reuse: '0',
   name: '',
   cert: '',
   key: '',
@@ -30,17 +40,27 @@ const given = options({
 // The library says on the standard output what it thinks of plain http and of development keys; nobody here needs that.
 console.info = console.warn = (...words) => process.stderr.write(`${words.join(' ')}\n`);
 const { Provider } = await import('oidc-provider');
+const { createMemoryAdapter } = await import('oidc-provider/lib/adapters/memory_adapter.js');
+// Every provider of its own would have a memory of its own.
+const adapter = createMemoryAdapter();
 
 const people = {
   alice: { email: 'alice@example.com', email_verified: true, name: 'Alice Example', preferred_username: 'alice', groups: ['staff', 'admins'] },
   bob: { email: 'bob@example.com', email_verified: false, name: 'Bob Ünïcode, Jr.', preferred_username: 'bob', groups: ['staff'] },
+  carol: { email: 'carol@example.com', email_verified: true, name: 'Carol', hd: 'example.com' },
+  mallory: { email: 'mallory@example.com', email_verified: true, name: 'Mallory', hd: 'example.com.evil.example' },
 };
+const profile = profiles[given.profile]();
+const accounts = Object.fromEntries(Object.entries(people).map(([name, about]) => [profile.subject(name), about]));
 
+const life = Number(given.life);
 let faults = {};
 let generation = 0;
 let signing;
 let current;
-const seen = { authorize: 0, token: 0, jwks: 0, discovery: 0, last: null };
+const seen = { authorize: 0, token: 0, refreshes: 0, refused: 0, jwks: 0, discovery: 0, last: null };
+const handedOut = new Set();
+const answers = new Map();
 
 const secure = given.cert ? { cert: readFileSync(given.cert), key: readFileSync(given.key) } : null;
 const server = secure ? https.createServer(secure, serve) : http.createServer(serve);
@@ -57,7 +77,7 @@ function serve(request, response) {
   });
 }
 
-/** A provider with a key of its own; what it has issued lives in the library's memory and outlasts it. */
+/** A provider with a key of its own; what it has issued outlasts it. */
 async function rotate() {
   generation += 1;
   const pair = await generateKeyPair(given.alg, { extractable: true, ...(given.alg === 'EdDSA' ? { crv: 'Ed25519' } : {}) });
@@ -73,22 +93,23 @@ async function rotate() {
         id_token_signed_response_alg: given.alg,
       },
     ],
+    adapter,
     jwks: { keys: [signing] },
     cookies: { keys: ['one key for the cookies of a test'] },
     claims: {
-      openid: ['sub'],
+      openid: ['sub', 'hd'],
       email: ['email', 'email_verified'],
       profile: ['name', 'preferred_username'],
       groups: ['groups'],
     },
-    scopes: ['openid', 'offline_access', 'email', 'profile', 'groups'],
+    scopes: profile.scopes,
     conformIdTokenClaims: false,
     features: { devInteractions: { enabled: false }, revocation: { enabled: true }, rpInitiatedLogout: { enabled: true } },
-    findAccount: (_context, id) => (people[id] ? { accountId: id, claims: () => ({ sub: id, ...people[id] }) } : undefined),
+    findAccount: (_context, id) => (accounts[id] ? { accountId: id, claims: () => ({ sub: id, ...accounts[id] }) } : undefined),
     interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
     pkce: { required: () => given.pkce === 'required' },
-    rotateRefreshToken: true,
-    ttl: { AccessToken: 600, IdToken: 600, RefreshToken: 86_400, Session: 3_600, Interaction: 600, Grant: 86_400 },
+    rotateRefreshToken: profile.rotates,
+    ttl: { AccessToken: life, IdToken: life, RefreshToken: 86_400, Session: 3_600, Interaction: 600, Grant: 86_400 },
     renderError: (context, out, error) => {
       process.stderr.write(`${error.stack}\n`);
       context.type = 'html';
@@ -97,30 +118,71 @@ async function rotate() {
   });
   provider.use(async (context, next) => {
     await next();
-    const idToken = context.path === '/token' && context.body?.id_token;
-    if (idToken && (faults.claims || faults.header)) context.body.id_token = await forge(idToken);
+    if (context.path === '/token') await answered(context, provider);
   });
   current = provider.callback();
   current.provider = provider;
 }
 
+/** What was done is done; here is what is told of it. */
+async function answered(context, provider) {
+  const { grant_type: grant, refresh_token: sent } = Object.fromEntries(new URLSearchParams(context.req.body));
+  const account = context.oidc?.entities?.Account?.accountId;
+  const { scope = '' } = context.oidc?.entities?.RefreshToken ?? context.oidc?.entities?.AuthorizationCode ?? {};
+  if (grant === 'refresh_token' && context.body?.error) seen.refused += 1;
+  await profile.answered(context, { provider, grant, account, once: faults.once });
+  if (context.body.refresh_token) handedOut.add(context.body.refresh_token);
+  const idToken = context.body.id_token;
+  if (idToken) {
+    const claims = profile.claims(decodeJwt(idToken), scope.split(' '));
+    if (Object.keys(claims).length > 0 || faults.claims || faults.header || faults.skew) context.body.id_token = await forge(idToken, claims);
+  }
+  if (grant === 'refresh_token' && Number(given.reuse) > 0 && !context.body.error) answers.set(sent, { at: Date.now(), body: context.body });
+  if (faults.token?.jitter) await sleep(Math.random() * faults.token.jitter);
+  if (faults.lose > 0) {
+    faults.lose -= 1;
+    context.respond = false;
+    context.req.socket.destroy();
+  }
+}
+
 async function answer(request, response) {
   const url = new URL(request.url, issuer);
   if (url.pathname === '/__control') return control(request, response);
+  if (faults.away) return request.socket.destroy();
   if (url.pathname.startsWith('/interaction/')) return interact(request, response, url);
   if (url.pathname === '/auth') {
     seen.authorize += 1;
     seen.last = Object.fromEntries(url.searchParams);
+    const refusal = profile.asks(url.searchParams);
+    if (refusal) {
+      const back = new URL(given['redirect-uri']);
+      back.search = new URLSearchParams({ error: refusal, state: url.searchParams.get('state') ?? '' });
+      response.writeHead(303, { location: back.href });
+      return response.end();
+    }
+    request.url = `/auth${url.search}`;
   }
   if (url.pathname === '/jwks') seen.jwks += 1;
   if (url.pathname === '/.well-known/openid-configuration') seen.discovery += 1;
   if (url.pathname === '/token') {
     seen.token += 1;
-    const { delay, status, body } = faults.token ?? {};
+    const { delay, status, body, type, size } = faults.token ?? {};
     if (delay) await sleep(delay);
-    if (status || body !== undefined) {
-      response.writeHead(status ?? 200, { 'content-type': 'application/json' });
-      return response.end(body ?? '{"error":"server_error"}');
+    if (status || body !== undefined || type || size) {
+      response.writeHead(status ?? 200, { 'content-type': type ?? 'application/json' });
+      return response.end(size ? `{"a":"${'a'.repeat(size)}"}` : body ?? '{"error":"server_error"}');
+    }
+    // Read here, because what was sent decides what is told of it.
+    request.body = await text(request);
+    const form = new URLSearchParams(request.body);
+    if (form.get('grant_type') === 'refresh_token') {
+      seen.refreshes += 1;
+      const before = answers.get(form.get('refresh_token'));
+      if (before && Date.now() - before.at < Number(given.reuse) * 1000) {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        return response.end(JSON.stringify(before.body));
+      }
     }
   }
   return current(request, response);
@@ -145,7 +207,7 @@ async function interact(request, response, url) {
       response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' });
       return response.end(loginPage(uid, params, 'There is nobody of that name.'));
     }
-    return provider.interactionFinished(request, response, { login: { accountId: name } }, { mergeWithLastSubmission: false });
+    return provider.interactionFinished(request, response, { login: { accountId: profile.subject(name) } }, { mergeWithLastSubmission: false });
   }
   if (step === 'consent') {
     return provider.interactionFinished(request, response, await agree(provider, prompt, params, session), { mergeWithLastSubmission: true });
@@ -166,8 +228,10 @@ async function agree(provider, prompt, params, session) {
 }
 
 /** Signs an id token again, wrong in the way that was asked for. */
-async function forge(idToken) {
-  const claims = { ...decodeJwt(idToken), ...faults.claims };
+async function forge(idToken, more) {
+  const claims = { ...decodeJwt(idToken), ...more };
+  for (const name of ['iat', 'exp', 'auth_time']) if (claims[name]) claims[name] += faults.skew ?? 0;
+  Object.assign(claims, faults.claims);
   for (const [name, value] of Object.entries(claims)) if (value === null) delete claims[name];
   const header = { ...decodeProtectedHeader(idToken), ...faults.header };
   return new SignJWT(claims).setProtectedHeader(header).sign(await importJWK(signing, given.alg));
@@ -175,9 +239,10 @@ async function forge(idToken) {
 
 async function control(request, response) {
   if (request.method === 'POST') {
-    const { rotate: wanted, reset, ...more } = JSON.parse(await text(request));
+    const { rotate: wanted, reset, revoke, ...more } = JSON.parse(await text(request));
     if (reset) faults = {};
     if (wanted) await rotate();
+    if (revoke) for (const token of handedOut) await (await current.provider.RefreshToken.find(token))?.destroy();
     faults = { ...faults, ...more };
   }
   response.writeHead(200, { 'content-type': 'application/json' });

@@ -18,7 +18,8 @@ const grace = 2;
 let passed = 0;
 let failed = 0;
 
-// The 2025 generation behind RS256 and the 2026 one behind ES256; EdDSA has a login of its own.
+// The 2025 generation behind RS256 and the 2026 one behind ES256; EdDSA has a login of its own. Then the kinds of provider, whose tokens
+// live so briefly that every refresh of a client asks for newer ones.
 const arrangements = [
   {
     name: 'everything',
@@ -56,6 +57,30 @@ const arrangements = [
       ['faults of the provider', './clients/faults.mjs', { mcp: gate.mcp, provider: gate.provider }],
     ],
   },
+  {
+    name: 'mirror',
+    alg: 'RS256',
+    provider: { profile: 'dex', life: 240, reuse: 3 },
+    kind: 'dex',
+    block: { connectorId: 'ldap', crossClientAudiences: ['kubernetes', 'grafana'] },
+    runs: (gate) => [['Dex', './clients/dex.mjs', { mcp: gate.mcp, provider: gate.provider }]],
+  },
+  {
+    name: 'mirror',
+    alg: 'RS256',
+    provider: { profile: 'google', life: 240 },
+    kind: 'google',
+    block: { hostedDomain: 'example.com', bindToProvider: true },
+    runs: (gate) => [['Google', './clients/google.mjs', { mcp: gate.mcp, provider: gate.provider }]],
+  },
+  {
+    name: 'mirror',
+    alg: 'ES256',
+    provider: { profile: 'dex', life: 12 },
+    kind: 'dex',
+    block: {},
+    runs: (gate) => [['provider in trouble', './clients/trouble.mjs', { mcp: gate.mcp, provider: gate.provider, life: 12 }]],
+  },
 ];
 
 try {
@@ -72,23 +97,23 @@ try {
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
 
-async function arrange({ name, alg, runs }) {
+async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', block = { scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'] } }) {
   const [port, adminPort] = [await freePort(), await freePort()];
   const base = `http://127.0.0.1:${port}`;
-  const provider = await part('./provider.mjs', { alg, 'redirect-uri': `${base}/oauth/callback` });
+  const provider = await part('./provider.mjs', { alg, 'redirect-uri': `${base}/oauth/callback`, ...manner });
   const upstream = await part(`./${name}.mjs`);
-  const config = join(folder, `${name}-${alg}.json`);
+  const config = join(folder, `${name}-${kind}-${alg}.json`);
   await writeFile(config, JSON.stringify({
     baseUrl: base,
     listen: `127.0.0.1:${port}`,
     adminListen: `127.0.0.1:${adminPort}`,
     masterKeys: [randomBytes(32).toString('base64')],
-    provider: 'oidc',
-    oidc: {
+    provider: kind,
+    [kind]: {
       issuerUrl: provider.issuer,
       clientId: 'portcullis',
       clientSecret: 'a secret of the upstream provider, long enough',
-      scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'],
+      ...block,
     },
     resources: [{ path: '/mcp', upstream: upstream.url, scopes: ['mcp'] }],
     allowPublicClientRegistration: true,
