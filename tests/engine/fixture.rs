@@ -2,7 +2,7 @@
 
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::key::{ClientHash, CutScope, GrantId, Key, Person};
-use portcullis_domain::limits::FLOW_LIFE;
+use portcullis_domain::limits::{FLOW_LIFE, REFRESH_GRACE_MAX};
 use portcullis_domain::oauth::admit::{Admit, Wish};
 use portcullis_domain::oauth::callback::Callback;
 use portcullis_domain::oauth::client_document::DocumentPolicy;
@@ -29,7 +29,8 @@ use std::time::Duration;
 
 /// The gateway.
 pub(crate) const BASE_URL: &str = "https://gate.example";
-const ISSUER: &str = "https://idp.example";
+/// The identity provider.
+pub(crate) const ISSUER: &str = "https://idp.example";
 const RESOURCE: &str = "https://gate.example/mcp";
 const REDIRECT: &str = "http://127.0.0.1/callback";
 
@@ -54,7 +55,15 @@ pub(crate) fn sealer() -> Sealer {
 
 /// The operator's decisions, with this grace.
 pub(crate) fn policy(grace: Duration) -> Arc<Policy> {
-    let lifetimes = Lifetimes { grace, ..Lifetimes::default() };
+    policy_of(Lifetimes { grace, ..Lifetimes::default() })
+}
+
+/// Those of an operator whose access tokens end with the provider's own, and who is patient with clients.
+pub(crate) fn bound_policy() -> Arc<Policy> {
+    policy_of(Lifetimes { grace: REFRESH_GRACE_MAX, bound: true, ..Lifetimes::default() })
+}
+
+fn policy_of(lifetimes: Lifetimes) -> Arc<Policy> {
     let scopes = vec![ResourceScope { name: "mcp".to_owned(), description: None }];
     let resource = Resource::new(BASE_URL, vec!["/mcp".to_owned()], false, scopes, None).expect("a plain resource");
     Arc::new(Policy {

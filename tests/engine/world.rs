@@ -28,8 +28,9 @@ use std::time::Duration;
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// One gateway's surroundings.
-pub(crate) struct Surroundings<S> {
+pub(crate) struct Surroundings<S, P = Elsewhere> {
     store: Arc<S>,
+    provider: P,
     /// Its clock.
     pub(crate) clock: VirtualClock,
     /// Its chance.
@@ -44,8 +45,16 @@ pub(crate) struct Surroundings<S> {
 impl<S: Store> Surroundings<S> {
     /// A gateway on this scheduler, with this store, which may be others' too.
     pub(crate) fn new(scheduler: &Scheduler, store: Arc<S>) -> Arc<Self> {
+        Self::with_provider(scheduler, store, Elsewhere)
+    }
+}
+
+impl<S: Store, P: IdentityProvider> Surroundings<S, P> {
+    /// One that has an identity provider, too.
+    pub(crate) fn with_provider(scheduler: &Scheduler, store: Arc<S>, provider: P) -> Arc<Self> {
         Arc::new(Self {
             store,
+            provider,
             clock: VirtualClock { scheduler: scheduler.clone(), skew_millis: AtomicI64::new(0) },
             entropy: SeededEntropy {
                 chance: Mutex::new(scheduler.chance(Chance::branch)),
@@ -58,14 +67,14 @@ impl<S: Store> Surroundings<S> {
     }
 }
 
-impl<S: Store> World for Surroundings<S> {
+impl<S: Store, P: IdentityProvider> World for Surroundings<S, P> {
     type Store = S;
     type Clock = VirtualClock;
     type Entropy = SeededEntropy;
     type Journal = KeptJournal;
     type Tasks = VirtualTasks;
     type Turnstiles = VirtualTurnstiles;
-    type Provider = Elsewhere;
+    type Provider = P;
     type Documents = Elsewhere;
     type Issuers = Elsewhere;
     type Limiter = Elsewhere;
@@ -94,8 +103,8 @@ impl<S: Store> World for Surroundings<S> {
         &self.turnstiles
     }
 
-    fn provider(&self) -> &Elsewhere {
-        &Elsewhere
+    fn provider(&self) -> &P {
+        &self.provider
     }
 
     fn documents(&self) -> &Elsewhere {

@@ -18,8 +18,10 @@ mod engine;
 
 mod near;
 mod oracle;
+mod provider;
 mod run;
 mod store;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +44,7 @@ fn i01_i06_i16_i17_t255_t277_hold_whatever_happens() {
         return;
     }
     let seeds = variable("SEEDS").unwrap_or(SEEDS);
-    let (found, seen) = search(seeds, None);
+    let (found, seen) = search(seeds, |seed| attempt(seed, None));
     println!("seeds 0..{seeds}: {seen:#?}");
     if let Some((seed, why)) = found {
         panic!("SEED={seed}: {why}");
@@ -97,7 +99,7 @@ fn the_canaries_are_caught() {
         Broken::IgnoresLeases,
         Broken::BarsNothing,
     ] {
-        let (found, _) = search(SEEDS, Some(broken));
+        let (found, _) = search(SEEDS, |seed| attempt(seed, Some(broken)));
         let (seed, why) = found.unwrap_or_else(|| panic!("{broken:?} was not noticed"));
         println!("{broken:?} is caught by seed {seed}: {why}");
     }
@@ -113,20 +115,24 @@ fn a_seed_is_all_that_a_run_depends_on() {
 
 type Found = Option<(u64, String)>;
 
+type Seen = BTreeMap<&'static str, u64>;
+
 /// Runs so many seeds, on all cores, until one fails.
-fn search(seeds: u64, broken: Option<Broken>) -> (Found, BTreeMap<&'static str, u64>) {
+fn search(seeds: u64, attempt: impl Fn(u64) -> Result<Seen, String> + Sync) -> (Found, Seen) {
+    let attempt =
+        |seed| catch_unwind(AssertUnwindSafe(|| attempt(seed))).unwrap_or_else(|_| Err("it panicked".to_owned()));
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let result: Mutex<(Found, BTreeMap<&'static str, u64>)> = Mutex::default();
+    let result: Mutex<(Found, Seen)> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                let mut counted: BTreeMap<&'static str, u64> = BTreeMap::new();
+                let mut counted = Seen::new();
                 while !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds {
                         break;
                     }
-                    match attempt(seed, broken) {
+                    match attempt(seed) {
                         Ok(seen) => {
                             seen.into_iter().for_each(|(what, times)| *counted.entry(what).or_insert(0) += times)
                         }
@@ -144,12 +150,9 @@ fn search(seeds: u64, broken: Option<Broken>) -> (Found, BTreeMap<&'static str, 
     result.into_inner().unwrap()
 }
 
-fn attempt(seed: u64, broken: Option<Broken>) -> Result<BTreeMap<&'static str, u64>, String> {
-    let run = || {
-        let outcome = run::run(seed, broken);
-        oracle::judge(&outcome.history).map(|()| outcome.seen)
-    };
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".to_owned()))
+fn attempt(seed: u64, broken: Option<Broken>) -> Result<Seen, String> {
+    let outcome = run::run(seed, broken);
+    oracle::judge(&outcome.history).map(|()| outcome.seen)
 }
 
 fn variable(name: &str) -> Option<u64> {

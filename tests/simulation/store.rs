@@ -20,7 +20,7 @@ use portcullis_ports::{Outcome, Seen, Store, Unavailable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// How often out of a hundred a wire fails, and how.
@@ -76,7 +76,11 @@ pub(crate) struct Shared {
     broken: Option<Broken>,
     calm: AtomicBool,
     kept: Mutex<Kept>,
+    witness: OnceLock<Witness>,
 }
+
+/// Sees every write as it is carried out.
+type Witness = Box<dyn Fn(&Write) + Send + Sync>;
 
 /// What stood where a commit wrote.
 type Before = Vec<(Key, Option<Vec<u8>>)>;
@@ -128,7 +132,13 @@ impl Shared {
             broken,
             calm: AtomicBool::new(false),
             kept: Mutex::new(kept),
+            witness: OnceLock::new(),
         })
+    }
+
+    /// Shows every write to this one, too.
+    pub(crate) fn witness(&self, witness: impl Fn(&Write) + Send + Sync + 'static) {
+        assert!(self.witness.set(Box::new(witness)).is_ok(), "there is one witness");
     }
 
     /// From now on nothing fails.
@@ -195,6 +205,9 @@ impl Shared {
         for write in writes {
             let bytes = self.sealer.seal(write, START).expect("small enough");
             before.push((write.key, kept.records.insert(write.key, bytes)));
+            if let Some(witness) = self.witness.get() {
+                witness(write);
+            }
             for connection in kept.asked.remove(&write.key).unwrap_or_default() {
                 if let Some(near) = kept.near.get(&connection) {
                     near.changed(connection, write.key, self.way());

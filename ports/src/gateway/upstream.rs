@@ -46,7 +46,10 @@ impl<W: World> Gateway<W> {
     }
 
     /// Refreshes a client's tokens, with newer ones of the provider if they are bound to them and those end soon.
-    pub(super) async fn refreshed(&self, mut refresh: Refresh) -> Result<Tokens, Fault> {
+    ///
+    /// # Errors
+    /// Whatever rule refuses it.
+    pub async fn refreshed(&self, mut refresh: Refresh) -> Result<Tokens, Fault> {
         match transact(&self.world, refresh.clone()).await {
             // Nothing of the client's is spent yet: whatever the provider says, it may come again.
             Err(Fault::ProviderStale) => {
