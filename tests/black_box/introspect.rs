@@ -2,6 +2,8 @@
 
 use crate::harness::http::{Request, Response, form};
 use crate::harness::{Ask, Client, Pkce, Script, Tokens, World, eventually};
+use crate::operator;
+use crate::people::as_provider;
 use serde_json::{Value, json};
 
 const INTROSPECT: &str = "/oauth/introspect";
@@ -152,6 +154,49 @@ fn p05_t182_a_revoked_token_is_inactive_at_once() {
         is_inactive(&world.introspect(&client, &own.access));
         is_inactive(&world.introspect(&server(), &own.access));
         world.send(&Request::get(USERINFO).bearer(&own.access)).refuses(401, "invalid_token");
+    }
+}
+
+/// Whatever ended the session: introspection, userinfo and the protected endpoint say the same.
+#[test]
+fn t182_r37_cve_2026_8922_no_cause_of_an_end_is_forgotten() {
+    let world = operator::with(|config| {
+        as_provider(config, "dex", &json!({}));
+        config["clients"] = json!([
+            { "clientId": SERVER.0, "clientSecret": SERVER.1, "name": "Tools", "redirectUris": ["https://tools.example/cb"] },
+        ]);
+        config["introspectionResourceServers"] = json!([SERVER.0]);
+        config["refreshGrace"] = json!("0s");
+    });
+    let cut = |body: Value| assert_eq!(operator::done(&world, "/cuts", body), "cut");
+    for cause in ["code", "refresh", "person", "client", "everything", "sid", "provider"] {
+        let client = world.confidential_client("A client");
+        let pkce = Pkce::new();
+        let script =
+            Script { claims: json!({ "sid": "there" }), members: json!({ "expires_in": 200 }), ..Script::default() };
+        let code = world.code_for(&Ask::of(&client, &pkce), script);
+        let own = Tokens::of(&world.exchange(&client, &code, &pkce));
+        active(&world.introspect(&client, &own.access));
+        active(&world.introspect(&server(), &own.access));
+        match cause {
+            "code" => world.exchange(&client, &code, &pkce).refuses(400, "invalid_grant"),
+            "refresh" => {
+                Tokens::of(&world.refresh(&client, &own.refresh));
+                world.refresh(&client, &own.refresh).refuses(400, "invalid_grant");
+            }
+            "person" => cut(json!({ "subject": "ada" })),
+            "client" => cut(json!({ "client_id": client.id })),
+            "everything" => cut(json!({ "everything": true })),
+            "sid" => cut(json!({ "sid": "there" })),
+            _ => {
+                world.provider.forget_refresh_tokens();
+                world.refresh(&client, &own.refresh).refuses(400, "invalid_grant");
+            }
+        }
+        is_inactive(&world.introspect(&client, &own.access));
+        is_inactive(&world.introspect(&server(), &own.access));
+        world.send(&Request::get(USERINFO).bearer(&own.access)).refuses(401, "invalid_token");
+        world.call("/mcp", &own.access).refuses(401, "invalid_token");
     }
 }
 
