@@ -98,7 +98,8 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// [`Broken`] if a length runs past the end, is not in its shortest form, or tags descend.
     pub fn parse(mut body: &'a [u8]) -> Result<Self, Broken> {
-        let mut list: Vec<(u8, &[u8])> = Vec::new();
+        // Most bodies have no more fields than this.
+        let mut list: Vec<(u8, &[u8])> = Vec::with_capacity(24);
         while let Some((tag, rest)) = body.split_first() {
             if list.last().is_some_and(|(last, _)| last > tag) {
                 return Err(Broken);
@@ -113,7 +114,8 @@ impl<'a> Fields<'a> {
 
     /// All fields of a tag, in their order.
     pub fn all(&self, tag: u8) -> impl Iterator<Item = &'a [u8]> + '_ {
-        self.list.iter().filter(move |(found, _)| *found == tag).map(|(_, value)| *value)
+        let begin = self.list.iter().skip_while(move |(found, _)| *found < tag);
+        begin.take_while(move |(found, _)| *found == tag).map(|(_, value)| *value)
     }
 
     /// The field of a tag that stands at most once.
@@ -211,6 +213,9 @@ impl<'a> Fields<'a> {
     /// Every field whose tag is higher than `known`, as it stood: what a newer version has written.
     #[must_use]
     pub fn unknown(&self, known: u8) -> Vec<u8> {
+        if self.list.last().is_none_or(|(tag, _)| *tag <= known) {
+            return Vec::new();
+        }
         let mut writer = Writer::new();
         for (tag, value) in self.list.iter().filter(|(tag, _)| *tag > known) {
             writer.bytes(*tag, value);

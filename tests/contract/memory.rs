@@ -64,7 +64,7 @@ fn i19_new_records_find_no_room_in_a_full_memory_and_old_ones_can_still_change()
 fn i19_a_session_can_be_revoked_in_a_full_memory() {
     let scheduler = Scheduler::new(1);
     // Room for one login and not for two.
-    let memory = Arc::new(Memory::bounded(EPOCH, 3_000));
+    let memory = Arc::new(Memory::bounded(EPOCH, 1_000));
     let world = Surroundings::new(&scheduler, Arc::clone(&memory));
     scheduler.run(async move {
         let policy = policy(Duration::from_secs(60));

@@ -20,6 +20,9 @@ impl Scopes {
         if !text.bytes().all(|byte| matches!(byte, b' ' | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
             return Err(Fault::ScopeMalformed);
         }
+        if !text.contains(' ') {
+            return Ok(Self(text.into()));
+        }
         Ok(Self::of(text.split(' ')))
     }
 
