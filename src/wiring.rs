@@ -223,8 +223,11 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         let allowance = allowance(&configured, &per_person);
         let introduction = identity::introduction(place, &configured, &assertion_keys, &ca_files)?;
         let here = identity::service(place, &configured, &mut services)?;
-        let (resource, behind, origins) =
+        let (mut resource, behind, origins) =
             resource(place, configured, here, base_url, allowed_origins.as_deref(), &ca_files)?;
+        if introduction.form.wants_id_token() {
+            resource = resource.wanting_id_tokens();
+        }
         if let Behind::Server(upstream) = &behind {
             upstreams.push((urls, Arc::clone(upstream)));
         }
@@ -235,7 +238,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         let instead = "write \"upstream\": \"embedded\" for the resource that it is to stand behind";
         return Err(complaint("resources", &format!("has no embedded resource at {path}"), instead));
     }
-    let Named { issuer, ca_file, bound, party } = named(provider, people);
+    let keeps_id_token = protected.iter().any(Resource::wants_id_token);
+    let Named { issuer, ca_file, bound, party } = named(provider, people, keeps_id_token);
     let own = party.credentials.client_id.as_str();
     let (trusted, issuers) = trusted::trusted(&trusted_audiences, trusted_issuers, own, &ca_files)?;
     let policy = Arc::new(Policy {

@@ -21,10 +21,22 @@ words! {
         Assertion = "assertion",
         /// By headers and an exchanged token as bearer.
         Exchange = "exchange",
+        /// By headers and the person's ID token as bearer.
+        IdToken = "idToken",
     } else wrong(
         "is not a form in which the server is told who the person is",
-        r#"write "headers", "subjectOnly", "assertion" or "exchange""#,
+        r#"write "headers", "subjectOnly", "assertion", "exchange" or "idToken""#,
     )
+}
+
+words! {
+    /// What is exchanged.
+    pub enum SubjectToken {
+        /// An assertion.
+        Assertion = "assertion",
+        /// The person's ID token.
+        IdToken = "idToken",
+    } else wrong("is nothing that is exchanged", r#"write "assertion" or "idToken""#)
 }
 
 words! {
@@ -85,7 +97,8 @@ keys! {
         connector_id: Option<ConnectorId> = optional("connectorId") "The connector of a Dex that judges the assertion.",
         audience: Option<Audience> = optional("audience") "The `audience` that is asked for.",
         scopes: Vec<ScopeName> = or("scopes", json!(["openid", "profile", "email", "groups"])) "The scopes that are asked for.",
-        subject_token_type: TokenKind = or("subjectTokenType", "jwt") "What the assertion is said to be: jwt, idToken or accessToken.",
+        subject_token: SubjectToken = or("subjectToken", "assertion") "What is exchanged: an assertion, or the person's idToken of the identity provider.",
+        subject_token_type: Option<TokenKind> = optional("subjectTokenType") "What it is said to be: jwt, idToken or accessToken. Left out: jwt of an assertion, idToken of an ID token.",
         requested_token_type: TokenKind = or("requestedTokenType", "idToken") "What is asked for: idToken, accessToken or jwt.",
         ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this server beside `caFiles`.",
     }
@@ -98,14 +111,24 @@ pub(super) fn form(draft: &ResourceDraft, at: &Place<'_>) {
     let (Some(form), Some(assertion), Some(exchange)) = (draft.identity, &draft.assertion, &draft.exchange) else {
         return;
     };
+    let shows_id_token =
+        exchange.as_ref().is_some_and(|exchange| matches!(exchange.subject_token, SubjectToken::IdToken));
     match (form, assertion.is_some(), exchange.is_some()) {
         (IdentityForm::Exchange, _, false) => {
             at.key("exchange").complain("is missing", "add it, with tokenEndpoint, clientId and clientSecret");
         }
-        (IdentityForm::Headers | IdentityForm::SubjectOnly, true, _) => {
+        (IdentityForm::Exchange, true, true) if shows_id_token => {
+            let instead = r#"set exchange.subjectToken to "assertion", or remove it"#;
+            at.key("assertion").complain("is of no use where the ID token is exchanged", instead);
+        }
+        (IdentityForm::Headers | IdentityForm::SubjectOnly | IdentityForm::IdToken, true, _) => {
             at.key("assertion").complain("is of no use in this form", r#"set identity to "assertion", or remove it"#);
         }
-        (IdentityForm::Headers | IdentityForm::SubjectOnly | IdentityForm::Assertion, _, true) => {
+        (
+            IdentityForm::Headers | IdentityForm::SubjectOnly | IdentityForm::Assertion | IdentityForm::IdToken,
+            _,
+            true,
+        ) => {
             at.key("exchange").complain("is of no use in this form", r#"set identity to "exchange", or remove it"#);
         }
         _ => {}

@@ -18,7 +18,9 @@ mod urls;
 mod values;
 
 pub use complaint::{Complaint, Complaints};
-pub use identity::{Assertion, AssertionAlgorithm, Audience, ConnectorId, Exchange, IdentityForm, TokenKind};
+pub use identity::{
+    Assertion, AssertionAlgorithm, Audience, ConnectorId, Exchange, IdentityForm, SubjectToken, TokenKind,
+};
 pub use keys::BearerSecret;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
@@ -200,7 +202,7 @@ keys! {
         per_person: Option<PerPerson> = optional("perPerson") "What one person may ask of it how often, instead of `rateLimits.perPerson`.",
         request_bytes: u32 = number("requestBytes", limits::RESOURCE_BODY_MAX, 1..=limits::RESOURCE_BODY_MOST) "The longest body of a request to it.",
         scopes: Vec<Scope> = list("scopes") "What a client needs to be granted, as names or as objects that say it in words.",
-        identity: IdentityForm = or("identity", "headers") "How its server is told who the person is: headers, subjectOnly, assertion or exchange.",
+        identity: IdentityForm = or("identity", "headers") "How its server is told who the person is: headers, subjectOnly, assertion, exchange or idToken.",
         assertion: Option<Assertion> = optional("assertion") "The assertions of these two forms.",
         exchange: Option<Exchange> = optional("exchange") "Where an assertion is exchanged for a token that the server takes.",
         forward_auth: bool = or("forwardAuth", false) "Let a proxy of `trustedProxyCIDRs` ask whether a request may pass, at /oauth/forward-auth with the path behind it.",

@@ -2,9 +2,11 @@
 
 use super::complaint;
 use crate::config::{AssertionAlgorithm, CaFile, Complaints, Exchange as ConfiguredExchange, IdentityForm};
-use crate::config::{Audience, KeyFile, Resource as ConfiguredResource, TokenKind, UpstreamUrl};
+use crate::config::{Audience, KeyFile, Resource as ConfiguredResource, SubjectToken, TokenKind, UpstreamUrl};
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
-use portcullis_adapters::gate::{Asserted, AssertionKey, Embedded, Exchange, Form, Introduction, operator_key};
+use portcullis_adapters::gate::{
+    Asserted, AssertionKey, Embedded, Exchange, Form, Introduction, Subject, operator_key,
+};
 use portcullis_adapters::oidc::named_host;
 use portcullis_domain::jose::algorithm::Algorithm;
 use portcullis_domain::jose::operator_key::OperatorKey;
@@ -69,6 +71,7 @@ fn form(
     match (configured.identity, &configured.exchange) {
         (IdentityForm::Headers, _) => Ok(Form::Headers),
         (IdentityForm::SubjectOnly, _) => Ok(Form::SubjectOnly),
+        (IdentityForm::IdToken, _) => Ok(Form::IdToken),
         (IdentityForm::Assertion, _) => {
             Ok(Form::Assertion(asserted(configured.upstreams.first().map_or("", |upstream| upstream.as_str()))))
         }
@@ -91,10 +94,15 @@ fn exchange(configured: &ConfiguredExchange, asserted: Asserted, ca_files: &[CaF
         connector_id,
         audience,
         scopes,
+        subject_token,
         subject_token_type,
         requested_token_type,
         ca_file,
     } = configured;
+    let (subject, usual) = match subject_token {
+        SubjectToken::Assertion => (Subject::Assertion(asserted), TokenKind::Jwt),
+        SubjectToken::IdToken => (Subject::IdToken, TokenKind::IdToken),
+    };
     let endpoint = token_endpoint.as_str();
     let issuer = expected_issuer.as_ref().map(|issuer| issuer.as_str()).or_else(|| endpoint.strip_suffix("/token"));
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
@@ -111,10 +119,10 @@ fn exchange(configured: &ConfiguredExchange, asserted: Asserted, ca_files: &[CaF
         connector_id: connector_id.as_ref().map(|id| id.as_str().to_owned()),
         audience: audience.as_ref().map(|audience| audience.as_str().to_owned()),
         scope: scopes.join(" "),
-        subject: token_type(*subject_token_type),
+        subject: token_type(subject_token_type.unwrap_or(usual)),
         requested: token_type(*requested_token_type),
     };
-    Some(Exchange { downstream, asserted, fetch: Fetch::new(fetch).ok()? })
+    Some(Exchange { downstream, subject, fetch: Fetch::new(fetch).ok()? })
 }
 
 const fn token_type(kind: TokenKind) -> TokenType {

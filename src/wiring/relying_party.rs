@@ -18,8 +18,8 @@ pub(super) struct Named {
     pub(super) party: RelyingParty,
 }
 
-/// Reads it.
-pub(super) fn named(configured: Provider, people: People) -> Named {
+/// Reads it. `keeps_id_token` says whether something behind the gate is shown ID tokens.
+pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) -> Named {
     let mut further_scopes = Vec::new();
     let mut parameters = Vec::new();
     let mut hosted = None;
@@ -75,7 +75,7 @@ pub(super) fn named(configured: Provider, people: People) -> Named {
         further_scopes,
         parameters,
         groups_claim: groups,
-        keeps_id_token: false,
+        keeps_id_token,
         entry,
     };
     Named { issuer: issuer_url.as_str().to_owned(), ca_file, bound, party }

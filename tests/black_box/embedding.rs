@@ -58,6 +58,24 @@ impl ProtectedEndpoint for Tools {
     }
 }
 
+/// What somebody is shown of the person's ID token: by the visitor, and by the request.
+pub type Shown = (Option<String>, Option<String>);
+
+/// Writes down what it is shown of the person's ID token.
+pub struct Whoami(pub Arc<Mutex<Vec<Shown>>>);
+
+impl ProtectedEndpoint for Whoami {
+    type Request = Asked<RequestBody>;
+    type Response = Response<AnswerBody>;
+
+    async fn answer(&self, request: Self::Request, visitor: Arc<Visitor>) -> Self::Response {
+        let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let id_token = visitor.id_token.as_ref().map(|token| token.expose().to_owned());
+        self.0.lock().unwrap().push((id_token, authorization));
+        Response::new(AnswerBody::empty())
+    }
+}
+
 /// One event, and then nothing until somebody drops it.
 struct Endless {
     seen: Arc<Seen>,

@@ -28,6 +28,7 @@ mod forward_auth;
 mod front;
 mod harness;
 mod harness_works;
+mod id_tokens;
 mod identity_forms;
 mod introspect;
 mod listener;

@@ -148,19 +148,25 @@ const RETURNED: (&str, u16) = ("/oauth/callback", 302);
 
 #[test]
 fn p11_nothing_that_the_program_says_holds_a_secret() {
-    says_no_secret("json");
+    says_no_secret("json", "headers");
 }
 
 #[test]
 fn p11_nothing_that_the_program_says_in_plain_text_holds_a_secret() {
-    says_no_secret("text");
+    says_no_secret("text", "headers");
 }
 
-fn says_no_secret(format: &str) {
+#[test]
+fn p11_m20_an_id_token_goes_to_the_mcp_server_and_nowhere_else() {
+    says_no_secret("trace", "idToken");
+}
+
+fn says_no_secret(name: &str, identity: &str) {
     let (provider, upstream) = (Provider::start(), Upstream::start());
     let mut config = configuration(&provider, &upstream);
     config["logLevel"] = json!("trace");
-    config["logFormat"] = json!(format);
+    config["logFormat"] = json!(if name == "json" { "json" } else { "text" });
+    config["resources"][0]["identity"] = json!(identity);
     config["refreshGrace"] = json!("0s");
     config["registrationToken"] = json!(REGISTRATION_TOKEN);
     config["clients"] = json!([{
@@ -168,7 +174,7 @@ fn says_no_secret(format: &str) {
     }]);
     let address = |key: &str| config[key].as_str().unwrap().parse().unwrap();
     let gate = Gate::elsewhere(address("listen"), address("adminListen"));
-    let mut process = Process::start(format, &config);
+    let mut process = Process::start(name, &config);
     process.until_it_listens();
     gate.until_ready();
     let world = World::around(gate, provider, upstream);
@@ -182,7 +188,10 @@ fn says_no_secret(format: &str) {
         assert!(strays.is_empty(), "{} {} answers with {strays:?}", request.method, request.target);
     }
     for seen in world.upstream.seen() {
-        let strays = secrets.within(&String::from_utf8_lossy(&seen.bytes));
+        let told = String::from_utf8_lossy(&seen.bytes).into_owned();
+        let shown = seen.header("authorization").filter(|_| identity == "idToken").unwrap_or_default();
+        assert_eq!(shown.matches('.').count(), if identity == "idToken" { 2 } else { 0 }, "{shown}");
+        let strays = secrets.within(&told.replacen(shown, "", usize::from(!shown.is_empty())));
         assert!(strays.is_empty(), "the upstream was told {strays:?}");
     }
     let log = process.end();

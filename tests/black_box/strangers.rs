@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The seed of the cluster's key.
-const CLUSTER: [u8; 32] = *b"the cluster's own signing seed!!";
+pub const CLUSTER: [u8; 32] = *b"the cluster's own signing seed!!";
 /// The seed of a key that nobody publishes.
 const NOBODY: [u8; 32] = *b"nobody has published this seed!!";
 
@@ -63,7 +63,7 @@ impl Cluster {
 }
 
 /// An ID token of the provider for this client, with these claims laid over.
-fn id_token(world: &World, client: &str, over: &Value) -> String {
+pub fn id_token(world: &World, client: &str, over: &Value) -> String {
     let mut claims = json!({
         "iss": world.provider.issuer(),
         "sub": "ada",

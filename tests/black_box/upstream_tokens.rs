@@ -19,7 +19,8 @@ fn session(world: &World, client: &Client, seconds: u64) -> Tokens {
     session_of(world, client, |ask| ask, script)
 }
 
-fn asked(world: &World) -> usize {
+/// How often the provider was asked for newer tokens.
+pub fn asked(world: &World) -> usize {
     let seen = world.provider.seen("/token");
     seen.iter().filter(|seen| String::from_utf8_lossy(&seen.body).contains("grant_type=refresh_token")).count()
 }

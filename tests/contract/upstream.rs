@@ -29,6 +29,7 @@ async fn after_a_login(world: &Arc<World1>, refresh: Option<&str>, ends: Duratio
     callback.brought = Brought {
         refresh: refresh.map(|token| SecretText::new(token.to_owned())),
         id_token: Some((SecretText::new("id".to_owned()), START.plus(ends))),
+        withheld: false,
         ends: Some(START.plus(ends)),
     };
     transact(world, callback).await.unwrap();

@@ -3,6 +3,7 @@
 //! Nothing here happens for a request whose bearer and credential are known: a signature or an exchange is made once for a session
 //! and a resource, and used until it is to be renewed.
 
+use super::id_token::{self, IdTokenAt};
 use super::minted::{Credential, Decided, Minted};
 use crate::fetch::{Caps, Fetch, Method, Request};
 use portcullis_domain::jose::jwk::Key;
@@ -19,6 +20,8 @@ use portcullis_domain::seal::KeyId;
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::json::ObjectWriter;
+use portcullis_ports::World;
+use portcullis_ports::gateway::Gateway;
 use ring::rand::SystemRandom;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -36,8 +39,22 @@ pub enum Form {
     SubjectOnly,
     /// By headers, and by an assertion as bearer.
     Assertion(Asserted),
-    /// By headers, and by a token as bearer that a server of the operator's gives for an assertion.
+    /// By headers, and by a token as bearer that a server of the operator's gives for an assertion or for the person's ID token.
     Exchange(Box<Exchange>),
+    /// By headers, and by the person's ID token of the identity provider as bearer.
+    IdToken,
+}
+
+impl Form {
+    /// Whether it needs the person's ID token.
+    #[must_use]
+    pub fn wants_id_token(&self) -> bool {
+        match self {
+            Self::Headers | Self::SubjectOnly | Self::Assertion(_) => false,
+            Self::Exchange(exchange) => matches!(exchange.subject, Subject::IdToken),
+            Self::IdToken => true,
+        }
+    }
 }
 
 /// Assertions for one server.
@@ -76,23 +93,43 @@ pub fn operator_key(pem: &[u8]) -> Option<OperatorKey> {
 pub struct Exchange {
     /// What the server is asked for.
     pub downstream: Downstream,
-    /// The assertion that it is shown.
-    pub asserted: Asserted,
+    /// What it is shown.
+    pub subject: Subject,
     /// How it is reached.
     pub fetch: Fetch,
+}
+
+/// What is exchanged.
+#[derive(Debug)]
+pub enum Subject {
+    /// An assertion.
+    Assertion(Asserted),
+    /// The person's ID token.
+    IdToken,
+}
+
+/// Whom what stands behind is told of.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// Who it is.
+    pub(crate) visitor: &'a Visitor,
+    /// What differs as soon as the visitor does in anything that a credential says.
+    pub(crate) version: &'a [u8],
+    /// Where their ID token is.
+    pub(crate) id_token: IdTokenAt<'a>,
 }
 
 /// Makes credentials, and keeps them.
 pub(crate) struct Credentials {
     own: Arc<[(KeyId, Signer)]>,
-    minted: Minted,
+    minted: Arc<Minted>,
 }
 
 impl Credentials {
     /// By the keys of this policy.
     pub(crate) fn new(policy: &Policy) -> Self {
         let own = policy.ring.signing_seeds().map(|(id, seed)| (id, Signer::from_seed(seed))).collect();
-        Self { own, minted: Minted::new() }
+        Self { own, minted: Arc::new(Minted::new()) }
     }
 
     /// The public halves of the keys of the policy.
@@ -100,19 +137,20 @@ impl Credentials {
         self.own.iter().map(|(_, signer)| signer.public().clone())
     }
 
-    /// The credential with which whoever is at this place is told of this visitor in this form, if it wants one. `version` says which
-    /// version of the visitor this is.
-    pub(crate) async fn of(
+    /// The credential with which whoever is at this place is told of somebody in this form, if it wants one.
+    pub(crate) async fn of<W: World>(
         &self,
         form: &Form,
-        policy: &Policy,
+        gateway: &Gateway<W>,
         place: &str,
-        visitor: &Visitor,
-        version: &[u8],
+        told: Told<'_>,
         now: Timestamp,
     ) -> Result<Option<Credential>, Fault> {
+        let (Told { visitor, version, id_token }, policy) = (told, gateway.policy());
+        let held = || id_token::held(gateway, &self.minted, visitor.person, id_token, now);
         let kind: &[u8] = match form {
             Form::Headers | Form::SubjectOnly => return Ok(None),
+            Form::IdToken => return held()?.await.map(Some),
             Form::Assertion(_) => b"assertion",
             Form::Exchange(_) => b"exchange",
         };
@@ -125,17 +163,23 @@ impl Credentials {
             version,
         ]);
         let made = match form {
-            Form::Headers | Form::SubjectOnly => return Ok(None),
+            Form::Headers | Form::SubjectOnly | Form::IdToken => return Ok(None),
             Form::Assertion(asserted) => {
-                self.minted.get(decided, now, || self.assertion(asserted, policy, visitor, now)).await
+                self.minted.get(decided, now, None, || self.assertion(asserted, policy, visitor, now)).await
             }
             Form::Exchange(exchange) => {
-                let Exchange { downstream, asserted, fetch } = &**exchange;
-                let make = || {
-                    let subject = self.assertion(asserted, policy, visitor, now);
-                    exchanged(downstream.clone(), fetch.clone(), subject, now)
-                };
-                self.minted.get(decided, now, make).await
+                let Exchange { downstream, subject, fetch } = &**exchange;
+                let (downstream, fetch) = (downstream.clone(), fetch.clone());
+                match subject {
+                    Subject::Assertion(asserted) => {
+                        let subject = || self.assertion(asserted, policy, visitor, now);
+                        self.minted.get(decided, now, None, || exchanged(downstream, fetch, subject(), now)).await
+                    }
+                    Subject::IdToken => {
+                        let subject = held()?;
+                        self.minted.get(decided, now, None, || exchanged(downstream, fetch, subject, now)).await
+                    }
+                }
             }
         };
         made.map(Some)
@@ -195,9 +239,7 @@ async fn exchanged(
     now: Timestamp,
 ) -> Result<Credential, Fault> {
     let begun = Instant::now();
-    let subject = subject.await?;
-    let subject = subject.authorization.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-    let subject = SecretText::new(subject.ok_or(Fault::Internal("an assertion is no bearer"))?.to_owned());
+    let subject = subject.await?.token()?;
     let BackChannel { url, authorization, body } = downstream.request(&subject);
     let request = Request {
         method: Method::Post,

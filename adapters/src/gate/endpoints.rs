@@ -3,7 +3,8 @@
 use super::Gate;
 use super::answer::Answer;
 use super::cors;
-use super::credential::{self, Asserted, AssertionKey};
+use super::credential::{self, Asserted, AssertionKey, Told};
+use super::id_token::IdTokenAt;
 use super::read::{self, Authorization, Received};
 use super::route::Route;
 use crate::http::{RequestBody, pages};
@@ -207,11 +208,11 @@ impl<W: World> Call<'_, W> {
         let version = [&version.0[..], &visitor.until.millis().to_be_bytes()].concat();
         let (now, place) = (gateway.world().clock().now(), format!("exchange for {audience}"));
         let form = credential::Form::Assertion(Asserted { audience, key: AssertionKey::Master, life: ASSERTION_LIFE });
-        let made = self.gate.credentials.of(&form, gateway.policy(), &place, &visitor, &version, now).await?;
+        let told = Told { visitor: &visitor, version: &version, id_token: IdTokenAt::Nowhere };
+        let made = self.gate.credentials.of(&form, gateway, &place, told, now).await?;
         let made = made.ok_or(Fault::Internal("an assertion was not made"))?;
-        let token = made.authorization.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
         let json = ObjectWriter::new()
-            .text("access_token", token.ok_or(Fault::Internal("an assertion is no bearer"))?)
+            .text("access_token", made.token()?.expose())
             .text("issued_token_type", TokenType::Jwt.urn())
             .text("token_type", "Bearer")
             .number("expires_in", made.ends.min(visitor.until).since(now).as_secs())

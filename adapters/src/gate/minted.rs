@@ -2,19 +2,22 @@
 //!
 //! A credential is kept under a digest of everything that decides it. Whoever comes while it is being made waits for the same one;
 //! it is made in a task of its own, so nobody's hanging up fails the others. A failure answers for a moment, so that a server that is
-//! away is not asked once for every request; as long as the credential before is good, it stands in.
+//! away is not asked once for every request. As long as the credential before is good, it stands in for one that cannot be had now, and
+//! for one that takes long.
 
 use crate::seeded::Seeded;
 use hyper::header::HeaderValue;
 use portcullis_domain::hash::sha256_of;
-use portcullis_domain::limits::{CREDENTIAL_PAUSE, CREDENTIALS_MAX};
+use portcullis_domain::limits::{CREDENTIAL_PATIENCE, CREDENTIAL_PAUSE, CREDENTIALS_MAX};
 use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 const SHARDS: usize = 16;
 
@@ -37,6 +40,12 @@ impl Credential {
         authorization.set_sensitive(true);
         Ok(Self { authorization, renew, ends })
     }
+
+    /// The token in it.
+    pub(crate) fn token(&self) -> Result<SecretText, Fault> {
+        let token = self.authorization.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+        token.map(|token| SecretText::new(token.to_owned())).ok_or(Fault::Internal("a credential is no bearer"))
+    }
 }
 
 /// Everything that decides a credential.
@@ -57,7 +66,15 @@ enum Made {
     Failed { fault: Fault, until: Instant },
 }
 
-type Making = watch::Receiver<Option<Made>>;
+/// One that is being made, or was.
+#[derive(Clone)]
+struct Making {
+    made: watch::Receiver<Option<Made>>,
+    begun: Instant,
+    /// What stands in for it meanwhile, until its own end.
+    before: Option<Credential>,
+}
+
 type Shard = HashMap<Decided, Making, Seeded>;
 
 /// The credentials of this process.
@@ -73,7 +90,8 @@ impl Minted {
         Self { shards: std::iter::repeat_with(shard).take(SHARDS).collect() }
     }
 
-    /// The credential that is decided by this, made by `make` if there is none or it is to be renewed.
+    /// The credential that is decided by this, made by `make` if there is none or it is to be renewed. `held` is one that whoever asks
+    /// has already: it is to be renewed, and good to its end.
     ///
     /// # Errors
     /// Why there is none. [`Fault::Full`] if too many are being made at once.
@@ -81,42 +99,61 @@ impl Minted {
         &self,
         decided: Decided,
         now: Timestamp,
+        held: Option<Credential>,
         make: impl FnOnce() -> F,
     ) -> Result<Credential, Fault>
     where
         F: Future<Output = Result<Credential, Fault>> + Send + 'static,
     {
-        let mut making = self.begun(decided, now, make)?;
-        match making.wait_for(Option::is_some).await.as_deref() {
+        let Making { mut made, begun, before } = self.begun(decided, now, held, make)?;
+        let made = made.wait_for(Option::is_some);
+        let made = match (before.filter(|before| now < before.ends), begun.checked_add(CREDENTIAL_PATIENCE)) {
+            (Some(before), Some(until)) => match timeout_at(until.into(), made).await {
+                Ok(made) => made,
+                Err(_) => return Ok(before),
+            },
+            _ => made.await,
+        };
+        match made.as_deref() {
             Ok(Some(Made::Good(credential))) => Ok(credential.clone()),
             Ok(Some(Made::Failed { fault, .. })) => Err(*fault),
             Ok(None) | Err(_) => Err(Fault::Internal("a credential was never made")),
         }
     }
 
-    fn begun<F>(&self, decided: Decided, now: Timestamp, make: impl FnOnce() -> F) -> Result<Making, Fault>
+    fn begun<F>(
+        &self,
+        decided: Decided,
+        now: Timestamp,
+        held: Option<Credential>,
+        make: impl FnOnce() -> F,
+    ) -> Result<Making, Fault>
     where
         F: Future<Output = Result<Credential, Fault>> + Send + 'static,
     {
         let mut shard = self.shard(decided);
         let before = match shard.get(&decided) {
             Some(making) if !is_over(making, now) => return Ok(making.clone()),
-            Some(making) => still_good(making, now),
-            None => None,
+            Some(making) => still_good(making, now).or(held),
+            None => {
+                make_room(&mut shard, now)?;
+                held
+            }
         };
-        if before.is_none() {
-            make_room(&mut shard, now)?;
-        }
-        let (maker, making) = watch::channel(None);
+        let (maker, made) = watch::channel(None);
+        let begun = Instant::now();
+        let making = Making { made, begun, before: before.clone() };
         shard.insert(decided, making.clone());
         drop(shard);
-        let (future, begun) = (make(), Instant::now());
+        let future = make();
         tokio::spawn(async move {
             let made = match future.await {
                 Ok(credential) => Made::Good(credential),
                 Err(fault) => {
                     let now = now.plus(begun.elapsed());
-                    match before.filter(|credential| now < credential.ends) {
+                    // Whoever is refused for good must not get on with what they had.
+                    let passes = fault.wire().retry_after.is_some();
+                    match before.filter(|credential| passes && now < credential.ends) {
                         Some(credential) => Made::Good(Credential { renew: now.plus(CREDENTIAL_PAUSE), ..credential }),
                         None => {
                             let pause = Instant::now().checked_add(CREDENTIAL_PAUSE);
@@ -141,16 +178,16 @@ impl Minted {
 
 /// Whether another one is wanted in the place of this one.
 fn is_over(making: &Making, now: Timestamp) -> bool {
-    match &*making.borrow() {
+    match &*making.made.borrow() {
         Some(Made::Good(credential)) => now >= credential.renew,
         Some(Made::Failed { until, .. }) => Instant::now() >= *until,
         // Whoever was making it is gone.
-        None => making.has_changed().is_err(),
+        None => making.made.has_changed().is_err(),
     }
 }
 
 fn still_good(making: &Making, now: Timestamp) -> Option<Credential> {
-    match &*making.borrow() {
+    match &*making.made.borrow() {
         Some(Made::Good(credential)) if now < credential.ends => Some(credential.clone()),
         _ => None,
     }
@@ -165,7 +202,7 @@ fn make_room(shard: &mut Shard, now: Timestamp) -> Result<(), Fault> {
     if shard.len() < CREDENTIALS_MAX / SHARDS {
         return Ok(());
     }
-    let any = shard.iter().find(|(_, making)| making.borrow().is_some()).map(|(decided, _)| *decided);
+    let any = shard.iter().find(|(_, making)| making.made.borrow().is_some()).map(|(decided, _)| *decided);
     any.and_then(|any| shard.remove(&any)).map(drop).ok_or(Fault::Full)
 }
 
@@ -187,7 +224,7 @@ mod tests {
         let (minted, count) = (Minted::new(), Arc::new(AtomicUsize::new(0)));
         let get = |at: u64| {
             let count = Arc::clone(&count);
-            minted.get(Decided::by(&[b"a"]), Timestamp::from_secs(at), move || async move {
+            minted.get(Decided::by(&[b"a"]), Timestamp::from_secs(at), None, move || async move {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 credential(&format!("t{}", count.fetch_add(1, SeqCst)), 1_100, 1_200)
             })
@@ -199,7 +236,7 @@ mod tests {
         assert_eq!(get(1_099).await.unwrap().authorization, "Bearer t0");
         assert_eq!(count.load(SeqCst), 1);
         assert_eq!(get(1_100).await.unwrap().authorization, "Bearer t1");
-        let other = minted.get(Decided::by(&[b"", b"a"]), NOW, || async { credential("o", 1_100, 1_200) }).await;
+        let other = minted.get(Decided::by(&[b"", b"a"]), NOW, None, || async { credential("o", 1_100, 1_200) }).await;
         assert_eq!(other.unwrap().authorization, "Bearer o");
     }
 
@@ -208,18 +245,48 @@ mod tests {
         let (minted, tries) = (Minted::new(), AtomicUsize::new(0));
         let failing = |at| {
             tries.fetch_add(1, SeqCst);
-            minted.get(Decided::by(&[b"a"]), Timestamp::from_secs(at), || async { Err(Fault::CredentialUnavailable) })
+            minted.get(Decided::by(&[b"a"]), Timestamp::from_secs(at), None, || async {
+                Err(Fault::CredentialUnavailable)
+            })
         };
-        let made = minted.get(Decided::by(&[b"a"]), NOW, || async { credential("t", 1_100, 1_200) }).await;
+        let made = minted.get(Decided::by(&[b"a"]), NOW, None, || async { credential("t", 1_100, 1_200) }).await;
         assert!(made.is_ok());
         assert_eq!(failing(1_150).await.unwrap().authorization, "Bearer t", "it has not ended yet");
         assert_eq!(failing(1_250).await.unwrap_err(), Fault::CredentialUnavailable);
-        let again = minted.get(Decided::by(&[b"a"]), Timestamp::from_secs(1_250), || async { credential("n", 1, 2) });
+        let again =
+            minted.get(Decided::by(&[b"a"]), Timestamp::from_secs(1_250), None, || async { credential("n", 1, 2) });
         assert_eq!(again.await.unwrap_err(), Fault::CredentialUnavailable, "not asked again at once");
         tokio::time::sleep(CREDENTIAL_PAUSE).await;
-        let again =
-            minted.get(Decided::by(&[b"a"]), Timestamp::from_secs(1_251), || async { credential("n", 9_000, 9_000) });
+        let again = minted
+            .get(Decided::by(&[b"a"]), Timestamp::from_secs(1_251), None, || async { credential("n", 9_000, 9_000) });
         assert_eq!(again.await.unwrap().authorization, "Bearer n");
+    }
+
+    #[tokio::test]
+    async fn m20_what_is_held_stands_in_for_what_cannot_be_had_and_for_what_takes_long_but_not_for_a_refusal() {
+        let minted = Minted::new();
+        let held = || credential("held", 900, 1_200).ok();
+        let get = |key: &'static [u8], at: u64, fault: Fault| {
+            let failing = move || async move { Err(fault) };
+            minted.get(Decided::by(&[key]), Timestamp::from_secs(at), held(), failing)
+        };
+        let away = Fault::ProviderUnavailable;
+        assert_eq!(get(b"away", 1_000, away).await.unwrap().authorization, "Bearer held");
+        assert_eq!(get(b"late", 1_200, away).await.unwrap_err(), away, "it has ended");
+        assert_eq!(get(b"over", 1_000, Fault::LoginNeeded).await.unwrap_err(), Fault::LoginNeeded);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let slow = minted.get(Decided::by(&[b"slow"]), NOW, held(), || async {
+            told.await.unwrap();
+            credential("new", 1_100, 1_200)
+        });
+        assert_eq!(slow.await.unwrap().authorization, "Bearer held", "nobody waits for longer than a moment");
+        let begun = Instant::now();
+        assert_eq!(get(b"slow", 1_000, away).await.unwrap().authorization, "Bearer held");
+        assert!(begun.elapsed() < CREDENTIAL_PATIENCE, "and whoever comes later not at all");
+        tell.send(()).unwrap();
+        while get(b"slow", 1_000, away).await.unwrap().authorization != "Bearer new" {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
@@ -227,7 +294,7 @@ mod tests {
         let minted = Minted::new();
         for number in 0..CREDENTIALS_MAX.saturating_mul(2) {
             let made = || async { credential("t", 9_000, 9_000) };
-            minted.get(Decided::by(&[&number.to_be_bytes()]), NOW, made).await.unwrap();
+            minted.get(Decided::by(&[&number.to_be_bytes()]), NOW, None, made).await.unwrap();
         }
         let held: usize = minted.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
         assert!(held <= CREDENTIALS_MAX && held > CREDENTIALS_MAX / 2, "{held}");

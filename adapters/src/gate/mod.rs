@@ -11,6 +11,7 @@ mod credential;
 mod embedded;
 mod endpoints;
 mod forward_auth;
+mod id_token;
 mod mcp_session;
 mod metrics;
 mod minted;
@@ -24,7 +25,7 @@ mod telling;
 
 pub use admin::Admin;
 pub use cors::AllowedOrigins;
-pub use credential::{Asserted, AssertionKey, Exchange, Form, operator_key};
+pub use credential::{Asserted, AssertionKey, Exchange, Form, Subject, operator_key};
 pub use embedded::Embedded;
 pub use operator::Operator;
 pub use protected::{Allowance, BadUpstreams, Behind, Introduction, Protection};

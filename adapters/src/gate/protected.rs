@@ -2,9 +2,11 @@
 
 use super::answer::{Answer, Reply};
 use super::cors::{self, AllowedOrigins};
-use super::credential::Form;
+use super::credential::{Form, Told};
 use super::embedded::{self, Embedded};
+use super::id_token::IdTokenAt;
 use super::mcp_session::{MCP_SESSION_ID, Session};
+use super::minted::Credential;
 use super::read::{self, Authorization};
 use super::telling::Telling;
 use super::{Core, Gate};
@@ -19,6 +21,7 @@ use portcullis_domain::key::Person;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
 use portcullis_domain::oauth::visitor::Visitor;
+use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::header::Challenge;
 use portcullis_ports::gateway::Bearer;
@@ -335,28 +338,38 @@ pub(super) async fn admit<W: World>(
         (Bearer::Own(_), admitted) => admitted.as_ref().and_then(Visitor::of).ok_or(UNTOLD)?,
     };
     // On the heap: it is rare, and whoever is known carries no room for it.
-    let (identity, renew) = Box::pin(introduce(gate, resource, &protected.form, &visitor, version)).await?;
-    let visitor = matches!(protected.behind, Behind::Here(_)).then(|| Arc::new(visitor));
+    let id_token = match (&bearer, &admitted) {
+        (_, Some(admitted)) => IdTokenAt::Login(&admitted.identity.as_ref().ok_or(UNTOLD)?.record),
+        (Bearer::Stranger(stranger), None) if stranger.is_id_token => match read::authorization(headers)? {
+            Authorization::Bearer(token) => IdTokenAt::Bearer(token, stranger.expires),
+            _ => IdTokenAt::Nowhere,
+        },
+        _ => IdTokenAt::Nowhere,
+    };
+    let said = visitor.claims.digest();
+    let told = Told { visitor: &visitor, version: &said, id_token };
+    let (identity, renew, id_token) = Box::pin(introduce(gate, resource, &protected.form, told)).await?;
+    let visitor = matches!(protected.behind, Behind::Here(_)).then(|| Arc::new(Visitor { id_token, ..visitor }));
     let known =
         Known { bearer: bearer.clone(), of: version, identity: Arc::clone(&identity), visitor: visitor.clone(), renew };
     gate.bearers.remember(authorization, known);
     Ok(Admission { bearer, person, identity, visitor })
 }
 
-/// What the upstream is told of somebody who is not known yet, or no longer, and until when it may be.
+/// What the upstream is told of somebody who is not known yet, or no longer; until when it may be; and the ID token that it is shown.
 async fn introduce<W: World>(
     gate: &Gate<W>,
     resource: &Resource,
     form: &Form,
-    visitor: &Visitor,
-    version: Stamp,
-) -> Result<(Arc<Identity>, Option<Timestamp>), Fault> {
-    let (policy, now) = (gate.gateway.policy(), gate.gateway.world().clock().now());
-    let credential = gate.credentials.of(form, policy, resource.identifier(), visitor, &version.0, now).await?;
-    let mut identity = identity(visitor, form).ok_or(UNTOLD)?;
+    told: Told<'_>,
+) -> Result<(Arc<Identity>, Option<Timestamp>, Option<SecretText>), Fault> {
+    let now = gate.gateway.world().clock().now();
+    let credential = gate.credentials.of(form, &gate.gateway, resource.identifier(), told, now).await?;
+    let mut identity = identity(told.visitor, form).ok_or(UNTOLD)?;
     let renew = credential.as_ref().map(|credential| credential.renew);
+    let shown = credential.as_ref().filter(|_| matches!(form, Form::IdToken)).map(Credential::token).transpose()?;
     identity.authorization = credential.map(|credential| credential.authorization);
-    Ok((Arc::new(identity), renew))
+    Ok((Arc::new(identity), renew, shown))
 }
 
 /// What is worked out once of a bearer.

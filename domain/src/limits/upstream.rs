@@ -14,8 +14,11 @@ pub const UPSTREAM_AGAIN: Duration = Duration::from_secs(3);
 pub const UPSTREAM_CLOSE: Duration = Duration::from_secs(60);
 /// How many refresh tokens of such logins are kept beside the latest one.
 pub const UPSTREAM_SPARES_MAX: usize = 4;
-/// Tokens of the provider that end within this are renewed before they are relied on.
+/// Tokens of the provider that end within this are renewed before they are relied on; an ID token that lives for less than twice of
+/// it from the middle of its life on.
 pub const UPSTREAM_FRESH: Duration = Duration::from_secs(5 * 60);
+/// How soon after tokens have come the provider is asked for another ID token at the earliest, whatever it says of their lives.
+pub const UPSTREAM_REST: Duration = Duration::from_secs(1);
 /// How long somebody waits for newer tokens of the provider.
 pub const UPSTREAM_WAIT: Duration = Duration::from_secs(14);
 /// How often whoever waits for another replica's answer looks.

@@ -183,6 +183,8 @@ pub enum Fault {
     TokenRevoked,
     /// An access token for another resource.
     TokenResource,
+    /// The protected server is shown the person's ID token, and there is none any more, or none of this bearer's person.
+    LoginNeeded,
     /// An access token whose scope does not reach.
     ScopeInsufficient,
     /// A session id of the protected server that was never given to this person at this resource.
@@ -349,6 +351,7 @@ impl Fault {
                                          => plain(401, "invalid_token", "The access token is unknown, expired or revoked."),
             F::IssuerUnavailable         => later(503, "temporarily_unavailable", "The issuer of this token cannot be reached. Try again later.", RETRY_SOON),
             F::TokenResource             => plain(401, "invalid_token", "The access token is for another resource."),
+            F::LoginNeeded               => plain(401, "invalid_token", "The login at the identity provider is over. Authorize again."),
             F::ScopeInsufficient         => plain(403, "insufficient_scope", "The access token's scope does not reach."),
 
             F::McpSession                => plain(404, "invalid_session", "This MCP session is not known here. Initialize a new one."),

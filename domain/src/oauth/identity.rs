@@ -4,6 +4,7 @@
 
 use crate::codec::{Broken, Fields, Writer};
 use crate::fresh::Fresh;
+use crate::hash::sha256_of;
 use crate::key::Key;
 use crate::limits::{
     GRANT_CLIENT_NAME_MAX, GROUP_MAX, GROUPS_MAX, IDENTITY_GRANTS_MAX, PROFILE_TEXT_MAX, UPSTREAM_SPARES_MAX,
@@ -42,6 +43,30 @@ impl Claims {
     pub fn display(&self) -> &str {
         let known = [&self.name, &self.preferred_username, &self.email];
         known.into_iter().find_map(Option::as_deref).unwrap_or(&self.subject)
+    }
+}
+
+impl Claims {
+    /// What differs as soon as any of them does.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        sha256_of("claims", &[&self.write().finish()])
+    }
+
+    /// Fields 1 to 7 of the stored form.
+    fn write(&self) -> Writer {
+        let mut writer = Writer::new();
+        writer
+            .text(1, &self.issuer)
+            .text(2, &self.subject)
+            .optional(3, self.email.as_deref().map(str::as_bytes))
+            .number(4, u64::from(self.email_verified))
+            .optional(5, self.name.as_deref().map(str::as_bytes))
+            .optional(6, self.preferred_username.as_deref().map(str::as_bytes));
+        for group in &self.groups {
+            writer.text(7, group);
+        }
+        writer
     }
 }
 
@@ -110,15 +135,17 @@ impl Identity {
         after
     }
 
-    /// Takes in what the provider has given. What it leaves out stays as it is: some give a refresh token once only.
+    /// Takes in what the provider has given. What it leaves out stays as it is: some give a refresh token once only, some an ID token
+    /// at the login only.
     pub fn take(&mut self, brought: Brought, now: Timestamp) {
-        let Brought { refresh, id_token, ends } = brought;
+        let Brought { refresh, id_token, withheld, ends } = brought;
         if refresh.is_some() {
             self.upstream_refresh = refresh;
         }
-        if id_token.is_some() {
+        if !withheld {
             self.upstream.id_token = id_token;
         }
+        self.upstream.withheld = withheld;
         self.upstream.ends = ends;
         self.upstream.renewed = now;
         self.upstream.refused = None;
@@ -186,18 +213,7 @@ impl Identity {
     /// The stored form.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let claims = &self.claims;
-        let mut writer = Writer::new();
-        writer
-            .text(1, &claims.issuer)
-            .text(2, &claims.subject)
-            .optional(3, claims.email.as_deref().map(str::as_bytes))
-            .number(4, u64::from(claims.email_verified))
-            .optional(5, claims.name.as_deref().map(str::as_bytes))
-            .optional(6, claims.preferred_username.as_deref().map(str::as_bytes));
-        for group in &claims.groups {
-            writer.text(7, group);
-        }
+        let mut writer = self.claims.write();
         writer.optional(8, self.upstream_refresh.as_ref().map(|token| token.expose().as_bytes()));
         for listed in &self.grants {
             writer.bytes(9, &listed.encode());
@@ -212,6 +228,9 @@ impl Identity {
         writer.time(13, upstream.renewed).number(14, upstream.lease.number).time(15, upstream.lease.until);
         if let Some(refused) = upstream.refused {
             writer.time(16, refused);
+        }
+        if upstream.withheld {
+            writer.number(17, 1);
         }
         for spare in &upstream.spares {
             writer.text(18, spare.expose());
@@ -254,6 +273,7 @@ impl Identity {
             upstream: Box::new(Upstream {
                 ends: time(10)?,
                 id_token: secret(11)?.zip(time(12)?),
+                withheld: fields.optional_number(17)? == Some(1),
                 renewed: time(13)?.unwrap_or(Timestamp::EPOCH),
                 lease: Lease {
                     number: fields.optional_number(14)?.unwrap_or_default(),
@@ -320,6 +340,7 @@ pub(crate) mod tests {
         Brought {
             refresh: Some(SecretText::new(token.into())),
             id_token: Some((SecretText::new(format!("id {token}")), NOW)),
+            withheld: false,
             ends: Some(NOW),
         }
     }

@@ -57,7 +57,7 @@ impl Operation for Refresh {
     }
 
     fn consults(&self, own: &Facts) -> Keys {
-        let identity = self.policy.lifetimes.bound.then_some(Key::Identity(self.token.id.person));
+        let identity = upstream::consulted(&self.policy, self.token.id.person);
         consulted(own, self.token.id, self.client).and(identity)
     }
 
@@ -153,7 +153,7 @@ impl Refresh {
     ) -> Result<Decision<Tokens>, Fault> {
         let id = self.token.id;
         let until = next.until(&self.policy.lifetimes, now);
-        let bound = self.bound(facts, now)?;
+        let bound = self.bound(&next, facts, now)?;
         let issued = Issued { policy: &self.policy, id, grant: &next, generation, until, bound, now };
         let tokens = issued.tokens(self.scopes(&next), true, fresh)?;
         Ok(Decision::commit(vec![write(id, next, until, fresh, false)], Ok(tokens)).noting(self.event(happened)))
@@ -170,14 +170,16 @@ impl Refresh {
         fresh: &Fresh,
     ) -> Result<Decision<Tokens>, Fault> {
         let (id, generation, until) = (self.token.id, live.generation, stored.until);
-        let bound = self.bound(facts, now)?;
+        let bound = self.bound(grant, facts, now)?;
         let issued = Issued { policy: &self.policy, id, grant, generation, until, bound, now };
         let tokens = issued.tokens(self.scopes(grant), true, fresh)?;
         Ok(Decision::answer(tokens).noting(self.event(Happened::RefreshRepeated)))
     }
 
-    fn bound(&self, facts: &Facts, now: Timestamp) -> Result<Timestamp, Fault> {
-        upstream::bound(&self.policy.lifetimes, self.token.id.person, facts, now, self.provider_asked)
+    fn bound(&self, grant: &Grant, facts: &Facts, now: Timestamp) -> Result<Timestamp, Fault> {
+        let (policy, person) = (&self.policy, self.token.id.person);
+        upstream::login_stands(policy, grant.terms.resource, person, facts, now)?;
+        upstream::bound(&policy.lifetimes, person, facts, now, self.provider_asked)
     }
 
     fn replayed(&self, stored: &Stored, grant: &Grant, facts: &Facts, fresh: &Fresh) -> Decision<Tokens> {

@@ -58,6 +58,7 @@ pub struct Resource {
     scopes: Vec<ResourceScope>,
     scope_set: Scopes,
     name: Option<String>,
+    wants_id_token: bool,
 }
 
 impl Resource {
@@ -86,7 +87,20 @@ impl Resource {
         }
         let scope_set = Scopes::of(scopes.iter().map(|scope| scope.name.as_str()));
         let identifier = url(&origin, paths.first().ok_or(ResourceRefused::NoPath)?);
-        Ok(Self { hash: ResourceHash::of(&identifier), identifier, origin, paths, subtree, scopes, scope_set, name })
+        let (hash, wants_id_token) = (ResourceHash::of(&identifier), false);
+        Ok(Self { hash, identifier, origin, paths, subtree, scopes, scope_set, name, wants_id_token })
+    }
+
+    /// The same; its server is shown the person's ID token, so a login that gives none any more is over for it.
+    #[must_use]
+    pub fn wanting_id_tokens(self) -> Self {
+        Self { wants_id_token: true, ..self }
+    }
+
+    /// Whether its server is shown the person's ID token.
+    #[must_use]
+    pub const fn wants_id_token(&self) -> bool {
+        self.wants_id_token
     }
 
     /// Its URL, without a trailing slash: the `resource` of its metadata and the audience of its tokens.
@@ -179,6 +193,12 @@ impl Resources {
     /// In the operator's order.
     pub fn iter(&self) -> impl Iterator<Item = &Resource> {
         self.0.iter()
+    }
+
+    /// Whether the server of any of them is shown ID tokens.
+    #[must_use]
+    pub fn want_id_tokens(&self) -> bool {
+        self.0.iter().any(Resource::wants_id_token)
     }
 
     /// What a request means that names no resource, if that is clear: the only one, else the one at `/`.

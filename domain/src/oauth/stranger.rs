@@ -135,6 +135,8 @@ pub struct Stranger {
     pub created: Timestamp,
     /// `exp`.
     pub expires: Timestamp,
+    /// Whether the token is an ID token of the identity provider.
+    pub is_id_token: bool,
 }
 
 /// The circumstances of a judgement.
@@ -220,7 +222,7 @@ pub fn of_provider(
         return Err(Refused::Person);
     }
     let scopes = place.resource.scope_set().clone();
-    Ok(stranger(token, Claims::from(person), scopes, created, expires, place))
+    Ok(Stranger { is_id_token: true, ..stranger(token, Claims::from(person), scopes, created, expires, place) })
 }
 
 /// How the provider's people are described, and who of them may come in.
@@ -287,6 +289,7 @@ fn stranger(
         scopes,
         created,
         expires,
+        is_id_token: false,
     }
 }
 

@@ -16,11 +16,15 @@
 use crate::fresh::Fresh;
 use crate::journal::{Event, Happened};
 use crate::key::{CutScope, Key, Person};
-use crate::limits::{UPSTREAM_CLOSE, UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_REFUSAL_PAUSE, UPSTREAM_SPARES_MAX};
+use crate::limits::{
+    UPSTREAM_CLOSE, UPSTREAM_FRESH, UPSTREAM_LEASE, UPSTREAM_REFUSAL_PAUSE, UPSTREAM_REST, UPSTREAM_SPARES_MAX,
+};
 use crate::oauth::cut::Cut;
 use crate::oauth::fault::Fault;
 use crate::oauth::grant::Lifetimes;
 use crate::oauth::identity::{Claims, Identity};
+use crate::oauth::policy::Policy;
+use crate::oauth::resource::{Resource, ResourceHash};
 use crate::operation::{Decision, Fact, Facts, Keys, Operation, Stored, Write};
 use crate::record::Record;
 use crate::secret::SecretText;
@@ -34,6 +38,8 @@ pub struct Brought {
     pub refresh: Option<SecretText>,
     /// The ID token with its end, if what stands behind the gate is shown it.
     pub id_token: Option<(SecretText, Timestamp)>,
+    /// Whether the answer held no ID token, as that to a refresh need not (OpenID Connect Core section 12.2).
+    pub withheld: bool,
     /// When the provider's tokens end, where it says.
     pub ends: Option<Timestamp>,
 }
@@ -52,6 +58,8 @@ pub struct Lease {
 pub struct Upstream {
     /// The ID token with its end, if it is kept.
     pub id_token: Option<(SecretText, Timestamp)>,
+    /// Whether the latest answer held none: then this one is older than the other tokens.
+    pub withheld: bool,
     /// When the provider's tokens end, where it says.
     pub ends: Option<Timestamp>,
     /// When they came.
@@ -84,18 +92,18 @@ pub enum Wanted {
     Until(Timestamp),
     /// Such as came after this.
     After(Timestamp),
+    /// An ID token for which it is not time yet to be renewed.
+    IdToken,
 }
 
 impl Wanted {
     /// Whether they are there.
     #[must_use]
-    pub fn found_in(self, upstream: &Upstream) -> bool {
+    pub fn found_in(self, identity: &Identity, now: Timestamp) -> bool {
         match self {
-            Self::Until(time) => {
-                let ends = [upstream.ends, upstream.id_token.as_ref().map(|(_, end)| *end)];
-                ends.into_iter().flatten().all(|end| end > time)
-            }
-            Self::After(time) => upstream.renewed > time,
+            Self::Until(time) => identity.upstream.ends.is_none_or(|end| end > time),
+            Self::After(time) => identity.upstream.renewed > time,
+            Self::IdToken => identity.id_token().is_some_and(|kept| now < kept.renew),
         }
     }
 }
@@ -125,7 +133,9 @@ pub enum Turn {
     },
     /// Somebody else is asking.
     Wait,
-    /// There is no refresh token: only a login brings newer ones.
+    /// The provider has just been asked, and what it gave is of no use already.
+    TooSoon,
+    /// Asking brings nothing, because there is no refresh token, or no ID token for one: only a login brings newer ones.
     LoginNeeded,
 }
 
@@ -148,10 +158,18 @@ impl Operation for TakeTurn {
 impl TakeTurn {
     fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Turn>, Fault> {
         let (stored, identity) = known(self.person, facts, now)?.ok_or(Fault::SessionEnded)?;
-        if self.wanted.found_in(&identity.upstream) {
+        if self.wanted.found_in(identity, now) {
             return Ok(Decision::answer(Turn::Fresh(Arc::clone(&stored.record))));
         }
-        let Some(token) = identity.upstream_refresh.clone() else { return Ok(Decision::answer(Turn::LoginNeeded)) };
+        let for_id_token = self.wanted == Wanted::IdToken;
+        let Some(token) = identity.upstream_refresh.clone().filter(|_| !for_id_token || identity.renews_id_token())
+        else {
+            return Ok(Decision::answer(Turn::LoginNeeded));
+        };
+        let renewed = identity.upstream.renewed;
+        if for_id_token && now >= renewed && now < renewed.plus(UPSTREAM_REST) {
+            return Ok(Decision::answer(Turn::TooSoon));
+        }
         if now < identity.upstream.lease.until {
             return Ok(Decision::answer(Turn::Wait));
         }
@@ -180,7 +198,7 @@ pub struct Settle {
 #[derive(Debug)]
 pub enum Answer {
     /// Tokens, with newer claims where it said some.
-    Tokens(Brought, Option<Claims>),
+    Tokens(Brought, Option<Box<Claims>>),
     /// A next refresh token in an answer that is otherwise no good: the one that was sent is spent all the same.
     OnlyRefresh(SecretText),
     /// That the refresh token is no good.
@@ -251,7 +269,7 @@ impl Settle {
                 next.take(brought.clone(), now);
                 next.upstream.spares.clear();
                 if let Some(claims) = claims {
-                    next.claims = claims.clone();
+                    next.claims = (**claims).clone();
                 }
                 let writes = write(next);
                 let record = writes.first().map(|write| Arc::clone(&write.record));
@@ -339,6 +357,30 @@ pub(crate) fn bound(
     }
 }
 
+/// Whether the login still gives what the server of this resource is shown of it.
+///
+/// # Errors
+/// [`Fault::SessionEnded`] if that is an ID token, and only a login brings another one.
+pub(crate) fn login_stands(
+    policy: &Policy,
+    resource: ResourceHash,
+    person: Person,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    if !policy.resources.by_hash(resource).is_some_and(Resource::wants_id_token) {
+        return Ok(());
+    }
+    let (_, identity) = known(person, facts, now)?.ok_or(Fault::SessionEnded)?;
+    if identity.shows_id_token(now) { Ok(()) } else { Err(Fault::SessionEnded) }
+}
+
+/// The identity, where a decision about tokens of this policy needs it.
+pub(crate) fn consulted(policy: &Policy, person: Person) -> Option<Key> {
+    let needed = policy.lifetimes.bound || policy.resources.want_id_tokens();
+    needed.then_some(Key::Identity(person))
+}
+
 /// The write that ends everything of a scope that was created before now. Nothing where there is a block that cannot be read:
 /// it ends everything already.
 ///
@@ -373,6 +415,9 @@ fn rewritten(person: Person, stored: &Stored, next: Identity, fresh: &Fresh, dur
     let record = Arc::new(Record::Identity(next));
     Write { key, stamp: fresh.stamp(&key), until: stored.until, record, durable }
 }
+
+mod id_token;
+pub use id_token::IdToken;
 
 #[cfg(test)]
 mod tests;

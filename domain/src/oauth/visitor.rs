@@ -5,6 +5,7 @@ use crate::oauth::admit::Admitted;
 use crate::oauth::identity::Claims;
 use crate::oauth::scope::Scopes;
 use crate::oauth::stranger::Stranger;
+use crate::secret::SecretText;
 use crate::time::Timestamp;
 use crate::wire::text::base64url;
 
@@ -21,6 +22,8 @@ pub struct Visitor {
     pub scopes: Scopes,
     /// The end of the session, as it stood when this was made.
     pub until: Timestamp,
+    /// The person's ID token of the identity provider, kept fresh, where the resource's server is shown it.
+    pub id_token: Option<SecretText>,
 }
 
 impl Visitor {
@@ -34,6 +37,7 @@ impl Visitor {
             session: base64url(&admitted.session_id()),
             scopes: admitted.token.scopes.clone(),
             until: admitted.until,
+            id_token: None,
         })
     }
 }
@@ -46,6 +50,7 @@ impl From<&Stranger> for Visitor {
             session: stranger.session.clone(),
             scopes: stranger.scopes.clone(),
             until: stranger.expires,
+            id_token: None,
         }
     }
 }

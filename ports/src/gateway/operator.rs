@@ -137,7 +137,7 @@ impl<W: World> Gateway<W> {
         self.note(now, Event::new(Happened::OperatorRefreshed).of(id).from(address));
         let wanted = Wanted::After(now.minus(OPERATOR_REFRESH_PAUSE));
         if let Some(record) = ask(&*self.world, &Known(id.person)).await?
-            && let Some(identity) = record.identity().filter(|identity| wanted.found_in(&identity.upstream))
+            && let Some(identity) = record.identity().filter(|identity| wanted.found_in(identity, now))
         {
             return Ok(SessionRefreshed::Fresh(Held::of(&identity.upstream)));
         }

@@ -13,7 +13,7 @@ use portcullis_domain::limits::{
 };
 use portcullis_domain::oauth::exchange::Tokens;
 use portcullis_domain::oauth::fault::Fault;
-use portcullis_domain::oauth::identity::Claims;
+use portcullis_domain::oauth::identity::{Claims, Identity};
 use portcullis_domain::oauth::refresh::Refresh;
 use portcullis_domain::oauth::upstream::{Answer, Brought, Settle, Settled, TakeTurn, Turn, Wanted};
 use portcullis_domain::oidc::discovery::Provider;
@@ -24,24 +24,43 @@ use portcullis_domain::oidc::token_response::{self, Refreshed};
 use portcullis_domain::record::Record;
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
+use std::future::Future;
 use std::sync::Arc;
 
 impl<W: World> Gateway<W> {
-    /// The person's identity record, with tokens of the provider that live on for a while: from memory as long as they do.
+    /// The person's identity record with an ID token that is good: the known one as long as it is not time to renew it, or a newer one
+    /// that the provider is asked for, or the known one to its end where that brings nothing.
     ///
     /// # Errors
-    /// [`Fault::SessionEnded`] if only a login brings newer ones, [`Fault::ProviderUnavailable`] if the provider gives none now,
-    /// and whatever keeps the store from answering. The sessions stand, but for the first.
-    pub async fn fresh_identity(&self, person: Person, known: &Arc<Record>) -> Result<Arc<Record>, Fault> {
-        let now = self.world.clock().now();
-        let good = |until| known.identity().is_some_and(|it| Wanted::Until(until).found_in(&it.upstream));
-        if good(now.plus(UPSTREAM_FRESH)) {
-            return Ok(Arc::clone(known));
-        }
-        match self.renew(person, Wanted::Until(now.plus(UPSTREAM_FRESH))).await {
-            // What is not over yet is better than nothing.
-            Err(Fault::ProviderUnavailable | Fault::SessionEnded) if good(now) => Ok(Arc::clone(known)),
-            renewed => renewed,
+    /// [`Fault::LoginNeeded`] if only a login brings another one, [`Fault::ProviderUnavailable`] if the provider gives none now,
+    /// and whatever keeps the store from answering.
+    pub fn fresh_identity(
+        &self,
+        person: Person,
+        known: &Arc<Record>,
+    ) -> impl Future<Output = Result<Arc<Record>, Fault>> + Send + use<W> {
+        let (renewal, known) = (self.renewal(person, Wanted::IdToken), Arc::clone(known));
+        async move {
+            let world = Arc::clone(&renewal.world);
+            let identity = known.identity().ok_or(Fault::LoginNeeded)?;
+            if Wanted::IdToken.found_in(identity, world.clock().now()) {
+                return Ok(known);
+            }
+            let renewed = renewal.asked().await;
+            let now = world.clock().now();
+            let is_good =
+                |record: &Record| record.identity().and_then(Identity::id_token).is_some_and(|kept| now < kept.ends);
+            match renewed {
+                Ok(record) if is_good(&record) => Ok(record),
+                // What has come has ended already, or nothing has come at all (OpenID Connect Core section 12.2).
+                Ok(record) if record.identity().is_some_and(Identity::renews_id_token) => {
+                    Err(Fault::ProviderUnavailable)
+                }
+                Ok(_) => Err(Fault::LoginNeeded),
+                Err(Fault::ProviderUnavailable) if is_good(&known) => Ok(known),
+                Err(Fault::SessionEnded) => Err(Fault::LoginNeeded),
+                Err(fault) => Err(fault),
+            }
         }
     }
 
@@ -68,18 +87,14 @@ impl<W: World> Gateway<W> {
     /// Asks the provider for newer tokens of a person, unless somebody else does or has since.
     ///
     /// # Errors
-    /// As [`Gateway::fresh_identity`].
+    /// [`Fault::SessionEnded`] if only a login brings newer ones, [`Fault::ProviderUnavailable`] if the provider gives none now,
+    /// and whatever keeps the store from answering. The sessions stand, but for the first.
     pub async fn renew(&self, person: Person, wanted: Wanted) -> Result<Arc<Record>, Fault> {
-        let renewal =
-            Renewal { world: Arc::clone(&self.world), party: Arc::clone(&self.relying_party), person, wanted };
-        let clock = self.world.clock();
-        let deadline = clock.monotonic().saturating_add(UPSTREAM_WAIT);
-        let asking = self.world.tasks().run(async move { renewal.run(deadline).await });
-        match within(clock, deadline, asking).await {
-            Some(Some(renewed)) => renewed,
-            Some(None) => Err(Fault::Internal("a refresh at the provider did not come to its end")),
-            None => Err(Fault::ProviderUnavailable),
-        }
+        self.renewal(person, wanted).asked().await
+    }
+
+    fn renewal(&self, person: Person, wanted: Wanted) -> Renewal<W> {
+        Renewal { world: Arc::clone(&self.world), party: Arc::clone(&self.relying_party), person, wanted }
     }
 }
 
@@ -92,6 +107,19 @@ struct Renewal<W: World> {
 }
 
 impl<W: World> Renewal<W> {
+    /// Runs it to its end whoever hangs up, and waits for it no longer than anybody should.
+    async fn asked(self) -> Result<Arc<Record>, Fault> {
+        let world = Arc::clone(&self.world);
+        let clock = world.clock();
+        let deadline = clock.monotonic().saturating_add(UPSTREAM_WAIT);
+        let asking = world.tasks().run(async move { self.run(deadline).await });
+        match within(clock, deadline, asking).await {
+            Some(Some(renewed)) => renewed,
+            Some(None) => Err(Fault::Internal("a refresh at the provider did not come to its end")),
+            None => Err(Fault::ProviderUnavailable),
+        }
+    }
+
     async fn run(self, deadline: std::time::Duration) -> Result<Arc<Record>, Fault> {
         let clock = self.world.clock();
         let queue = Partition::of_upstream(self.person);
@@ -101,6 +129,7 @@ impl<W: World> Renewal<W> {
             match transact(&self.world, TakeTurn { person: self.person, wanted: self.wanted }).await? {
                 Turn::Fresh(record) => return Ok(record),
                 Turn::LoginNeeded => return Err(Fault::SessionEnded),
+                Turn::TooSoon => return Err(Fault::ProviderUnavailable),
                 Turn::Wait => clock.sleep(UPSTREAM_POLL).await,
                 Turn::Yours { number, token, subject } => {
                     let answer = self.ask(&token, &subject).await;
@@ -162,7 +191,8 @@ impl<W: World> Renewal<W> {
         let now = clock.now();
         let said = expires_in.map(|life| now.plus(life));
         let Some(id_token) = id_token else {
-            return Answer::Tokens(Brought { refresh: refresh_token, id_token: None, ends: said }, None);
+            let brought = Brought { refresh: refresh_token, id_token: None, withheld: true, ends: said };
+            return Answer::Tokens(brought, None);
         };
         let expected = id_token::Expected {
             provider: &provider,
@@ -185,7 +215,7 @@ impl<W: World> Renewal<W> {
             return Answer::Barred;
         }
         let brought = brought(&self.party, refresh_token, id_token, person.expires, said);
-        Answer::Tokens(brought, Some(Claims::from(person)))
+        Answer::Tokens(brought, Some(Box::new(Claims::from(person))))
     }
 }
 
@@ -198,7 +228,7 @@ pub(super) fn brought(
     said: Option<Timestamp>,
 ) -> Brought {
     let id_token = party.keeps_id_token.then_some((id_token, expires));
-    Brought { refresh, id_token, ends: Some(said.map_or(expires, |said| said.min(expires))) }
+    Brought { refresh, id_token, withheld: false, ends: Some(said.map_or(expires, |said| said.min(expires))) }
 }
 
 /// Judges an ID token by the provider's keys, fetched anew if it names one that is not known.

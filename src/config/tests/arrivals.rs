@@ -503,6 +503,12 @@ fn arrivals() -> Vec<Arrival> {
             "resources[].exchange.subjectTokenType",
             vec![("/resources/0/exchange/subjectTokenType", json!("idToken"))],
             |c| format!("{:?}", exchange(c).subject_token_type),
+            "Some(IdToken)",
+        ),
+        (
+            "resources[].exchange.subjectToken",
+            vec![("/resources/0/exchange/subjectToken", json!("idToken")), ("/resources/0/assertion", Json::Null)],
+            |c| format!("{:?}", exchange(c).subject_token),
             "IdToken",
         ),
         (

@@ -60,6 +60,26 @@ fn t289_unsafe_combinations_do_not_load() {
             "of no use in this form",
         ),
         (
+            &[("/resources/0/identity", json!("idToken")), ("/resources/0/exchange", Json::Null)],
+            "resources[0].assertion",
+            "of no use in this form",
+        ),
+        (
+            &[("/resources/0/identity", json!("idToken")), ("/resources/0/assertion", Json::Null)],
+            "resources[0].exchange",
+            "of no use in this form",
+        ),
+        (
+            &[("/resources/0/exchange/subjectToken", json!("idToken"))],
+            "resources[0].assertion",
+            "where the ID token is exchanged",
+        ),
+        (
+            &[("/resources/0/exchange/subjectToken", json!("jwt")), ("/resources/0/assertion", Json::Null)],
+            "resources[0].exchange.subjectToken",
+            "nothing that is exchanged",
+        ),
+        (
             &[("/resources/0/exchange/tokenEndpoint", json!("http://dex.example.com/token"))],
             "resources[0].exchange.tokenEndpoint",
             "http beyond loopback",

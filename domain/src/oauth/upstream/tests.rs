@@ -4,6 +4,7 @@ use super::*;
 use crate::fresh::Stamp;
 use crate::oauth::identity::Listed;
 use crate::oauth::identity::tests::claims;
+use crate::oauth::resource::Resources;
 use crate::operation::Epoch;
 use crate::secret::Secret;
 use std::time::Duration;
@@ -16,7 +17,7 @@ fn token(text: &str) -> SecretText {
 }
 
 fn tokens(refresh: Option<&str>) -> Answer {
-    Answer::Tokens(Brought { refresh: refresh.map(token), id_token: None, ends: Some(later(3_600)) }, None)
+    Answer::Tokens(Brought { refresh: refresh.map(token), ends: Some(later(3_600)), ..Brought::default() }, None)
 }
 
 fn later(seconds: u64) -> Timestamp {
@@ -33,7 +34,7 @@ impl World {
     /// After a login that brought this refresh token and tokens that end now.
     fn new(refresh: Option<&str>) -> Self {
         let session = Listed { login: [1; 16], client_name: "c".into(), created: NOW, ends: later(9_000_000) };
-        let brought = Brought { refresh: refresh.map(token), id_token: None, ends: Some(NOW) };
+        let brought = Brought { refresh: refresh.map(token), ends: Some(NOW), ..Brought::default() };
         Self { identity: Identity::after_login(None, claims(), brought, session, NOW), cut: None }
     }
 
@@ -62,7 +63,14 @@ impl World {
     }
 
     fn take(&mut self, now: Timestamp) -> Turn {
-        let turn = TakeTurn { person: PERSON, wanted: Wanted::Until(now) };
+        self.turn(&TakeTurn { person: PERSON, wanted: Wanted::Until(now) }, now)
+    }
+
+    fn ask(&mut self, now: Timestamp) -> Turn {
+        self.turn(&TakeTurn { person: PERSON, wanted: Wanted::IdToken }, now)
+    }
+
+    fn turn(&mut self, turn: &TakeTurn, now: Timestamp) -> Turn {
         let decision = turn.decide(&self.facts(), now, &Fresh::new(&Secret::new([1; 32]), 0));
         self.carry(decision)
     }
@@ -145,7 +153,7 @@ fn t261_a_late_answer_that_spends_nothing_does_not_replace_a_newer_one() {
     let first = yours(world.take(NOW));
     let after = NOW.plus(UPSTREAM_LEASE);
     let second = yours(world.take(after));
-    let newer = Answer::Tokens(Brought { refresh: None, id_token: None, ends: Some(later(7_200)) }, None);
+    let newer = Answer::Tokens(Brought { ends: Some(later(7_200)), ..Brought::default() }, None);
     assert!(matches!(world.settle(second, "same", newer, after), Settled::Renewed(_)));
     assert!(matches!(world.settle(first, "same", tokens(None), after), Settled::Overtaken));
     assert!(matches!(world.settle(first, "same", Answer::Refused, after), Settled::Overtaken));
@@ -159,7 +167,7 @@ fn a_login_in_between_wins_over_every_answer() {
     {
         let mut world = World::new(Some("first"));
         let number = yours(world.take(NOW));
-        let brought = Brought { refresh: Some(token("of the login")), id_token: None, ends: Some(NOW) };
+        let brought = Brought { refresh: Some(token("of the login")), ends: Some(NOW), ..Brought::default() };
         world.identity.take(brought, NOW);
         assert!(matches!(world.settle(number, "first", answer, NOW), Settled::Overtaken));
         assert_eq!((world.stored(), world.cut.is_none()), (Some("of the login"), true));
@@ -293,4 +301,104 @@ fn seed_bug_18_an_access_token_ends_with_the_providers_and_nobody_is_taken_for_a
     assert_eq!(said(&alone, true), Err(Fault::SessionEnded), "only a login brings newer ones");
     let unbound = Lifetimes::default();
     assert_eq!(bound(&unbound, PERSON, &Facts::new(Epoch::default()), NOW, false), Ok(Timestamp::FAR));
+}
+
+/// What a provider gives whose ID token ends then, beside this refresh token.
+fn with_id_token(refresh: Option<&str>, ends: Timestamp) -> Brought {
+    Brought {
+        refresh: refresh.map(token),
+        id_token: Some((token("id"), ends)),
+        ends: Some(later(7_200)),
+        ..Brought::default()
+    }
+}
+
+/// An answer that holds no ID token.
+fn withheld() -> Brought {
+    Brought { withheld: true, ends: Some(later(7_200)), ..Brought::default() }
+}
+
+#[test]
+fn m20_an_id_token_is_renewed_five_minutes_before_its_end_or_from_the_middle_of_a_short_life_on() {
+    for (life, renew) in [(3_600, 3_300), (600, 300), (598, 299), (60, 30), (2, 1), (0, 0)] {
+        let mut world = World::new(None);
+        world.identity.take(with_id_token(Some("first"), later(life)), NOW);
+        let kept = world.identity.id_token().unwrap();
+        assert_eq!((kept.renew.secs() - NOW.secs(), kept.ends), (renew, later(life)), "{life}");
+        for (now, fresh) in [(kept.renew.minus(Duration::from_millis(1)), true), (kept.renew, false)] {
+            assert_eq!(Wanted::IdToken.found_in(&world.identity, now), fresh, "{life}");
+        }
+    }
+    // Where nothing brings another one, it serves to its end, and is missed only then.
+    let mut alone = World::new(None);
+    alone.identity.take(with_id_token(None, later(60)), NOW);
+    assert!(Wanted::IdToken.found_in(&alone.identity, later(59)));
+    assert!(!Wanted::IdToken.found_in(&alone.identity, later(60)));
+    assert!(matches!(alone.ask(later(60)), Turn::LoginNeeded));
+    assert!(!alone.identity.shows_id_token(later(60)) && alone.identity.shows_id_token(later(59)));
+}
+
+#[test]
+fn m20_a_record_without_an_id_token_is_not_fresh_for_whoever_needs_one() {
+    let mut world = World::new(None);
+    let brought = Brought { refresh: Some(token("first")), ends: Some(later(7_200)), ..Brought::default() };
+    world.identity.take(brought, NOW);
+    assert!(Wanted::Until(later(60)).found_in(&world.identity, NOW), "the other tokens are");
+    assert!(matches!(world.ask(later(1)), Turn::Yours { .. }));
+}
+
+#[test]
+fn m20_an_answer_without_an_id_token_leaves_the_one_that_is_there_to_its_end_and_is_asked_for_once_more() {
+    let mut world = World::new(None);
+    world.identity.take(with_id_token(Some("first"), later(60)), NOW);
+    let number = yours(world.ask(later(30)));
+    let settled = world.settle(number, "first", Answer::Tokens(withheld(), None), later(31));
+    assert!(matches!(settled, Settled::Renewed(_)));
+    assert!(world.identity.upstream.withheld && world.identity.id_token().unwrap().token.same("id"));
+    assert!(matches!(world.ask(later(59)), Turn::Fresh(_)), "nobody is asked for it in vain while it is good");
+    let number = yours(world.ask(later(60)));
+    assert!(matches!(world.settle(number, "first", Answer::Tokens(withheld(), None), later(60)), Settled::Renewed(_)));
+    assert!(matches!(world.ask(later(90)), Turn::LoginNeeded));
+    assert!(!world.identity.shows_id_token(later(90)));
+    // Asked for newer tokens as such, the provider may have learned it.
+    let forced = TakeTurn { person: PERSON, wanted: Wanted::After(later(61)) };
+    let number = yours(world.turn(&forced, later(120)));
+    let given = Answer::Tokens(with_id_token(None, later(3_600)), None);
+    assert!(matches!(world.settle(number, "first", given, later(120)), Settled::Renewed(_)));
+    assert!(!world.identity.upstream.withheld && matches!(world.ask(later(121)), Turn::Fresh(_)));
+    // One that never gives any is asked once.
+    let mut never = World::new(Some("first"));
+    let number = yours(never.ask(later(1)));
+    assert!(matches!(never.settle(number, "first", Answer::Tokens(withheld(), None), later(1)), Settled::Renewed(_)));
+    assert!(matches!(never.ask(later(3_600)), Turn::LoginNeeded));
+}
+
+#[test]
+fn m20_a_provider_that_gives_what_has_ended_rests_for_a_moment() {
+    let mut world = World::new(None);
+    world.identity.take(with_id_token(Some("first"), NOW), NOW);
+    let rest = NOW.plus(UPSTREAM_REST);
+    assert!(matches!(world.ask(rest.minus(Duration::from_millis(1))), Turn::TooSoon));
+    assert!(matches!(world.ask(rest), Turn::Yours { .. }));
+    // A clock that was set back does not make it longer.
+    assert!(matches!(world.ask(NOW.minus(Duration::from_secs(3_600))), Turn::Wait | Turn::Fresh(_)));
+}
+
+#[test]
+fn m20_a_login_without_its_id_token_is_over_for_the_resource_that_is_shown_it() {
+    let mut policy = crate::oauth::policy::tests::policy();
+    let (resource, other) = (policy.resources.iter().next().unwrap().clone(), ResourceHash([9; 16]));
+    let mut world = World::new(None);
+    world.identity.take(with_id_token(None, later(60)), NOW);
+    let said =
+        |policy: &Policy, resource, world: &World, now| login_stands(policy, resource, PERSON, &world.facts(), now);
+    assert_eq!(said(&policy, resource.hash(), &world, later(60)), Ok(()), "its server is not shown one");
+    assert_eq!(consulted(&policy, PERSON), None);
+    policy.resources = Resources::new(vec![resource.clone().wanting_id_tokens()]).unwrap();
+    assert_eq!(consulted(&policy, PERSON), Some(Key::Identity(PERSON)));
+    assert_eq!(said(&policy, resource.hash(), &world, later(59)), Ok(()));
+    assert_eq!(said(&policy, resource.hash(), &world, later(60)), Err(Fault::SessionEnded));
+    assert_eq!(said(&policy, other, &world, later(60)), Ok(()));
+    world.identity.upstream_refresh = Some(token("first"));
+    assert_eq!(said(&policy, resource.hash(), &world, later(60)), Ok(()), "there may be another one");
 }
