@@ -480,8 +480,6 @@ pub const EXCHANGED_LIFE_UNSAID: Duration = Duration::from_secs(60);
 pub const EXCHANGED_LIFE_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long a failure to get a credential answers for those that would try again.
 pub const CREDENTIAL_PAUSE: Duration = Duration::from_secs(1);
-/// How long somebody who has a good credential waits for a newer one.
-pub const CREDENTIAL_PATIENCE: Duration = Duration::from_secs(1);
 /// Files of keys that sign assertions.
 pub const ASSERTION_KEYS_MAX: usize = 8;
 /// `aud` of an assertion, or `audience` of an exchange.

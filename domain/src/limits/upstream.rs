@@ -21,6 +21,8 @@ pub const UPSTREAM_FRESH: Duration = Duration::from_secs(5 * 60);
 pub const UPSTREAM_REST: Duration = Duration::from_secs(1);
 /// How long somebody waits for newer tokens of the provider.
 pub const UPSTREAM_WAIT: Duration = Duration::from_secs(14);
+/// How long somebody who has a good credential for what stands behind waits for a newer one.
+pub const CREDENTIAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How often whoever waits for another replica's answer looks.
 pub const UPSTREAM_POLL: Duration = Duration::from_millis(50);
 
