@@ -293,8 +293,11 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_USUAL: Duration = Duration::from_secs(2);
 /// A kept connection between two requests.
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
-/// A client that takes none of the answer's bytes.
+/// The time in which a client that is waited for takes `READ_WINDOW_MIN` bytes of its answers: kernels take up to some megabytes on
+/// a slow client's behalf, and say nothing until a good part of them is gone.
 pub const WRITE_STALL: Duration = Duration::from_secs(120);
+/// What a client takes in each `WRITE_STALL`; of an event stream, anything at all.
+pub const READ_WINDOW_MIN: u32 = 32 * 1_024;
 /// The time in which an awaited request body must bring `BODY_WINDOW_MIN` bytes; waiting for others does not count.
 pub const BODY_WINDOW: Duration = Duration::from_secs(30);
 /// What an awaited request body must bring in each `BODY_WINDOW`.

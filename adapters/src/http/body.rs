@@ -54,10 +54,17 @@ impl RequestBody {
         if self.incoming.size_hint().lower() > most { Err(BodyFault::TooLarge) } else { Ok(()) }
     }
 
-    /// The whole body, at most so many bytes of it.
+    /// The whole body, at most so many bytes of it: copied, because each of the pieces that it comes in, be it one byte, would
+    /// hold on to the buffer that it was read into.
     pub async fn gather(mut self, most: u64) -> Result<Bytes, BodyFault> {
         self.cap(most)?;
-        Ok(self.collect().await?.to_bytes())
+        let mut whole = Vec::new();
+        while let Some(frame) = self.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                whole.extend_from_slice(&data);
+            }
+        }
+        Ok(whole.into())
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
@@ -19,7 +20,7 @@ use tokio::net::TcpStream;
 
 use super::body::{AnswerBody, Answering, RequestBody, Served};
 use super::framing::Place;
-use super::io::Wire;
+use super::io::{Begun, Wire};
 use super::runtime::Counts;
 use super::vitals::Vitals;
 use super::wakes::Ear;
@@ -136,52 +137,87 @@ pub(super) fn serve<T: Handshake, H: Handler>(
         vitals.set_shaking(false);
         // A failed handshake has nobody to be told.
         let Ok(stream) = shaken else { return counts.count_failed_handshake() };
-        let wire = TokioIo::new(Wire::new(stream, vitals.clone()));
+        let wire = Wire::new(stream, vitals.clone());
         let written = written(address.ip().to_canonical());
         let service = service_fn(|request: Request<Incoming>| {
             let turn = vitals.begin();
             let peer = Peer { address, written: written.clone(), turn, vitals: vitals.clone() };
             let (handler, counts) = (&handler, &counts);
             // On the heap and not in the connection: the library keeps its place for as long as the connection lives, and
-            // an idle one, or one whose answer streams, has no use for it.
+            // one whose answer streams has no use for it.
             Box::pin(answer(request, peer, handler, counts))
         });
-        let connection = http1::Builder::new()
-            .half_close(false)
-            .keep_alive(true)
-            .writev(false)
-            .max_headers(limits::HEADER_FIELDS_MAX)
-            .max_header_size(limits::HEAD_MAX)
-            .max_buf_size(limits::HEAD_MAX)
-            .header_read_timeout(None)
-            .pipeline_flush(false)
-            .serve_connection(wire, service);
-        run(connection, &vitals).await;
+        run(wire, service, &vitals).await;
     };
     (watched, life)
 }
 
-/// Runs the library's connection to its end, then the part that the library leaves out.
-async fn run<S, V>(mut connection: http1::Connection<TokioIo<Wire<S>>, V>, vitals: &Vitals)
+/// Runs a connection to its end. The library is there while there is something to do: an idle connection, and one whose head is
+/// still coming, has none of its buffers.
+async fn run<S, V>(mut wire: Wire<S>, service: V, vitals: &Vitals)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    V: HttpService<Incoming, ResBody = Served> + Unpin + Clone,
+    V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let is_clean = loop {
+        let begun = poll_fn(|cx| {
+            vitals.run_by(cx.waker());
+            wire.poll_head(cx)
+        });
+        match begun.await {
+            Ok(Begun::Head) => {}
+            Ok(Begun::Nothing) => return,
+            Err(_) => break false,
+        }
+        // On the heap, so that an idle connection is not larger for it.
+        let (back, ended) = Box::pin(converse(wire, service.clone(), vitals)).await;
+        wire = back;
+        if let Some(is_clean) = ended {
+            break is_clean;
+        }
+    };
+    // A refused client may have sent more than was read, and so may one whose request body nobody wanted. Any other
+    // connection is done, or broke off in the middle, where a clean end would pass off a part as the whole.
+    let is_refused = wire.is_refused();
+    if (is_refused && wire.shutdown().await.is_ok()) || (is_clean && vitals.place() == Place::Body) {
+        // On the heap, so that a connection is not larger all its life for what few of them do at its end.
+        Box::pin(linger(wire)).await;
+    }
+}
+
+/// Runs the library until the connection ends, and tells whether it ended well; nothing if it only has a rest.
+async fn converse<S, V>(wire: Wire<S>, service: V, vitals: &Vitals) -> (Wire<S>, Option<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     V: HttpService<Incoming, ResBody = Served> + Unpin,
     V::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let mut connection = http1::Builder::new()
+        .half_close(false)
+        .keep_alive(true)
+        .writev(false)
+        .max_headers(limits::HEADER_FIELDS_MAX)
+        .max_header_size(limits::HEAD_MAX)
+        .max_buf_size(limits::HEAD_MAX)
+        .header_read_timeout(None)
+        .pipeline_flush(false)
+        .serve_connection(TokioIo::new(wire), service);
     let mut ear = None;
     let ended = poll_fn(|cx| {
         let ear = ear.get_or_insert_with(|| Ear::of(cx.waker()));
-        Pin::new(&mut connection).poll(&mut ear.context(cx.waker()))
+        match Pin::new(&mut connection).poll(&mut ear.context(cx.waker())) {
+            Poll::Pending if vitals.may_rest() => Poll::Ready(None),
+            polled => polled.map(|ended| Some(ended.is_ok())),
+        }
     })
     .await;
-    let mut wire = connection.into_parts().io.into_inner();
-    // A refused client may have sent more than was read, and so may one whose request body nobody wanted. Any other
-    // connection is done, or broke off in the middle, where a clean end would pass off a part as the whole.
-    let is_refused = wire.is_refused();
-    if (is_refused && wire.shutdown().await.is_ok()) || (ended.is_ok() && vitals.place() == Place::Body) {
-        // On the heap, so that a connection is not larger all its life for what few of them do at its end.
-        Box::pin(linger(wire)).await;
+    let parts = connection.into_parts();
+    let mut wire = parts.io.into_inner();
+    if ended.is_none() {
+        wire.take_back(&parts.read_buf);
     }
+    (wire, ended)
 }
 
 /// Reads on for a moment after the last word: closing a socket with unread bytes resets it, and the reset would
@@ -206,6 +242,7 @@ fn answer<H: Handler>(
     let keep = judged.is_ok() && !counts.draining();
     let request = request.map(|incoming| RequestBody::new(incoming, answering.turn, answering.vitals.clone()));
     async move {
+        vitals.room().await;
         let mut response = match judged {
             Ok(()) => handler.handle(request, peer).await,
             Err(status) => {

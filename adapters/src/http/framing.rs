@@ -124,15 +124,28 @@ impl Framing {
         }
     }
 
+    /// How many of the bytes that came last are a head whose end has not come yet.
+    pub fn unfinished(&self) -> usize {
+        match self.state {
+            State::RequestLine | State::Field => self.section,
+            State::Sized(_) | State::ChunkSize | State::ChunkData(_) | State::ChunkEnd | State::Trailer => 0,
+        }
+    }
+
     /// Takes one line, or what has come of it, and hands back the bytes behind it.
     fn feed_line<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], Misframed> {
         let (piece, behind) = rest.split_at_checked(through_line_feed(rest)).ok_or(Misframed::LineEnd)?;
-        self.section = self.section.saturating_add(piece.len());
         let (most, refusal) = match self.state {
             State::ChunkSize | State::ChunkEnd => (limits::CHUNK_LINE_MAX, Misframed::Chunk),
             State::Trailer => (limits::TRAILERS_MAX, Misframed::TooLarge),
             _ => (limits::HEAD_MAX, Misframed::TooLarge),
         };
+        // Whoever speaks another protocol, TLS for one, is not waited for until the line ends.
+        let looked_at = piece.iter().take(most.saturating_sub(self.section));
+        if self.state == State::RequestLine && looked_at.copied().any(is_foreign) {
+            return Err(Misframed::RequestLine);
+        }
+        self.section = self.section.saturating_add(piece.len());
         if self.section > most {
             return Err(refusal);
         }
@@ -304,6 +317,11 @@ pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Misframed> {
     u64::from_str_radix(text, 16).map_err(|_| Misframed::Chunk)
 }
 
+/// Whether a byte can be neither in a request line nor at its end.
+fn is_foreign(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +375,31 @@ mod tests {
             (head("Transfer-Encoding: chunked\r\n") + "0\r\nA: b\r\n\r\nG", Place::Head),
         ] {
             assert_eq!(read(bytes.as_bytes()), Ok(place), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn t246_the_begin_of_what_is_no_request_is_refused_at_once() {
+        for bytes in [&b"\x16\x03\x01\x02"[..], b"\0", b"GET /\x7f", b"\tGET /", b"GET /\t HTTP/1.1\n"] {
+            assert_eq!(read(bytes), Err(Misframed::RequestLine), "{bytes:?}");
+        }
+        assert_eq!(read(b"GET / HTTP/1.1\r"), Ok(Place::Head));
+    }
+
+    #[test]
+    fn what_is_unfinished_is_the_last_head_alone() {
+        for (bytes, unfinished) in [
+            (String::new(), 0),
+            ("GET".to_owned(), 3),
+            ("\r\nGET".to_owned(), 5),
+            (head(""), 0),
+            (head("Content-Length: 3\r\n") + "ab", 0),
+            (head("Content-Length: 3\r\n") + "abcGE", 2),
+            (head("Transfer-Encoding: chunked\r\n") + "0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\nA", 17),
+        ] {
+            let mut framing = Framing::new();
+            assert_eq!(framing.feed(bytes.as_bytes()), Ok(()));
+            assert_eq!(framing.unfinished(), unfinished, "{bytes:?}");
         }
     }
 

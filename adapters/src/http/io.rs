@@ -1,5 +1,8 @@
 //! The client's byte stream, watched: it tells the vitals what moves, refuses what has no single reading, and says
 //! the last word itself where no handler can.
+//!
+//! A head that comes in pieces is kept here until its end has come: the library would read it from its begin at each piece, and
+//! would have buffers for it before there is anything to put into them.
 
 use std::io;
 use std::pin::Pin;
@@ -16,6 +19,10 @@ use super::vitals::{Farewell, Vitals};
 pub(super) struct Wire<S: AsyncRead + AsyncWrite + Unpin> {
     stream: S,
     framing: Framing,
+    /// What came and was not handed on yet.
+    kept: Vec<u8>,
+    /// So many of these bytes may be handed on; the others are the begin of a head.
+    ready: usize,
     vitals: Arc<Vitals>,
     refused: bool,
     /// The connection is over and is only read to be emptied.
@@ -24,7 +31,62 @@ pub(super) struct Wire<S: AsyncRead + AsyncWrite + Unpin> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, vitals: Arc<Vitals>) -> Self {
-        Self { stream, framing: Framing::new(), vitals, refused: false, lingering: false }
+        Self { stream, framing: Framing::new(), kept: Vec::new(), ready: 0, vitals, refused: false, lingering: false }
+    }
+
+    /// Waits until a whole head is here, or the end of what the client sends.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Begun>> {
+        let mut scratch = [0_u8; SCRATCH];
+        loop {
+            if self.ready > 0 {
+                return Poll::Ready(Ok(Begun::Head));
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(Begun::Nothing));
+            }
+            self.judge(buffer.filled())?;
+            self.keep(buffer.filled());
+        }
+    }
+
+    /// Takes bytes back that the library has read and not used.
+    pub(super) fn take_back(&mut self, bytes: &[u8]) {
+        self.kept.splice(..0, bytes.iter().copied());
+        self.ready = self.ready.saturating_add(bytes.len());
+    }
+
+    fn judge(&mut self, came: &[u8]) -> io::Result<()> {
+        if let Err(fault) = self.framing.feed(came) {
+            self.refused = true;
+            self.vitals.refuse(fault);
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.vitals.read(self.framing.place());
+        Ok(())
+    }
+
+    fn keep(&mut self, came: &[u8]) {
+        self.kept.extend_from_slice(came);
+        self.ready = self.kept.len().saturating_sub(self.framing.unfinished());
+    }
+
+    /// Hands on what may be, as much of it as there is room for. False if there is nothing.
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let Some(piece) = self.kept.get(..self.ready.min(buffer.remaining())).filter(|piece| !piece.is_empty()) else {
+            return false;
+        };
+        let length = piece.len();
+        buffer.put_slice(piece);
+        self.ready = self.ready.saturating_sub(length);
+        if length == self.kept.len() {
+            // All of it, so that an idle connection keeps nothing.
+            self.kept = Vec::new();
+        } else {
+            self.kept.drain(..length);
+        }
+        true
     }
 
     /// Whether the client sent something that has no single reading.
@@ -48,6 +110,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+/// What a client's next bytes were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// A whole head, and perhaps more.
+    Head,
+    /// It sends nothing any more.
+    Nothing,
+}
+
+/// Read at a time while a head is waited for.
+const SCRATCH: usize = 2_048;
+
 /// The bytes of a last word.
 fn words(farewell: Farewell) -> &'static [u8] {
     match farewell {
@@ -62,20 +136,26 @@ fn words(farewell: Farewell) -> &'static [u8] {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        let came = buffer.filled().get(before..).unwrap_or_default();
-        if came.is_empty() || this.lingering {
-            return Poll::Ready(Ok(()));
-        }
-        if let Err(fault) = this.framing.feed(came) {
-            this.refused = true;
-            this.vitals.refuse(fault);
+        loop {
+            if this.hand_on(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            let came = buffer.filled().get(before..).unwrap_or_default();
+            if came.is_empty() || this.lingering {
+                return Poll::Ready(Ok(()));
+            }
+            let judged = this.judge(came);
+            if judged.is_ok() && this.kept.is_empty() && this.framing.unfinished() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if judged.is_ok() {
+                this.keep(came);
+            }
             buffer.set_filled(before);
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            judged?;
         }
-        this.vitals.read(this.framing.place());
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -84,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         match written {
             Poll::Pending => self.vitals.set_writing(true),
-            Poll::Ready(Ok(1..)) => self.vitals.wrote(),
+            Poll::Ready(Ok(bytes @ 1..)) => self.vitals.wrote(bytes),
             Poll::Ready(_) => {}
         }
         written
@@ -101,6 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.vitals.set_closing();
         self.say_farewell();
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }

@@ -39,7 +39,7 @@ pub struct Settings {
     pub head: Duration,
     /// A kept connection between two requests.
     pub idle: Duration,
-    /// A client that takes nothing of its answer.
+    /// In this time a client that is waited for takes `READ_WINDOW_MIN` bytes of its answers.
     pub write_stall: Duration,
     /// In this time an awaited request body brings `BODY_WINDOW_MIN` bytes.
     pub body_window: Duration,
@@ -293,6 +293,9 @@ where
 /// Connections that the kernel keeps for one core until it takes them.
 const BACKLOG: u32 = 1_024;
 
+/// Connections that a core takes before it looks after those that it has.
+const ACCEPTS_PER_TURN: u8 = 8;
+
 struct Core<T> {
     handshake: T,
     counts: Arc<Counts>,
@@ -315,14 +318,23 @@ impl<T: Handshake> Core<T> {
             let _ = stop.wait_for(|stop| *stop).await;
         });
         let mut paused = false;
+        let mut taken = 0_u8;
         loop {
+            // Those who are here already are not kept waiting by a crowd at the door.
+            if taken == ACCEPTS_PER_TURN {
+                taken = 0;
+                tokio::task::yield_now().await;
+            }
             match next(stopped.as_mut(), &mut interval, (!paused).then_some(&listener)).await {
                 Event::Stop => break,
                 Event::Tick => {
                     paused = false;
                     ticker.tick(false).await;
                 }
-                Event::Accepted(Ok((stream, address))) => self.take(stream, address, &handler, &mut ticker),
+                Event::Accepted(Ok((stream, address))) => {
+                    taken = taken.saturating_add(1);
+                    self.take(stream, address, &handler, &mut ticker);
+                }
                 Event::Accepted(Err(error)) => {
                     // The client went away before it was taken: nothing is wrong here. Anything else (no file
                     // descriptor left, no memory) would fail again at once, so that accepting waits for the next tick.

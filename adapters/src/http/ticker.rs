@@ -6,9 +6,11 @@
 //! | inside a head | `head`, from the head's first byte, however it dribbles | 408 and closed |
 //! | waiting for body bytes | `body_window` of waiting per `BODY_WINDOW_MIN` bytes | 408 and closed |
 //! | still sending a body that nobody reads | `body_window` | closed |
-//! | not taking its answer | `write_stall` | closed |
+//! | not taking its answer, or too little of it | `write_stall` of waiting per `READ_WINDOW_MIN` bytes; per byte of an event stream | closed |
 //! | with a request in which nothing moves | `quiet`; none on an event stream | 504 if an upstream's head is awaited, else closed |
 //! | between two requests | `idle`, or the listener's stop | closed |
+//!
+//! A connection keeps its buffers between two requests only where they follow each other within a tick.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +61,8 @@ impl Ticker {
                 let settings = if hurries { &self.hurried } else { &*self.settings };
                 match watched.seen.judge(&watched.vitals, settings, now) {
                     Verdict::Idle if draining => watched.task.abort(),
-                    Verdict::Idle | Verdict::Fine => {}
+                    Verdict::Idle => watched.vitals.set_busy(false),
+                    Verdict::Fine => {}
                     Verdict::Overdue(farewell) => {
                         self.counts.count_timed_out();
                         if let Some(farewell) = farewell {
@@ -107,10 +110,10 @@ struct Seen {
     stage_since: Instant,
     moves: u32,
     moved: Instant,
-    stalled: Option<Instant>,
-    /// How long this request's body was waited for since `body_mark` bytes of it had come.
-    body_waited: Duration,
-    body_mark: u32,
+    /// The client, for this request's body.
+    body: Window,
+    /// The client, until it takes more of its answers.
+    taking: Window,
     last: Instant,
 }
 
@@ -121,9 +124,8 @@ impl Seen {
             stage_since: now,
             moves: vitals.moves(),
             moved: now,
-            stalled: None,
-            body_waited: Duration::ZERO,
-            body_mark: vitals.body_bytes(),
+            body: Window::from(vitals.body_bytes()),
+            taking: Window::from(vitals.written_bytes()),
             last: now,
         }
     }
@@ -132,23 +134,26 @@ impl Seen {
         let passed = now.saturating_duration_since(self.last);
         self.last = now;
         if stage(vitals) != self.stage {
-            if vitals.turn() != self.stage.0 {
-                self.body_waited = Duration::ZERO;
-                self.body_mark = vitals.body_bytes();
+            let turns = vitals.turn().wrapping_sub(self.stage.0);
+            if turns > 1 {
+                vitals.set_busy(true);
+            }
+            if turns > 0 {
+                self.body = Window::from(vitals.body_bytes());
             }
             self.stage = stage(vitals);
             self.stage_since = now;
         }
-        let moves = vitals.moves();
-        let moved = moves != self.moves;
-        if moved {
-            self.moves = moves;
+        if vitals.moves() != self.moves {
+            self.moves = vitals.moves();
             self.moved = now;
         }
         if vitals.severed() {
             return Verdict::Severed;
         }
-        if self.has_stalled(vitals, moved, settings, now) {
+        // A stream brings what there is to tell, and that may be little.
+        let least = if vitals.event_stream() { 1 } else { limits::READ_WINDOW_MIN };
+        if vitals.writing() && !self.taking.brings(vitals.written_bytes(), least, passed, settings.write_stall) {
             return Verdict::Overdue(None);
         }
         let staged = now.saturating_duration_since(self.stage_since);
@@ -169,31 +174,11 @@ impl Seen {
         }
     }
 
-    fn has_stalled(&mut self, vitals: &Vitals, moved: bool, settings: &Settings, now: Instant) -> bool {
-        if !vitals.writing() {
-            self.stalled = None;
-            return false;
-        }
-        match self.stalled {
-            Some(since) if !moved => now.saturating_duration_since(since) >= settings.write_stall,
-            _ => {
-                self.stalled = Some(now);
-                false
-            }
-        }
-    }
-
     fn judge_request(&mut self, vitals: &Vitals, settings: &Settings, passed: Duration, now: Instant) -> Verdict {
-        if vitals.awaiting_body() {
-            self.body_waited = self.body_waited.saturating_add(passed);
-            if self.body_waited >= settings.body_window {
-                let bytes = vitals.body_bytes();
-                if bytes.wrapping_sub(self.body_mark) < limits::BODY_WINDOW_MIN {
-                    return Verdict::Overdue(Some(Farewell::Timeout));
-                }
-                self.body_waited = Duration::ZERO;
-                self.body_mark = bytes;
-            }
+        if vitals.awaiting_body()
+            && !self.body.brings(vitals.body_bytes(), limits::BODY_WINDOW_MIN, passed, settings.body_window)
+        {
+            return Verdict::Overdue(Some(Farewell::Timeout));
         }
         if !vitals.event_stream() && now.saturating_duration_since(self.moved) >= settings.quiet {
             if !vitals.call_overdue() {
@@ -206,6 +191,84 @@ impl Seen {
     }
 }
 
+/// How long somebody was waited for since so many bytes had passed.
+#[derive(Debug)]
+struct Window {
+    waited: Duration,
+    mark: u64,
+}
+
+impl Window {
+    fn from(mark: u64) -> Self {
+        Self { waited: Duration::ZERO, mark }
+    }
+
+    /// Waits for this much longer. False if a whole window of waiting has brought fewer bytes than the least.
+    fn brings(&mut self, bytes: u64, least: u32, passed: Duration, window: Duration) -> bool {
+        self.waited = self.waited.saturating_add(passed);
+        if self.waited < window {
+            return true;
+        }
+        if bytes.wrapping_sub(self.mark) < u64::from(least) {
+            return false;
+        }
+        *self = Self::from(bytes);
+        true
+    }
+}
+
 fn stage(vitals: &Vitals) -> (u32, bool, Place) {
     (vitals.turn(), vitals.serving(), vitals.place())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that is waited for at every tick, and takes so many bytes of its answers between two: when it is closed.
+    fn closed_after(bytes: usize, is_stream: bool, lasts: Duration) -> Option<Duration> {
+        let (vitals, settings, begun) = (Vitals::default(), Settings::default(), Instant::now());
+        vitals.begin();
+        if is_stream {
+            vitals.set_event_stream();
+        }
+        let mut seen = Seen::new(&vitals, begun);
+        let mut passed = Duration::ZERO;
+        while passed < lasts {
+            passed = passed.saturating_add(limits::TICK);
+            if bytes > 0 {
+                vitals.wrote(bytes);
+            }
+            vitals.set_writing(true);
+            if seen.judge(&vitals, &settings, begun.checked_add(passed).unwrap()) != Verdict::Fine {
+                return Some(passed);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn t246_a_client_that_takes_too_little_of_its_answer_is_closed_and_one_of_a_stream_is_not() {
+        let (window, long) = (limits::WRITE_STALL, limits::WRITE_STALL * 10);
+        let ticks = window.as_millis() / limits::TICK.as_millis();
+        let enough = usize::try_from(limits::READ_WINDOW_MIN).unwrap().div_ceil(usize::try_from(ticks).unwrap());
+        assert_eq!(closed_after(0, false, long), Some(window));
+        assert_eq!(closed_after(enough - 1, false, long), Some(window));
+        assert_eq!(closed_after(enough, false, long), None);
+        assert_eq!(closed_after(1, true, long), None);
+        assert_eq!(closed_after(0, true, long), Some(window));
+    }
+
+    #[test]
+    fn t246_bytes_that_a_client_sends_do_not_make_up_for_those_that_it_does_not_take() {
+        let (vitals, settings, begun) = (Vitals::default(), Settings::default(), Instant::now());
+        vitals.begin();
+        vitals.set_writing(true);
+        let mut seen = Seen::new(&vitals, begun);
+        let ends = (1..1_000_u32).find(|tick| {
+            vitals.read(Place::Head);
+            seen.judge(&vitals, &settings, begun.checked_add(limits::TICK * *tick).unwrap()) != Verdict::Fine
+        });
+        assert_eq!(ends.map(|tick| limits::TICK * tick), Some(limits::WRITE_STALL));
+    }
 }

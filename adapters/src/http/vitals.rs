@@ -4,9 +4,10 @@
 //! ticker compares them with what it saw a tick before. All of it happens on the core's one thread; the atomics are
 //! there because tasks must be `Send`.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-use std::task::Waker;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
 
 use super::framing::{Misframed, Place};
 
@@ -26,7 +27,8 @@ pub(super) struct Vitals {
     place: AtomicU8,
     /// The handler waits for bytes of the request body.
     awaiting_body: AtomicBool,
-    body_bytes: AtomicU32,
+    body_bytes: AtomicU64,
+    written_bytes: AtomicU64,
     /// The response is an event stream, which may be silent for as long as it likes.
     event_stream: AtomicBool,
     severed: AtomicBool,
@@ -35,6 +37,12 @@ pub(super) struct Vitals {
     /// The client has not yet agreed on how bytes are sent.
     shaking: AtomicBool,
     farewell: AtomicU8,
+    /// The end of the connection was asked for.
+    closing: AtomicBool,
+    /// Requests follow each other so closely that the library's buffers are kept between them.
+    busy: AtomicBool,
+    /// Whoever runs the connection, once it has run.
+    runner: OnceLock<Waker>,
     overdue: AtomicBool,
     /// Who waits for the upstream's response head.
     waiting: Mutex<Option<Waker>>,
@@ -89,15 +97,52 @@ impl Vitals {
     }
 
     /// Bytes went out.
-    pub(super) fn wrote(&self) {
+    pub(super) fn wrote(&self, bytes: usize) {
         self.moved();
-        self.writing.store(false, Relaxed);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.written_bytes.store(self.written_bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
+        self.set_writing(false);
         self.answered.store(true, Relaxed);
     }
 
     /// The socket takes nothing at the moment, or takes again.
     pub(super) fn set_writing(&self, writing: bool) {
+        let was = self.writing();
         self.writing.store(writing, Relaxed);
+        if was && !writing {
+            self.wake();
+        }
+    }
+
+    /// Who runs the connection: always the same task.
+    pub(super) fn run_by(&self, runner: &Waker) {
+        self.runner.get_or_init(|| runner.clone());
+    }
+
+    /// Requests follow each other closely, or do so no longer.
+    pub(super) fn set_busy(&self, busy: bool) {
+        let was = self.busy.load(Relaxed);
+        self.busy.store(busy, Relaxed);
+        if was && !busy {
+            self.wake();
+        }
+    }
+
+    /// Whether the library's buffers are of no use now.
+    pub(super) fn may_rest(&self) -> bool {
+        !self.busy.load(Relaxed) && self.is_at_rest() && !self.closing.load(Relaxed)
+    }
+
+    /// The end of the connection was asked for.
+    pub(super) fn set_closing(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Waits until the client has taken what was answered before: whoever asks on and on and reads nothing has one answer
+    /// waiting, not many.
+    pub(super) async fn room(&self) {
+        // Whoever writes wakes the connection when the socket takes again.
+        poll_fn(|_| if self.writing() { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 
     /// The handler asked for body bytes and got none yet.
@@ -111,7 +156,7 @@ impl Vitals {
     pub(super) fn body_came(&self, turn: u32, bytes: usize) {
         if self.is_turn(turn) {
             self.awaiting_body.store(false, Relaxed);
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
             self.body_bytes.store(self.body_bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
         }
     }
@@ -217,8 +262,12 @@ impl Vitals {
         self.awaiting_body.load(Relaxed)
     }
 
-    pub(super) fn body_bytes(&self) -> u32 {
+    pub(super) fn body_bytes(&self) -> u64 {
         self.body_bytes.load(Relaxed)
+    }
+
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Relaxed)
     }
 
     pub(super) fn event_stream(&self) -> bool {
@@ -252,6 +301,12 @@ impl Vitals {
         self.moves.store(self.moves.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
+    fn wake(&self) {
+        if let Some(runner) = self.runner.get() {
+            runner.wake_by_ref();
+        }
+    }
+
     fn is_turn(&self, turn: u32) -> bool {
         self.turn.load(Relaxed) == turn
     }
@@ -262,5 +317,60 @@ fn code(place: Place) -> u8 {
         Place::Between => 0,
         Place::Head => 1,
         Place::Body => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Wake};
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn t246_the_next_answer_waits_until_the_client_has_taken_the_one_before() {
+        let (vitals, woken) = (Vitals::default(), Arc::new(Woken::default()));
+        let waker = Waker::from(woken.clone());
+        vitals.run_by(&waker);
+        vitals.set_writing(true);
+        let (mut room, mut context) = (pin!(vitals.room()), Context::from_waker(&waker));
+        assert!(room.as_mut().poll(&mut context).is_pending());
+        vitals.wrote(10);
+        assert_eq!(woken.0.load(Relaxed), 1, "whoever waits is woken");
+        assert!(room.as_mut().poll(&mut context).is_ready());
+        vitals.wrote(10);
+        assert_eq!(woken.0.load(Relaxed), 1, "and nobody otherwise");
+    }
+
+    #[test]
+    fn a_connection_rests_only_where_nothing_is_under_way() {
+        let vitals = Vitals::default();
+        assert!(vitals.may_rest());
+        let turn = vitals.begin();
+        assert!(!vitals.may_rest(), "an answer is on its way");
+        vitals.rest(turn);
+        vitals.set_writing(true);
+        assert!(!vitals.may_rest(), "it has not left");
+        vitals.wrote(1);
+        vitals.read(Place::Head);
+        assert!(!vitals.may_rest(), "a head has begun");
+        vitals.read(Place::Between);
+        assert!(vitals.may_rest());
+        vitals.set_busy(true);
+        assert!(!vitals.may_rest(), "the next request is close");
+        vitals.set_busy(false);
+        vitals.set_closing();
+        assert!(!vitals.may_rest(), "it ends");
     }
 }

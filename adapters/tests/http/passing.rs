@@ -1,8 +1,11 @@
 //! What passes from client to upstream and back, and what does not.
 
-use std::time::Duration;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
-use crate::support::{Gate, Plan, Server};
+use portcullis_domain::limits;
+
+use crate::support::{Gate, PATIENCE, Plan, Server};
 
 fn request(fields: &str) -> String {
     format!("POST /mcp HTTP/1.1\r\nHost: gate.example\r\n{fields}Content-Length: 2\r\n\r\nhi")
@@ -384,5 +387,84 @@ fn t236_a_large_body_goes_on_when_an_upstream_that_did_not_read_reads_again() {
     for request in [&sized, &chunked, &sized, &chunked] {
         assert_eq!(client.ask(request).status, 200);
         assert_eq!(server.last().body.len(), body.len());
+    }
+}
+
+#[test]
+fn it_makes_no_difference_in_which_pieces_requests_arrive() {
+    let server = Server::ok();
+    let gate = Gate::before(server.address);
+    let fields = "Host: gate.example\r\n";
+    let requests = [
+        format!("GET /hello HTTP/1.1\r\n{fields}\r\n"),
+        format!("\r\nPOST /gather HTTP/1.1\r\n{fields}Content-Length: 5\r\n\r\nhello"),
+        format!("POST /gather HTTP/1.1\r\n{fields}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n"),
+        format!("POST /mcp HTTP/1.1\r\n{fields}Content-Length: 2\r\n\r\nhi"),
+        format!("GET /hello HTTP/1.1\r\n{fields}X-Long: {}\r\n\r\n", "x".repeat(20_000)),
+    ];
+    let whole = requests.concat().into_bytes();
+    for step in [1, 2, 3, 7, 50, 1_000, 5_000, whole.len()] {
+        let mut client = gate.client();
+        let mut sender = client.stream.try_clone().unwrap();
+        let bytes = whole.clone();
+        let sending = std::thread::spawn(move || bytes.chunks(step).for_each(|piece| sender.write_all(piece).unwrap()));
+        let bodies: Vec<_> =
+            requests.iter().map(|_| client.answer()).map(|answer| (answer.status, answer.body)).collect();
+        let said = |body: &str| (200, body.as_bytes().to_vec());
+        assert_eq!(bodies[..3], [said("hello"), said("5 bytes"), said("3 bytes")], "in steps of {step}");
+        assert_eq!((bodies[3].0, &bodies[4]), (200, &said("hello")), "in steps of {step}");
+        assert_eq!(server.last().body, b"hi");
+        sending.join().unwrap();
+    }
+}
+
+#[test]
+fn t246_whoever_asks_on_and_on_and_reads_late_is_answered_in_order() {
+    const ASKED: usize = 2_000;
+    let body = "x".repeat(16_000);
+    let server = Server::scripted(move |mut line| {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        while line.request().is_some() {
+            line.send(&answer);
+        }
+    });
+    let gate = Gate::before(server.address);
+    let mut client = gate.client();
+    let mut sender = client.stream.try_clone().unwrap();
+    let (stuck, sent) = std::sync::mpsc::channel();
+    let sending = std::thread::spawn(move || {
+        sender.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let long = "x".repeat(8_000);
+        let ask = format!("GET /mcp HTTP/1.1\r\nHost: gate.example\r\nX-Long: {long}\r\n\r\n").repeat(ASKED);
+        let mut rest = ask.as_bytes();
+        while !rest.is_empty() {
+            match sender.write(rest) {
+                Ok(length) => rest = &rest[length..],
+                // Both directions are full: the gate takes no more of it before somebody reads.
+                Err(_) => _ = stuck.send(()),
+            }
+        }
+    });
+    sent.recv_timeout(PATIENCE).expect("the gate takes all that comes, and keeps the answers");
+    for place in 0..ASKED {
+        assert_eq!(client.answer().body.len(), 16_000, "{place}");
+    }
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_connection_goes_on_after_a_rest_of_any_length() {
+    let server = Server::ok();
+    let gate = Gate::before(server.address);
+    let mut client = gate.client();
+    let mut ask = || client.ask("POST /mcp HTTP/1.1\r\nHost: gate.example\r\nContent-Length: 2\r\n\r\nhi").status;
+    // Long enough to be looked at as one that is busy, and then as one that no longer is.
+    let busy = Instant::now() + limits::TICK * 3;
+    while Instant::now() < busy {
+        assert_eq!(ask(), 200);
+    }
+    for rest in [limits::TICK * 3, Duration::ZERO, limits::TICK * 2] {
+        std::thread::sleep(rest);
+        assert_eq!(ask(), 200);
     }
 }
