@@ -48,6 +48,11 @@ impl Hosted {
         Self { world: World::around(Gate::elsewhere(public, admin), provider, upstream), child, folder }
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Bytes of memory that it holds.
     pub fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -93,6 +98,41 @@ impl Hosted {
             assert!(line.is_none(), "a secret was said: {line:?}");
         }
         said.lines().count()
+    }
+}
+
+/// What a process has used of the machine so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    pub cpu: Duration,
+    /// How long its threads could have run and did not.
+    waited: Duration,
+    turns: u32,
+}
+
+impl Usage {
+    pub fn of(process: u32) -> Self {
+        let mut sums = [0_u64; 3];
+        for task in fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+            // Nanoseconds on a core, nanoseconds in wait of one, and how often it was given one.
+            let Ok(line) = fs::read_to_string(task.unwrap().path().join("schedstat")) else { continue };
+            for (sum, value) in sums.iter_mut().zip(line.split_whitespace()) {
+                *sum += value.parse::<u64>().unwrap();
+            }
+        }
+        let [cpu, waited, turns] = sums;
+        let turns = u32::try_from(turns).unwrap();
+        Self { cpu: Duration::from_nanos(cpu), waited: Duration::from_nanos(waited), turns }
+    }
+
+    pub fn since(self, before: Self) -> Self {
+        let Self { cpu, waited, turns } = before;
+        Self { cpu: self.cpu - cpu, waited: self.waited - waited, turns: self.turns - turns }
+    }
+
+    /// How long a thread waited for a core, in the mean.
+    pub fn delay(self) -> Duration {
+        self.waited / self.turns.max(1)
     }
 }
 
