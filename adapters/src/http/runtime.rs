@@ -22,7 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::connection::{self, Handler, Handshake};
 use super::door::{Door, Refused};
 use super::peer::TrustedProxies;
-use super::ticker::Ticker;
+use super::ticker::{self, Ticker};
 use crate::exposition::Exposition;
 use crate::pace::Seldom;
 
@@ -311,7 +311,7 @@ enum Event {
 impl<T: Handshake> Core<T> {
     async fn run<H: Handler>(self, listener: TcpListener, handler: H, mut stop: watch::Receiver<bool>) {
         let mut ticker = Ticker::new(self.settings.clone(), self.counts.clone());
-        let mut interval = tokio::time::interval(limits::TICK);
+        let mut interval = tokio::time::interval(ticker::PAUSE);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A closed channel means that whoever could say stop is gone, which is a stop too.
         let mut stopped = std::pin::pin!(async move {
@@ -329,7 +329,7 @@ impl<T: Handshake> Core<T> {
                 Event::Stop => break,
                 Event::Tick => {
                     paused = false;
-                    ticker.tick(false).await;
+                    ticker.tick(false);
                 }
                 Event::Accepted(Ok((stream, address))) => {
                     taken = taken.saturating_add(1);
@@ -370,7 +370,7 @@ impl<T: Handshake> Core<T> {
             if is_late {
                 ticker.end_all();
             }
-            ticker.tick(true).await;
+            ticker.tick(true);
             if ticker.is_empty() && (is_late || self.settings.unfinished.load(Relaxed) == 0) {
                 return;
             }

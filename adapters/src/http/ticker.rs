@@ -1,4 +1,5 @@
-//! The one timer of a core: four times a second it looks over all connections and ends those that are overdue.
+//! The one timer of a core: four times a second it has looked over all connections, a part of them at a time, and ended those
+//! that are overdue.
 //!
 //! | the connection is | and its bound is | at the end of which |
 //! |---|---|---|
@@ -29,11 +30,14 @@ pub(super) struct Ticker {
     hurried: Settings,
     counts: Arc<Counts>,
     watched: Vec<Watched>,
+    /// How far this round has come, in parts and in connections.
+    part: usize,
+    next: usize,
 }
 
 impl Ticker {
     pub(super) fn new(settings: Arc<Settings>, counts: Arc<Counts>) -> Self {
-        Self { hurried: settings.hurried(), settings, counts, watched: Vec::new() }
+        Self { hurried: settings.hurried(), settings, counts, watched: Vec::new(), part: 0, next: 0 }
     }
 
     pub(super) fn watch(&mut self, vitals: Arc<Vitals>, task: AbortHandle) {
@@ -45,36 +49,37 @@ impl Ticker {
         self.watched.is_empty()
     }
 
-    /// Looks over all connections, and lets them run between slices so that none waits for the whole round.
-    pub(super) async fn tick(&mut self, draining: bool) {
+    /// Looks over the next part of the connections. What comes of it is spread over the round in this way: whoever was overdue in
+    /// the same round is not ended, and does not come again, at the same moment.
+    pub(super) fn tick(&mut self, draining: bool) {
         let now = Instant::now();
         let is_pressed = self.counts.open() > self.settings.connections_max.saturating_mul(3) / 4;
-        let mut next = 0_usize;
-        while next < self.watched.len() {
-            for _ in 0..SLICE {
-                let Some(watched) = self.watched.get_mut(next) else { break };
-                if watched.task.is_finished() {
-                    self.watched.swap_remove(next);
-                    continue;
-                }
-                let hurries = is_pressed && !watched.vitals.known();
-                let settings = if hurries { &self.hurried } else { &*self.settings };
-                match watched.seen.judge(&watched.vitals, settings, now) {
-                    Verdict::Idle if draining => watched.task.abort(),
-                    Verdict::Idle => watched.vitals.set_busy(false),
-                    Verdict::Fine => {}
-                    Verdict::Overdue(farewell) => {
-                        self.counts.count_timed_out();
-                        if let Some(farewell) = farewell {
-                            watched.vitals.bid(farewell);
-                        }
-                        watched.task.abort();
-                    }
-                    Verdict::Severed => watched.task.abort(),
-                }
-                next = next.saturating_add(1);
+        self.part = self.part.saturating_add(1);
+        while self.next < self.watched.len().saturating_mul(self.part).div_ceil(PARTS) {
+            let Some(watched) = self.watched.get_mut(self.next) else { break };
+            if watched.task.is_finished() {
+                self.watched.swap_remove(self.next);
+                continue;
             }
-            tokio::task::yield_now().await;
+            let hurries = is_pressed && !watched.vitals.known();
+            let settings = if hurries { &self.hurried } else { &*self.settings };
+            match watched.seen.judge(&watched.vitals, settings, now) {
+                Verdict::Idle if draining => watched.task.abort(),
+                Verdict::Idle => watched.vitals.set_busy(false),
+                Verdict::Fine => {}
+                Verdict::Overdue(farewell) => {
+                    self.counts.count_timed_out();
+                    if let Some(farewell) = farewell {
+                        watched.vitals.bid(farewell);
+                    }
+                    watched.task.abort();
+                }
+                Verdict::Severed => watched.task.abort(),
+            }
+            self.next = self.next.saturating_add(1);
+        }
+        if self.part == PARTS {
+            (self.part, self.next) = (0, 0);
         }
     }
 
@@ -86,8 +91,14 @@ impl Ticker {
     }
 }
 
-/// Connections that are looked at in one go: some tens of microseconds.
-const SLICE: usize = 1_024;
+/// The parts of one round: with every connection open that there may be, one of them takes some tens of microseconds.
+const PARTS: usize = 8;
+/// From one part to the next.
+pub(super) const PAUSE: Duration = match limits::TICK.checked_div(8) {
+    Some(pause) => pause,
+    None => limits::TICK,
+};
+const _: () = assert!(PAUSE.as_millis() * 8 <= limits::TICK.as_millis() && PARTS == 8);
 
 struct Watched {
     vitals: Arc<Vitals>,
