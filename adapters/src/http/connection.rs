@@ -242,7 +242,7 @@ fn answer<H: Handler>(
     let keep = judged.is_ok() && !counts.draining();
     let request = request.map(|incoming| RequestBody::new(incoming, answering.turn, answering.vitals.clone()));
     async move {
-        vitals.room().await;
+        answering.vitals.room().await;
         let mut response = match judged {
             Ok(()) => handler.handle(request, peer).await,
             Err(status) => {
