@@ -328,8 +328,8 @@ impl<T: Handshake> Core<T> {
             match next(stopped.as_mut(), &mut interval, (!paused).then_some(&listener)).await {
                 Event::Stop => break,
                 Event::Tick => {
-                    paused = false;
-                    ticker.tick(false);
+                    let is_round = ticker.tick(false);
+                    paused = paused && !is_round;
                 }
                 Event::Accepted(Ok((stream, address))) => {
                     taken = taken.saturating_add(1);
@@ -337,7 +337,7 @@ impl<T: Handshake> Core<T> {
                 }
                 Event::Accepted(Err(error)) => {
                     // The client went away before it was taken: nothing is wrong here. Anything else (no file
-                    // descriptor left, no memory) would fail again at once, so that accepting waits for the next tick.
+                    // descriptor left, no memory) would fail again at once, so that accepting waits for the end of the round.
                     let of_client =
                         matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
                     if !of_client {

@@ -50,8 +50,8 @@ impl Ticker {
     }
 
     /// Looks over the next part of the connections. What comes of it is spread over the round in this way: whoever was overdue in
-    /// the same round is not ended, and does not come again, at the same moment.
-    pub(super) fn tick(&mut self, draining: bool) {
+    /// the same round is not ended, and does not come again, at the same moment. True at the end of a round.
+    pub(super) fn tick(&mut self, draining: bool) -> bool {
         let now = Instant::now();
         let is_pressed = self.counts.open() > self.settings.connections_max.saturating_mul(3) / 4;
         self.part = self.part.saturating_add(1);
@@ -78,9 +78,11 @@ impl Ticker {
             }
             self.next = self.next.saturating_add(1);
         }
-        if self.part == PARTS {
+        let is_round = self.part == PARTS;
+        if is_round {
             (self.part, self.next) = (0, 0);
         }
+        is_round
     }
 
     /// Ends them all.
