@@ -182,7 +182,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         refresh_grace,
         stream_overrun,
         storage,
-        rate_limits: RateLimits { per_address, per_client, per_person, security_events },
+        rate_limits: RateLimits { per_address, per_client, per_person, per_document_host, security_events },
         ca_files,
         log_format: _for_telemetry,
         log_level: _for_telemetry_too,
@@ -270,6 +270,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     let provider = identity_provider(&issuer, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
     let journal =
         CountedJournal::new(Rate::new(security_events.per_second, Duration::from_secs(1), security_events.burst));
+    let per_host =
+        Rate::new(per_document_host.fetches_per_second, Duration::from_secs(1), per_document_host.fetch_burst);
     let parts = Arc::new(Parts {
         store,
         clock,
@@ -278,7 +280,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         tasks: RuntimeTasks::default(),
         turnstiles: ProcessTurnstiles::default(),
         provider: provider.clone(),
-        documents: ClientDocuments::new(strangers, keys_of_clients, policy.redirects.clone()),
+        documents: ClientDocuments::new(strangers, keys_of_clients, policy.redirects.clone(), per_host),
         issuers,
         limiter: AddressLimiter::new(rates(&per_address, &per_client)),
     });

@@ -149,6 +149,102 @@ fn a_bare_secret_would_be_found() {
     );
 }
 
+/// Where what a stranger presents is compared with what only we know, and what that is.
+const COMPARED: [(&str, &str); 10] = [
+    ("domain/src/oauth/client.rs", "a client's secret"),
+    ("domain/src/oauth/client_id.rs", "the signature of a registration"),
+    ("domain/src/oauth/register.rs", "the registration token, and that of one registration"),
+    ("domain/src/oauth/consent.rs", "the token of a form"),
+    ("domain/src/oauth/flow.rs", "the state at the provider"),
+    ("domain/src/oauth/pkce.rs", "a verifier"),
+    ("domain/src/oauth/token.rs", "codes, refresh tokens and access tokens"),
+    ("domain/src/oidc/id_token.rs", "a nonce"),
+    ("domain/src/mcp_session.rs", "the signature of a session at an MCP server"),
+    ("adapters/src/gate/operator.rs", "the operator's token"),
+];
+
+#[test]
+fn t286_secrets_are_compared_by_the_one_function_that_tells_nothing_by_its_time() {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for (name, text) in rust_files() {
+        let is_product =
+            ["domain/src/", "ports/src/", "adapters/src/", "src/"].iter().any(|room| name.starts_with(room));
+        if !is_product || name.ends_with("tests.rs") || name.contains("/tests/") {
+            continue;
+        }
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        if name == "domain/src/secret.rs" {
+            assert!(!text.contains("PartialEq"), "a secret that has an equality is compared with it");
+            assert!(text.contains("pub fn same(left: &[u8], right: &[u8]) -> bool"));
+        }
+        if let Some((_, what)) = COMPARED.iter().find(|(place, _)| *place == name)
+            && !text.contains("same(")
+        {
+            missing.push(format!("{name} compares {what} by something else"));
+        }
+        found.extend(told_by_time(text).into_iter().map(|line| format!("{name}: {line}")));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(found.is_empty(), "use secret::same for these: {found:#?}");
+}
+
+#[test]
+fn t286_a_comparison_that_tells_by_its_time_would_be_found() {
+    for line in [
+        "if self.tag == other.tag {",
+        "(sent.expose() == own.expose())",
+        "verifier.as_bytes() != wanted",
+        "let good = wanted == *password;",
+        "own.expose().starts_with(sent)",
+        "if secret.as_deref() == Some(sent) {",
+    ] {
+        assert_eq!(told_by_time(line), [line.trim()], "{line}");
+    }
+    for line in ["if token.resource != resource {", "// tag == tag", "own.same(sent)", "if grant.seed_count == 3 {"] {
+        assert!(told_by_time(line).is_empty(), "{line}");
+    }
+}
+
+/// Lines in which something whose name promises a secret is compared with an operator, or what was exposed is searched.
+fn told_by_time(text: &str) -> Vec<&str> {
+    const NAMES: [&str; 12] = [
+        "tag",
+        "mac",
+        "proof",
+        "secret",
+        "expose",
+        "verifier",
+        "password",
+        "seed",
+        "cookie",
+        "nonce",
+        "csrf",
+        "signature",
+    ];
+    // What only leads from a value to its bytes, and the words of patterns.
+    const LEADS: [&str; 8] = ["as_bytes", "as_str", "as_ref", "as_slice", "as_deref", "to_owned", "Some", "Ok"];
+    let words = |side: &str| -> Vec<String> {
+        let words = side.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        words.filter(|word| !word.is_empty() && !LEADS.contains(word)).map(str::to_owned).collect()
+    };
+    let operand_ends = |letter: char| matches!(letter, '{' | '}' | ';' | ',' | '|' | '=');
+    let is_secret = |word: Option<&String>| word.is_some_and(|word| NAMES.contains(&word.as_str()));
+    let is_told = |line: &str| {
+        let searched = ["starts_with(", "ends_with(", "contains(", "eq("].map(|verb| format!("expose().{verb}"));
+        // Whether a key is in PEM, before anybody could have sent it.
+        let searches = searched.iter().any(|verb| line.contains(verb.as_str())) && !line.contains("pem.expose()");
+        searches
+            || ["==", "!="].iter().flat_map(|operator| line.match_indices(*operator)).any(|(at, _)| {
+                let left = line[..at].rsplit(operand_ends).next().unwrap_or_default();
+                let right = line[at + 2..].split(operand_ends).next().unwrap();
+                let right = right.split(" && ").next().unwrap().split(" || ").next().unwrap();
+                is_secret(words(left).last()) || is_secret(words(right).last())
+            })
+    };
+    let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    code.filter(|line| is_told(line)).collect()
+}
+
 #[test]
 fn every_rust_file_says_what_room_it_is() {
     let mute: Vec<_> =

@@ -145,7 +145,7 @@ pub const DOCUMENTS_MAX: usize = 1_024;
 pub const DOCUMENTS_PER_HOST: usize = 16;
 /// Failures that are remembered.
 pub const DOCUMENT_FAILURES_MAX: usize = 4_096;
-/// Calls for documents in a second to one host, for what was never had from there.
+/// Calls for documents in a second to one host, for what was never had from there, out of the box.
 pub const DOCUMENT_CALLS_PER_SECOND: u32 = 1;
 /// The same at once.
 pub const DOCUMENT_CALLS_BURST: u32 = 3;

@@ -237,6 +237,7 @@ keys! {
         per_address: PerAddress = or("perAddress", json!({})) "For one client address (IPv6: one /64).",
         per_client: PerClient = or("perClient", json!({})) "For one client that has proved who it is, at the token endpoint.",
         per_person: PerPerson = or("perPerson", json!({})) "For one person, at each resource.",
+        per_document_host: PerDocumentHost = or("perDocumentHost", json!({})) "For one host of clients' documents and keys.",
         security_events: SecurityEvents = or("securityEvents", json!({})) "For log lines about each kind of refusal.",
     }
 }
@@ -246,6 +247,14 @@ keys! {
     pub struct PerClient {
         requests_per_second: u32 = number("requestsPerSecond", limits::CLIENT_REQUESTS_PER_SECOND, 1..=1_000_000) "Requests a second.",
         request_burst: u32 = number("requestBurst", limits::CLIENT_REQUESTS_BURST, 1..=1_000_000) "Requests at once.",
+    }
+}
+
+keys! {
+    /// How often strangers can make the gate call one host for a client's document or keys that it never had from there.
+    pub struct PerDocumentHost {
+        fetches_per_second: u32 = number("fetchesPerSecond", limits::DOCUMENT_CALLS_PER_SECOND, 1..=1_000) "Calls a second.",
+        fetch_burst: u32 = number("fetchBurst", limits::DOCUMENT_CALLS_BURST, 1..=1_000) "Calls at once.",
     }
 }
 
@@ -289,6 +298,7 @@ objects!(
     RateLimits,
     PerAddress,
     PerClient,
+    PerDocumentHost,
     PerPerson,
     SecurityEvents
 );

@@ -97,7 +97,10 @@ fn rich() -> Json {
                 "/trustedIssuers",
                 json!([{ "issuer": "https://cluster.example.com", "jwksUrl": "https://cluster.example.com/jwks" }]),
             ),
-            ("/rateLimits", json!({ "perAddress": {}, "perClient": {}, "perPerson": {}, "securityEvents": {} })),
+            (
+                "/rateLimits",
+                json!({ "perAddress": {}, "perClient": {}, "perPerson": {}, "perDocumentHost": {}, "securityEvents": {} }),
+            ),
             ("/resources/0/perPerson", json!({})),
             ("/resources/0/identity", json!("exchange")),
             ("/resources/0/assertion", json!({})),

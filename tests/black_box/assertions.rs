@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const OTHER_SEED: [u8; 32] = *b"the signing seed of another one!";
+pub(super) const OTHER_SEED: [u8; 32] = *b"the signing seed of another one!";
 
 /// Redeems a code of this client with this assertion, which alone says who it is.
 fn redeem(world: &World, client: &Client, assertion: &str) -> Response {
@@ -202,4 +202,76 @@ fn r34_t099_t121_keys_at_an_address_are_fetched_when_they_are_needed_and_again_f
     let described = site.publishes("/inside", inside);
     let answer = redeem(&world, &described, &assertion(&described.id, json!({})));
     assert_eq!((answer.status, answer.json()["error"].as_str()), (503, Some("temporarily_unavailable")));
+}
+
+#[test]
+fn t072_r34_keys_are_read_by_the_guarded_client_and_whatever_its_answer_is_nobody_gets_in_by_it() {
+    let site = Upstream::start();
+    let good = keys().to_string();
+    let own = good.clone();
+    site.answers(move |seen| match seen.target() {
+        "/elsewhere" => Answer::json(&own),
+        "/redirect" => {
+            Answer::Last(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_vec())
+        }
+        "/error" => Answer::Last(http("500 Internal Server Error", "application/json", own.as_bytes())),
+        "/large" => {
+            Answer::Last(http("200 OK", "application/json", format!("{own}{}", " ".repeat(300_000)).as_bytes()))
+        }
+        "/twice" => Answer::json(&own.replacen("{\"keys\"", "{\"keys\":[],\"keys\"", 1)),
+        "/none" => Answer::json("{\"keys\":[]}"),
+        "/deep" => Answer::json(&"[".repeat(100)),
+        "/short" => Answer::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{}".to_vec()),
+        _ => Answer::json("no keys"),
+    });
+    let places = ["redirect", "error", "large", "twice", "none", "deep", "short", "text"];
+    let world = World::with(|config| {
+        let client = |place: &&str| json!({ "clientId": place, "name": place, "redirectUris": [REDIRECT], "jwksUri": format!("{}/{place}", site.url()) });
+        config["clients"] = json!(places.iter().map(client).collect::<Vec<_>>());
+    });
+    for place in places {
+        let answer = redeem(&world, &Client::public(place), &assertion(place, json!({})));
+        assert_eq!((answer.status, answer.error().as_str()), (503, "temporarily_unavailable"), "{place}");
+        assert!(answer.header("retry-after").is_some());
+    }
+    let asked: Vec<String> = site.seen().iter().map(|seen| seen.target().to_owned()).collect();
+    assert_eq!(asked, places.map(|place| format!("/{place}")), "each once, and nothing that one of them led to");
+}
+
+#[test]
+fn t072_r34_what_a_stranger_names_as_the_place_of_its_keys_is_called_at_public_addresses_alone() {
+    let (site, world) = (Site::start(), World::start());
+    let port = site.url("").rsplit(':').next().unwrap().to_owned();
+    let before = site.connections();
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "0x7f.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "[fd00::1]",
+        "0.0.0.0",
+        "gate.example",
+    ] {
+        for uri in
+            [format!("https://{host}/keys"), format!("https://{host}:{port}/keys"), format!("http://{host}/keys")]
+        {
+            let metadata = json!({
+                "redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": uri,
+            });
+            let registered = world.send(&Request::json("/oauth/register", &metadata));
+            if registered.status != 201 {
+                registered.refuses(400, "invalid_client_metadata");
+                continue;
+            }
+            let id = registered.json()["client_id"].as_str().unwrap().to_owned();
+            let answer = redeem(&world, &Client::public(&id), &assertion(&id, json!({})));
+            let error = (answer.status, answer.error());
+            assert_eq!(error, (503, "temporarily_unavailable".to_owned()), "{uri}");
+        }
+    }
+    assert_eq!(site.connections(), before);
 }

@@ -31,7 +31,7 @@ fn tokens(world: &World, client: &Client, scope: &str) -> Tokens {
     Tokens::of(&world.exchange(client, &world.code_for(&ask, Script::default()), &pkce))
 }
 
-fn exchange(world: &World, client: &Client, token: &str, more: &[(&str, &str)]) -> Response {
+pub(super) fn exchange(world: &World, client: &Client, token: &str, more: &[(&str, &str)]) -> Response {
     let mut fields = vec![
         ("grant_type", EXCHANGE),
         ("subject_token", token),
@@ -150,4 +150,67 @@ fn t175_t177_actors_other_kinds_of_tokens_and_what_stands_twice_are_refused() {
     let closed = World::start();
     let client = closed.confidential_client("A client");
     exchange(&closed, &client, &closed.tokens(&client).access, &[]).refuses(400, "unsupported_grant_type");
+}
+
+#[test]
+fn r48_t174_what_is_exchanged_is_never_more_and_lives_no_longer_than_what_was_shown() {
+    let world = world();
+    let agent = client("agent");
+    let own = tokens(&world, &agent, "mcp openid email");
+    // An access token that was asked for with less is worth less, whatever its session may do.
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", own.refresh.as_str()), ("scope", "mcp")];
+    let narrow = Tokens::of(&world.send(&agent.form("/oauth/token", &fields)));
+    for wide in ["mcp openid", "openid", "mcp openid email"] {
+        exchange(&world, &agent, &narrow.access, &[("scope", wide)]).refuses(400, "invalid_scope");
+    }
+    for (token, scope) in [(&narrow.access, "mcp"), (&own.access, "mcp openid email")] {
+        let said = exchange(&world, &agent, token, &[]).json();
+        let claims = opened(&world, said["access_token"].as_str().unwrap());
+        assert_eq!((&said["scope"], &claims["scope"]), (&json!(scope), &json!(scope)));
+        let ends = world.send(&agent.form("/oauth/introspect", &[("token", token.as_str())])).json()["exp"].as_u64();
+        assert!(claims["exp"].as_u64().unwrap() <= ends.unwrap(), "it outlives what was shown");
+        assert_eq!((&claims["aud"], said.get("refresh_token")), (&json!(AUDIENCE), None));
+    }
+    // What came out of an exchange opens none.
+    let minted = exchange(&world, &agent, &own.access, &[]).json()["access_token"].as_str().unwrap().to_owned();
+    exchange(&world, &agent, &minted, &[]).refuses(400, "invalid_grant");
+    exchange(&world, &client("other"), &own.access, &[("audience", "https://other.example.com")])
+        .refuses(400, "invalid_grant");
+}
+
+#[test]
+fn r41_what_was_signed_once_is_kept_under_all_that_it_says() {
+    let other_audience = "https://more.example.com";
+    let world = World::with(|config| {
+        let secret = "the secret of agent 42";
+        config["clients"] =
+            json!([{ "clientId": "agent", "clientSecret": secret, "name": "agent", "redirectUris": [REDIRECT] }]);
+        config["tokenExchangeBroker"] = json!({ "clientAudiences": { "agent": [AUDIENCE, other_audience] } });
+    });
+    let agent = client("agent");
+    let session = |person: &str| {
+        let pkce = Pkce::new();
+        let ask = Ask::of(&agent, &pkce).set("scope", "mcp openid");
+        Tokens::of(&world.exchange(&agent, &world.code_for(&ask, Script::person(person)), &pkce))
+    };
+    let (ada, bob, again) = (session("ada"), session("bob"), session("ada"));
+    let mut minted = std::collections::BTreeMap::new();
+    // Twice, so that the second round is answered out of what is kept.
+    for _ in 0..2 {
+        for (token, person) in [(&ada.access, "ada"), (&bob.access, "bob"), (&again.access, "ada")] {
+            for audience in [AUDIENCE, other_audience] {
+                for scope in ["mcp", "openid", "mcp openid"] {
+                    let answer = exchange(&world, &agent, token, &[("audience", audience), ("scope", scope)]).json();
+                    let signed = answer["access_token"].as_str().unwrap().to_owned();
+                    let claims = opened(&world, &signed);
+                    let said = [&claims["sub"], &claims["aud"], &claims["scope"]];
+                    assert_eq!(said, [&json!(person), &json!(audience), &json!(scope)]);
+                    let key = (token.clone(), audience, scope);
+                    assert_eq!(*minted.entry(key).or_insert(signed.clone()), signed, "it was signed once");
+                }
+            }
+        }
+    }
+    let different: std::collections::BTreeSet<&String> = minted.values().collect();
+    assert!(different.len() >= 12, "two persons, two audiences, three scopes");
 }

@@ -1,6 +1,7 @@
 //! The wire shapes of the clients in use, each from its first unauthenticated call to a refreshed session: what it registers, where it
 //! has its code sent, how it speaks to the token endpoint, and what it does otherwise than the others (docs/clients.md).
 
+use super::documents::{Site, world_with};
 use crate::harness::http::{Request, Response, fields, form};
 use crate::harness::{Client, Pkce, RESOURCE, Returned, SCOPE, Script, Tokens, World};
 use serde_json::{Value, json};
@@ -67,6 +68,20 @@ impl Shape {
     /// The first connection, without anybody's help: from the challenge to a session that has been refreshed.
     #[track_caller]
     fn connects(&self, world: &World, path: &str) {
+        self.connects_as(world, path, None);
+    }
+
+    /// The same for a client that need not register, because its id is the address of a document that says all of it.
+    #[track_caller]
+    fn connects_by_document(&self, document: &Value) {
+        let (site, world) = (Site::start(), world_with(|_| {}));
+        let client = site.publishes("/oauth/client-metadata.json", document.clone());
+        self.connects_as(&world, "/mcp", Some(client));
+        assert_eq!(world.happened("client_registered"), 0);
+    }
+
+    #[track_caller]
+    fn connects_as(&self, world: &World, path: &str, described: Option<Client>) {
         let told = self.mcp(world, path, None);
         assert_eq!(told.status, 401);
         let challenge = told.header("www-authenticate").unwrap();
@@ -76,19 +91,12 @@ impl Shape {
         let server = self.send(world, Request::get("/.well-known/oauth-authorization-server")).json();
         let at = |name: &str| server[name].as_str().unwrap().strip_prefix("https://gate.example").unwrap().to_owned();
 
-        let registered = self.send(world, Request::json(&at("registration_endpoint"), &self.metadata));
-        assert_eq!(registered.status, 201, "{}", registered.text());
-        let registered = registered.json();
-        for (name, value) in self.metadata.as_object().unwrap() {
-            if matches!(name.as_str(), "client_name" | "redirect_uris" | "token_endpoint_auth_method" | "grant_types") {
-                assert_eq!(registered[name], *value, "{name} is echoed as it came");
+        let client = match described {
+            Some(client) => {
+                assert_eq!(server["client_id_metadata_document_supported"], json!(true));
+                client
             }
-        }
-        let client = Client {
-            id: registered["client_id"].as_str().unwrap().to_owned(),
-            secret: registered["client_secret"].as_str().map(str::to_owned),
-            posts_secret: self.posts_secret,
-            registration: registered,
+            None => self.registers(world, &at("registration_endpoint")),
         };
 
         let pkce = Pkce::new();
@@ -108,6 +116,25 @@ impl Shape {
         let second = Tokens::of(&self.send(world, client.form(&at("token_endpoint"), &refresh)));
         assert_ne!(first.refresh, second.refresh);
         assert_eq!(self.mcp(world, path, Some(&second.access)).status, 200);
+    }
+
+    /// Registers as it does, and is told what it said.
+    #[track_caller]
+    fn registers(&self, world: &World, endpoint: &str) -> Client {
+        let registered = self.send(world, Request::json(endpoint, &self.metadata));
+        assert_eq!(registered.status, 201, "{}", registered.text());
+        let registered = registered.json();
+        for (name, value) in self.metadata.as_object().unwrap() {
+            if matches!(name.as_str(), "client_name" | "redirect_uris" | "token_endpoint_auth_method" | "grant_types") {
+                assert_eq!(registered[name], *value, "{name} is echoed as it came");
+            }
+        }
+        Client {
+            id: registered["client_id"].as_str().unwrap().to_owned(),
+            secret: registered["client_secret"].as_str().map(str::to_owned),
+            posts_secret: self.posts_secret,
+            registration: registered,
+        }
     }
 
     /// Through the page and the provider, and back to where the client waits: the code.
@@ -243,6 +270,39 @@ fn i_7_i_16_gemini_cli_registers_a_scope_and_comes_back_at_any_port() {
 fn i_18_windsurf_asks_for_no_scope_and_refreshes_all_the_same() {
     let shape = native("Windsurf", &["http://127.0.0.1:36111/oauth/callback"], "http://127.0.0.1:36112/oauth/callback");
     Shape { scope: None, ..shape }.connects(&World::start(), "/mcp");
+}
+
+/// What the document of Claude Code says: two places without a port, from either of which it comes back at a free one.
+#[test]
+fn as_13_i_2_i_4_claude_code_lives_by_its_document_alone() {
+    let document = json!({
+        "client_name": "Claude Code",
+        "client_uri": "https://claude.ai",
+        "redirect_uris": ["http://localhost/callback", "http://127.0.0.1/callback"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    });
+    for redirect in ["http://localhost:51004/callback", "http://127.0.0.1:51005/callback"] {
+        native("Claude Code", &[], redirect).connects_by_document(&document);
+    }
+}
+
+/// What the document of Zed says.
+#[test]
+fn as_13_i_2_i_4_zed_lives_by_its_document_alone() {
+    let document = json!({
+        "client_name": "Zed",
+        "client_uri": "https://zed.dev",
+        "redirect_uris": ["http://127.0.0.1/callback"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "application_type": "native",
+        "token_endpoint_auth_method": "none",
+    });
+    for redirect in ["http://127.0.0.1:27523/callback", "http://127.0.0.1:49152/callback"] {
+        native("Zed", &[], redirect).connects_by_document(&document);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Not here: the end of a code after 60 seconds and of the memory of redeemed codes (T050's half minute), which the engine's own
 //! tests judge with a clock of theirs; T057, because DPoP is not offered yet (`token_endpoint` shows that it is passed over);
-//! T059, because a client or person can only be blocked by a cut, which has no door yet.
+//! T059, which is in `causes`.
 
 use crate::harness::browser::exchange_request;
 use crate::harness::http::Request;

@@ -46,6 +46,11 @@ impl Site {
         self.server.url() + path
     }
 
+    /// How often somebody connected to it.
+    pub(super) fn connections(&self) -> usize {
+        self.server.connections()
+    }
+
     /// Answers with these bytes at this path.
     pub(super) fn says(&self, path: &str, answer: Vec<u8>) {
         self.answers.lock().unwrap().insert(path.to_owned(), answer);
@@ -301,6 +306,20 @@ fn t115_one_call_serves_all_who_come_together_and_a_failure_is_not_asked_for_aga
     }
     assert_eq!(site.asked("/unknown0"), 1);
     assert_eq!(authorize(&world, &client).status, 200, "who is known is not affected");
+}
+
+#[test]
+fn m25_t115_the_operator_says_how_often_one_host_is_asked_for_what_is_new() {
+    let site = Site::start();
+    let world = world_with(|config| {
+        config["rateLimits"]["perDocumentHost"] = json!({ "fetchesPerSecond": 1, "fetchBurst": 7 });
+    });
+    let asked: Vec<u16> = (0..20)
+        .map(|number| authorize(&world, &Client::public(&site.url(&format!("/unknown{number}")))).status)
+        .take_while(|status| *status != 429)
+        .collect();
+    assert!((7..20).contains(&asked.len()), "{asked:?}");
+    assert_eq!(site.server.seen().len(), asked.len());
 }
 
 #[test]

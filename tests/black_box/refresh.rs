@@ -2,9 +2,9 @@
 //! E, promise P3).
 //!
 //! Not here: T083, because DPoP is not offered yet (`token_endpoint` shows that it is passed over); the idle and absolute ends of
-//! T085, which are five minutes at the least and which the engine's own tests judge with a clock of theirs, and its cuts, which have
-//! no door yet; T089, because the provider's refresh token is not used yet; the restarts of a cluster of T086, because sessions
-//! live in memory so far.
+//! T085, which are five minutes at the least and which the engine's own tests judge with a clock of theirs, and its cuts and documents,
+//! which are in `causes` and `operator`; T089, which is in `operator`; the restarts of a cluster of T086, because sessions live in
+//! memory here.
 
 use crate::harness::browser::refresh_request;
 use crate::harness::http::Request;

@@ -1,7 +1,7 @@
 //! The token endpoint as such, and how clients prove who they are (security group D).
 //!
-//! Not here: T069 to T071, the claims of client assertions, because private_key_jwt is not offered yet; shown is that it can
-//! neither be registered nor used (T067, T070).
+//! Not here: T064, every kind of client at every door, which is in `kinds`; T069 to T072, assertions and keys, which are in
+//! `assertions`.
 
 use crate::harness::browser::{exchange_request, refresh_request};
 use crate::harness::http::{Request, form};

@@ -41,6 +41,11 @@ use std::time::Duration;
 /// What the crowd may cost in memory.
 const GROWTH_MAX: usize = 64 * 1024 * 1024;
 
+/// What a connection may cost that has been answered and says nothing.
+const IDLE_MAX: usize = 6 * 1024;
+/// What a slow one may cost, whatever it sends ahead or leaves unread.
+const SLOW_MAX: usize = 32 * 1024;
+
 fn is_full() -> bool {
     std::env::var("HOSTILE").is_ok_and(|value| value == "full")
 }
@@ -104,6 +109,8 @@ fn p10_t246_thousands_of_slow_connections_cost_an_honest_client_nothing() {
         most / 1024
     );
     assert!(tally.opened >= plan.connections, "they were never all there");
+    assert!(each <= IDLE_MAX, "an idle connection has buffers");
+    assert!(most.saturating_sub(before) <= plan.connections * SLOW_MAX, "slow connections have large buffers");
     honest.still_in();
     let secrets = honest.secrets();
     hosted.end(&secrets);

@@ -93,13 +93,13 @@ fn address(place: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 3, 0, u8::try_from(place / EACH + 1).unwrap())
 }
 
-/// The crowd in a process of its own that has the rest of the machine only, because a real one has machines of its own. What each
-/// process used meanwhile is said too.
+/// The crowd in a process of its own, which runs only while nobody else wants to, because a real one has machines of its own.
+/// What each process used meanwhile is told too.
 pub fn crowd(hosted: &Hosted, plan: &Slowly) -> (Tally, Used) {
     let [connections, lasts] = [plan.connections.to_string(), plan.lasts.as_secs().to_string()];
     let to = hosted.world.gate.public().to_string();
-    let mut crowd = Command::new("nice");
-    crowd.args(["-n", "19"]).arg(std::env::current_exe().unwrap()).args([
+    let mut crowd = Command::new("chrt");
+    crowd.args(["--idle", "0"]).arg(std::env::current_exe().unwrap()).args([
         "--exact",
         AS_A_PROCESS,
         "--ignored",

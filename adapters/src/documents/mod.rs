@@ -60,17 +60,16 @@ impl fmt::Display for Trouble {
 
 impl<R: Resolver> ClientDocuments<R> {
     /// Nothing is known yet. `strangers` is one that may reach what strangers name, and nothing else; `operator` may reach what the
-    /// configuration names.
+    /// configuration names. `per_host` is how often one host is called for what was never had from there.
     #[must_use]
-    pub fn new(strangers: Fetch<R>, operator: Fetch<R>, redirects: RedirectPolicy) -> Self {
-        let rate = Rate::new(limits::DOCUMENT_CALLS_PER_SECOND, Duration::from_secs(1), limits::DOCUMENT_CALLS_BURST);
+    pub fn new(strangers: Fetch<R>, operator: Fetch<R>, redirects: RedirectPolicy, per_host: Rate) -> Self {
         Self {
             strangers,
             operator,
             redirects,
             documents: Cache::default(),
             keys: Cache::default(),
-            hosts: Buckets::new(rate, limits::DOCUMENT_HOSTS_MAX),
+            hosts: Buckets::new(per_host, limits::DOCUMENT_HOSTS_MAX),
             started: Instant::now(),
         }
     }

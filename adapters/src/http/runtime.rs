@@ -22,7 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::connection::{self, Handler, Handshake};
 use super::door::{Door, Refused};
 use super::peer::TrustedProxies;
-use super::ticker::{self, Ticker};
+use super::ticker::Ticker;
 use crate::exposition::Exposition;
 use crate::pace::Seldom;
 
@@ -311,7 +311,7 @@ enum Event {
 impl<T: Handshake> Core<T> {
     async fn run<H: Handler>(self, listener: TcpListener, handler: H, mut stop: watch::Receiver<bool>) {
         let mut ticker = Ticker::new(self.settings.clone(), self.counts.clone());
-        let mut interval = tokio::time::interval(ticker::PAUSE);
+        let mut interval = tokio::time::interval(limits::TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A closed channel means that whoever could say stop is gone, which is a stop too.
         let mut stopped = std::pin::pin!(async move {
@@ -329,6 +329,7 @@ impl<T: Handshake> Core<T> {
                 Event::Stop => break,
                 Event::Tick => {
                     let is_round = ticker.tick(false);
+                    interval.reset_after(ticker.pause());
                     paused = paused && !is_round;
                 }
                 Event::Accepted(Ok((stream, address))) => {
@@ -371,6 +372,7 @@ impl<T: Handshake> Core<T> {
                 ticker.end_all();
             }
             ticker.tick(true);
+            interval.reset_after(ticker.pause());
             if ticker.is_empty() && (is_late || self.settings.unfinished.load(Relaxed) == 0) {
                 return;
             }

@@ -30,14 +30,15 @@ pub(super) struct Ticker {
     hurried: Settings,
     counts: Arc<Counts>,
     watched: Vec<Watched>,
-    /// How far this round has come, in parts and in connections.
+    /// How many parts this round has, and how far it has come, in parts and in connections.
+    parts: usize,
     part: usize,
     next: usize,
 }
 
 impl Ticker {
     pub(super) fn new(settings: Arc<Settings>, counts: Arc<Counts>) -> Self {
-        Self { hurried: settings.hurried(), settings, counts, watched: Vec::new(), part: 0, next: 0 }
+        Self { hurried: settings.hurried(), settings, counts, watched: Vec::new(), parts: 1, part: 0, next: 0 }
     }
 
     pub(super) fn watch(&mut self, vitals: Arc<Vitals>, task: AbortHandle) {
@@ -55,7 +56,7 @@ impl Ticker {
         let now = Instant::now();
         let is_pressed = self.counts.open() > self.settings.connections_max.saturating_mul(3) / 4;
         self.part = self.part.saturating_add(1);
-        while self.next < self.watched.len().saturating_mul(self.part).div_ceil(PARTS) {
+        while self.next < self.watched.len().saturating_mul(self.part).div_ceil(self.parts) {
             let Some(watched) = self.watched.get_mut(self.next) else { break };
             if watched.task.is_finished() {
                 self.watched.swap_remove(self.next);
@@ -78,11 +79,17 @@ impl Ticker {
             }
             self.next = self.next.saturating_add(1);
         }
-        let is_round = self.part == PARTS;
+        let is_round = self.part >= self.parts;
         if is_round {
             (self.part, self.next) = (0, 0);
+            self.parts = self.watched.len().div_ceil(PART).clamp(1, PARTS_MAX);
         }
         is_round
+    }
+
+    /// How long after a part the next one is due.
+    pub(super) fn pause(&self) -> Duration {
+        u32::try_from(self.parts).ok().and_then(|parts| limits::TICK.checked_div(parts)).unwrap_or(limits::TICK)
     }
 
     /// Ends them all.
@@ -93,14 +100,10 @@ impl Ticker {
     }
 }
 
-/// The parts of one round: with every connection open that there may be, one of them takes some tens of microseconds.
-const PARTS: usize = 8;
-/// From one part to the next.
-pub(super) const PAUSE: Duration = match limits::TICK.checked_div(8) {
-    Some(pause) => pause,
-    None => limits::TICK,
-};
-const _: () = assert!(PAUSE.as_millis() * 8 <= limits::TICK.as_millis() && PARTS == 8);
+/// Connections in one part of a round, about: they are looked at within some tens of microseconds.
+const PART: usize = 64;
+/// The parts of one round at the most.
+const PARTS_MAX: usize = 25;
 
 struct Watched {
     vitals: Arc<Vitals>,

@@ -761,6 +761,18 @@ fn arrivals() -> Vec<Arrival> {
             "11",
         ),
         (
+            "rateLimits.perDocumentHost.fetchesPerSecond",
+            vec![("/rateLimits/perDocumentHost", json!({ "fetchesPerSecond": 11 }))],
+            |c| c.rate_limits.per_document_host.fetches_per_second.to_string(),
+            "11",
+        ),
+        (
+            "rateLimits.perDocumentHost.fetchBurst",
+            vec![("/rateLimits/perDocumentHost", json!({ "fetchBurst": 11 }))],
+            |c| c.rate_limits.per_document_host.fetch_burst.to_string(),
+            "11",
+        ),
+        (
             "rateLimits.securityEvents.perSecond",
             vec![("/rateLimits/securityEvents", json!({ "perSecond": 11 }))],
             |c| c.rate_limits.security_events.per_second.to_string(),

@@ -224,6 +224,12 @@ impl Gate {
         }
     }
 
+    /// Lets it take over what may change while it runs.
+    pub fn take_over(&self, config: &Value) {
+        let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
+        self.running.as_ref().unwrap().take_over(config).unwrap_or_else(|complaints| panic!("{complaints}"));
+    }
+
     /// Tells it to end, without waiting.
     pub fn stop(&self) {
         if let Some(running) = &self.running {
