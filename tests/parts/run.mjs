@@ -52,7 +52,11 @@ const arrangements = [
   {
     name: 'modern',
     alg: 'EdDSA',
+    // Where a gate takes no documents, clients that have one register.
+    config: { enableCIMD: false },
     runs: (gate) => [
+      ['claude-code', './clients/claude-code.mjs', { mcp: gate.mcp }],
+      ['codex', './clients/codex.mjs', { mcp: gate.mcp }],
       ['mcp-client', './clients/mcp-client.mjs', { mcp: gate.mcp, user: 'bob' }],
       ['faults of the provider', './clients/faults.mjs', { mcp: gate.mcp, provider: gate.provider }],
     ],
@@ -97,7 +101,7 @@ try {
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
 
-async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', block = { scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'] } }) {
+async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', block = { scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'] }, config: more = { dangerLoopbackClientDocuments: true } }) {
   const [port, adminPort] = [await freePort(), await freePort()];
   const base = `http://127.0.0.1:${port}`;
   const provider = await part('./provider.mjs', { alg, 'redirect-uri': `${base}/oauth/callback`, ...manner });
@@ -118,7 +122,7 @@ async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', 
     resources: [{ path: '/mcp', upstream: upstream.url, scopes: ['mcp'] }],
     allowPublicClientRegistration: true,
     caFiles: [fileURLToPath(new URL('../black_box/certificates/authority.pem', import.meta.url))],
-    dangerLoopbackClientDocuments: true,
+    ...more,
     refreshGrace: `${grace}s`,
     rateLimits: { perAddress: { registrationsPerHour: 100_000, tokenPerSecond: 10_000, tokenBurst: 10_000 } },
     storage: { type: 'memory' },
