@@ -28,6 +28,8 @@ pub(super) struct Vitals {
     /// The handler waits for bytes of the request body.
     awaiting_body: AtomicBool,
     body_bytes: AtomicU64,
+    /// The request body was read to its end. Otherwise the library may hold a rest of it that is no request.
+    body_over: AtomicBool,
     written_bytes: AtomicU64,
     /// The response is an event stream, which may be silent for as long as it likes.
     event_stream: AtomicBool,
@@ -66,6 +68,7 @@ impl Vitals {
         self.turn.store(turn, Relaxed);
         self.answered.store(false, Relaxed);
         self.awaiting_body.store(false, Relaxed);
+        self.body_over.store(false, Relaxed);
         self.event_stream.store(false, Relaxed);
         self.overdue.store(false, Relaxed);
         self.severed.store(false, Relaxed);
@@ -130,7 +133,8 @@ impl Vitals {
 
     /// Whether the library's buffers are of no use now.
     pub(super) fn may_rest(&self) -> bool {
-        !self.busy.load(Relaxed) && self.is_at_rest() && !self.closing.load(Relaxed)
+        let is_over = self.body_over.load(Relaxed) && self.is_at_rest();
+        is_over && !self.busy.load(Relaxed) && !self.closing.load(Relaxed)
     }
 
     /// The end of the connection was asked for.
@@ -164,6 +168,7 @@ impl Vitals {
     /// The request body was read to its end.
     pub(super) fn body_ended(&self, turn: u32) {
         if self.is_turn(turn) {
+            self.body_over.store(true, Relaxed);
             self.awaiting_body.store(false, Relaxed);
         }
     }
@@ -356,10 +361,12 @@ mod tests {
     #[test]
     fn a_connection_rests_only_where_nothing_is_under_way() {
         let vitals = Vitals::default();
-        assert!(vitals.may_rest());
         let turn = vitals.begin();
         assert!(!vitals.may_rest(), "an answer is on its way");
         vitals.rest(turn);
+        assert!(!vitals.may_rest(), "nobody has read the request's body");
+        vitals.body_ended(turn);
+        assert!(vitals.may_rest());
         vitals.set_writing(true);
         assert!(!vitals.may_rest(), "it has not left");
         vitals.wrote(1);

@@ -468,3 +468,25 @@ fn a_connection_goes_on_after_a_rest_of_any_length() {
         assert_eq!(ask(), 200);
     }
 }
+
+#[test]
+fn a_body_that_nobody_reads_is_never_the_next_request() {
+    let server = Server::ok();
+    let gate = Gate::before(server.address);
+    let inner = "GET /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n";
+    let chunked = format!("{:x}\r\n{inner}\r\n0\r\n\r\n", inner.len());
+    for repeated in [1, 3, 200, 5_000] {
+        let body = inner.repeat(repeated);
+        for (field, body) in
+            [(format!("Content-Length: {}", body.len()), &body), ("Transfer-Encoding: chunked".to_owned(), &chunked)]
+        {
+            let mut client = gate.client();
+            client.send(format!("POST /hello HTTP/1.1\r\nHost: gate.example\r\n{field}\r\n\r\n{body}"));
+            assert_eq!(client.answer().status, 200);
+            client.send("GET /gather HTTP/1.1\r\nHost: gate.example\r\n\r\n");
+            // Whatever is left of it is read, or the connection ends.
+            assert!(client.try_answer().is_none_or(|answer| answer.body == b"0 bytes"), "{repeated} {field}");
+        }
+    }
+    assert_eq!(server.bytes(), 0);
+}
