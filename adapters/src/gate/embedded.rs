@@ -49,6 +49,7 @@ pub(super) async fn pass<W: World>(
 ) -> Result<Response<AnswerBody>, Fault> {
     let visitor = visitor.ok_or(Fault::Internal("a visitor was not worked out"))?;
     session.release(request.headers_mut())?;
-    let response = hand_over(request, onward, peer, |request| (embedded.0)(request, visitor)).await?;
-    session.bind(response)
+    let mut response = hand_over(request, onward, peer, |request| (embedded.0)(request, visitor)).await?;
+    session.bind(response.headers_mut())?;
+    Ok(response)
 }

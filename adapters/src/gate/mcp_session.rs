@@ -1,7 +1,6 @@
 //! `Mcp-Session-Id` on its way through: bound to the person going out, released coming back.
 
 use super::read;
-use hyper::Response;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_domain::key::Person;
 use portcullis_domain::oauth::fault::Fault;
@@ -29,18 +28,17 @@ impl<W: World> Session<'_, W> {
     }
 
     /// Makes the server's session id the client's.
-    pub(crate) fn bind<B>(&self, mut response: Response<B>) -> Result<Response<B>, Fault> {
-        let headers = response.headers_mut();
+    pub(crate) fn bind(&self, headers: &mut HeaderMap) -> Result<(), Fault> {
         // Few answers have one, and few have many fields.
         if !headers.keys().any(|name| *name == MCP_SESSION_ID) {
-            return Ok(response);
+            return Ok(());
         }
         // Two of them are no answer of a server that can be understood.
         let value = read::single(headers, &MCP_SESSION_ID).map_err(|_| Fault::UpstreamDown)?;
-        let Some(value) = value else { return Ok(response) };
+        let Some(value) = value else { return Ok(()) };
         let bound = self.gateway.bind_session(self.person, self.resource, value.as_bytes())?;
         let bound = HeaderValue::try_from(bound).map_err(|_| Fault::UpstreamDown)?;
         headers.insert(MCP_SESSION_ID, bound);
-        Ok(response)
+        Ok(())
     }
 }

@@ -235,8 +235,11 @@ pub(crate) fn answer<W: World>(
             Ok(passing) => passing,
             Err(fault) => return refused(fault),
         };
-        match passing.await.and_then(|response| session.bind(response)) {
-            Ok(response) => readable(response, for_a_page),
+        match passing.await {
+            Ok(mut response) => match session.bind(response.headers_mut()) {
+                Ok(()) => readable(response, for_a_page),
+                Err(fault) => refused(fault),
+            },
             Err(fault) => refused(fault),
         }
     }

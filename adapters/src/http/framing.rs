@@ -298,8 +298,8 @@ pub(super) fn content_length(value: &[u8]) -> Result<u64, Misframed> {
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return Err(Misframed::ContentLength);
     }
-    let text = std::str::from_utf8(value).map_err(|_| Misframed::ContentLength)?;
-    text.parse().map_err(|_| Misframed::ContentLength)
+    let digit = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(u64::from(byte.wrapping_sub(b'0')));
+    value.iter().try_fold(0, digit).ok_or(Misframed::ContentLength)
 }
 
 /// The size that a chunk's line states.
