@@ -3,11 +3,8 @@
 //! [`keys!`] turns a table into a struct and the one walk over its rows. The walk either reads an object or describes it;
 //! a key that is read is described, a key that is described is read, and its value has nowhere to go but into the struct.
 
-use super::complaint::{Wrong, wrong};
+use super::complaint::Wrong;
 use super::place::{Place, VARIABLE_PATTERN};
-use portcullis_domain::limits::SECRET_VALUE_MAX;
-use portcullis_domain::secret::SecretText;
-use portcullis_domain::wire::header::token68;
 use serde_json::{Map, Value as Json, json};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -98,30 +95,6 @@ pub(super) trait Text: Sized {
     fn parse(text: &str) -> Result<Self, Wrong>;
 }
 
-/// What a secret is kept as.
-pub(super) trait FromSecret: Sized {
-    /// Its value, or what is wrong with it.
-    fn from_secret(text: SecretText) -> Result<Self, Wrong>;
-}
-
-impl FromSecret for SecretText {
-    fn from_secret(text: SecretText) -> Result<Self, Wrong> {
-        Ok(text)
-    }
-}
-
-/// A secret that others send as a bearer token.
-#[derive(Clone, Debug)]
-pub struct BearerSecret(pub SecretText);
-
-impl FromSecret for BearerSecret {
-    fn from_secret(text: SecretText) -> Result<Self, Wrong> {
-        const UNSENDABLE: Wrong = wrong("cannot be sent as a bearer token", "use letters, digits and -._~+/ only");
-        token68(text.expose()).map_err(|_| UNSENDABLE)?;
-        Ok(Self(text))
-    }
-}
-
 /// One row as the schema needs it.
 struct Key {
     name: &'static str,
@@ -136,6 +109,8 @@ struct Choice {
 }
 
 /// The walk over the rows of one object: a reading if there is an object, a description if there is none.
+///
+/// It is walked once, at start, by rows without number: each rule is made once and not into every row that goes by it.
 pub(super) struct Keys<'r> {
     object: Option<(&'r Map<String, Json>, Place<'r>)>,
     names: Vec<&'static str>,
@@ -144,14 +119,19 @@ pub(super) struct Keys<'r> {
 }
 
 impl<'r> Keys<'r> {
+    fn of(object: Option<(&'r Map<String, Json>, Place<'r>)>) -> Self {
+        Self { object, names: Vec::new(), described: Vec::new(), choices: Vec::new() }
+    }
+
     /// Where the object stands; nothing while describing.
     pub(super) fn place(&self) -> Option<&Place<'r>> {
         self.object.as_ref().map(|(_, at)| at)
     }
 
     /// A key that must be there.
+    #[inline(never)]
     pub(super) fn required<V: Value>(&mut self, name: &'static str, meaning: &str) -> Option<V> {
-        self.row(name, meaning, true, None, V::schema);
+        self.row(name, meaning, true, None, &V::schema);
         match self.find(name)? {
             (Some(json), at) => V::read(json, &at),
             (None, at) => {
@@ -162,8 +142,9 @@ impl<'r> Keys<'r> {
     }
 
     /// A key that may be left out.
+    #[inline(never)]
     pub(super) fn optional<V: Value>(&mut self, name: &'static str, meaning: &str) -> Option<Option<V>> {
-        self.row(name, meaning, false, None, V::schema);
+        self.row(name, meaning, false, None, &V::schema);
         match self.find(name)? {
             (Some(json), at) => V::read(json, &at).map(Some),
             (None, _) => Some(None),
@@ -172,21 +153,27 @@ impl<'r> Keys<'r> {
 
     /// A key with a default, which is read like a written value.
     pub(super) fn or<V: Value>(&mut self, name: &'static str, default: impl Into<Json>, meaning: &str) -> Option<V> {
-        let default = default.into();
-        self.row(name, meaning, false, Some(&default), V::schema);
+        self.with_default(name, default.into(), meaning)
+    }
+
+    #[inline(never)]
+    fn with_default<V: Value>(&mut self, name: &'static str, default: Json, meaning: &str) -> Option<V> {
+        self.row(name, meaning, false, Some(&default), &V::schema);
         let (json, at) = self.find(name)?;
         V::read(json.unwrap_or(&default), &at)
     }
 
     /// A list that may be left out, which is the same as leaving it empty.
+    #[inline(never)]
     pub(super) fn list<V: Value>(&mut self, name: &'static str, meaning: &str) -> Option<Vec<V>> {
         self.or(name, Json::Array(Vec::new()), meaning)
     }
 
     /// A list that must hold something.
+    #[inline(never)]
     pub(super) fn some<V: Value>(&mut self, name: &'static str, meaning: &str) -> Option<Vec<V>> {
         let schema = || with(Vec::<V>::schema(), json!({ "minItems": 1 }));
-        self.row(name, meaning, true, None, schema);
+        self.row(name, meaning, true, None, &schema);
         let (json, at) = self.find(name)?;
         let list = json.map_or(Some(Vec::new()), |json| Vec::<V>::read(json, &at))?;
         if list.is_empty() {
@@ -197,6 +184,7 @@ impl<'r> Keys<'r> {
     }
 
     /// A duration between two bounds.
+    #[inline(never)]
     pub(super) fn duration(
         &mut self,
         name: &'static str,
@@ -205,7 +193,7 @@ impl<'r> Keys<'r> {
         meaning: &str,
     ) -> Option<Duration> {
         let default = Json::from(spell(default));
-        self.row(name, meaning, false, Some(&default), Duration::schema);
+        self.row(name, meaning, false, Some(&default), &Duration::schema);
         let (json, at) = self.find(name)?;
         let value = Duration::read(json.unwrap_or(&default), &at)?;
         if !bounds.contains(&value) {
@@ -217,6 +205,7 @@ impl<'r> Keys<'r> {
     }
 
     /// A whole number between two bounds.
+    #[inline(never)]
     pub(super) fn number(
         &mut self,
         name: &'static str,
@@ -227,7 +216,7 @@ impl<'r> Keys<'r> {
         let (least, most) = (*bounds.start(), *bounds.end());
         let default = Json::from(default);
         let schema = || json!({ "type": "integer", "minimum": least, "maximum": most });
-        self.row(name, meaning, false, Some(&default), schema);
+        self.row(name, meaning, false, Some(&default), &schema);
         let (json, at) = self.find(name)?;
         let number = json.unwrap_or(&default).as_u64().and_then(|number| u32::try_from(number).ok());
         let number = number.filter(|number| bounds.contains(number));
@@ -237,65 +226,14 @@ impl<'r> Keys<'r> {
         number
     }
 
-    /// A secret of at least `least` bytes that may be left out, given by value or by file.
-    pub(super) fn optional_secret<S: FromSecret>(
-        &mut self,
-        names: &'static [&'static str; 2],
-        least: usize,
-        meaning: &str,
-    ) -> Option<Option<S>> {
-        self.choice(names, false);
-        self.secret_rows(names, least, meaning)
-    }
-
-    /// A secret that must be there, by value or by file.
-    pub(super) fn secret<S: FromSecret>(
-        &mut self,
-        names: &'static [&'static str; 2],
-        least: usize,
-        meaning: &str,
-    ) -> Option<S> {
-        self.choice(names, true);
-        self.secret_rows(names, least, meaning)?
-    }
-
-    fn secret_rows<S: FromSecret>(
-        &mut self,
-        names: &'static [&'static str; 2],
-        least: usize,
-        meaning: &str,
-    ) -> Option<Option<S>> {
-        let [inline, file] = *names;
-        let given = self.optional::<SecretValue>(inline, meaning);
-        let beside = self.optional::<FilePath>(file, &format!("A file that holds `{inline}`, read at start, trimmed."));
-        let (given, beside) = (given?, beside?);
-        let (text, name) = match (given, beside) {
-            (Some(_), Some(_)) => return None,
-            (None, None) => return Some(None),
-            (Some(SecretValue(text)), None) => (text, inline),
-            (None, Some(FilePath(path))) => {
-                let at = self.place()?.key(file);
-                let text = at.file(&path)?;
-                (at.take(secret_text(text.expose().trim()))?, file)
-            }
-        };
-        if text.expose().len() < least {
-            self.place()?.key(name).complain(
-                "holds a secret that is short enough to guess",
-                format!("use a random one of at least {least} characters, such as `portcullis keygen` prints"),
-            );
-            return None;
-        }
-        let at = self.place()?.key(name);
-        at.take(S::from_secret(text)).map(Some)
-    }
-
     /// Several keys of this same object that make one thing.
+    #[inline(never)]
     pub(super) fn part<P: Part>(&mut self, _meaning: &str) -> Option<P> {
         P::walk(self)
     }
 
     /// Says that of these keys at most one may be given, or exactly one; complains about every one too many.
+    #[inline(never)]
     pub(super) fn choice(&mut self, names: &'static [&'static str], required: bool) {
         self.choices.push(Choice { names, required });
         let Some((object, at)) = &self.object else { return };
@@ -310,13 +248,14 @@ impl<'r> Keys<'r> {
     }
 
     /// Notes a row: always its name, and all of it while describing.
+    #[inline(never)]
     fn row(
         &mut self,
         name: &'static str,
         meaning: &str,
         required: bool,
         default: Option<&Json>,
-        schema: impl FnOnce() -> Json,
+        schema: &dyn Fn() -> Json,
     ) {
         debug_assert!(!self.names.contains(&name), "two rows are called {name}");
         self.names.push(name);
@@ -330,6 +269,7 @@ impl<'r> Keys<'r> {
     }
 
     /// What the object has under a name, and where that is; nothing while describing.
+    #[inline(never)]
     fn find(&self, name: &str) -> Option<(Option<&'r Json>, Place<'r>)> {
         self.object.as_ref().map(|(object, at)| (object.get(name), at.key(name)))
     }
@@ -341,9 +281,14 @@ pub(super) fn read_object<P: Part>(json: &Json, at: &Place<'_>) -> Option<P> {
         at.complain("is not an object", "write it in curly braces");
         return None;
     };
-    let mut keys =
-        Keys { object: Some((object, at.clone())), names: Vec::new(), described: Vec::new(), choices: Vec::new() };
+    let mut keys = Keys::of(Some((object, at.clone())));
     let value = P::walk(&mut keys);
+    complain_of_unknown(object, &keys, at);
+    value
+}
+
+#[inline(never)]
+fn complain_of_unknown(object: &Map<String, Json>, keys: &Keys<'_>, at: &Place<'_>) {
     let unknown = object.keys().filter(|key| !keys.names.contains(&key.as_str()));
     for key in unknown {
         let instead = match super::nearest::nearest(key, &keys.names) {
@@ -352,7 +297,6 @@ pub(super) fn read_object<P: Part>(json: &Json, at: &Place<'_>) -> Option<P> {
         };
         at.key(key).complain("is not a key of this version", instead);
     }
-    value
 }
 
 /// Reads an object by its table, or the short form of it that needs no object.
@@ -367,8 +311,13 @@ pub(super) fn short_or_object_schema<P: Part, S: Value>() -> Json {
 
 /// The JSON Schema of an object by its table.
 pub(super) fn object_schema<P: Part>() -> Json {
-    let mut keys = Keys { object: None, names: Vec::new(), described: Vec::new(), choices: Vec::new() };
+    let mut keys = Keys::of(None);
     let _nothing_to_read = P::walk(&mut keys);
+    schema_of(keys)
+}
+
+#[inline(never)]
+fn schema_of(keys: Keys<'_>) -> Json {
     let required: Vec<_> = keys.described.iter().filter(|key| key.required).map(|key| key.name).collect();
     let choices: Vec<_> = keys.choices.iter().map(Choice::schema).collect();
     let properties: Map<_, _> = keys.described.into_iter().map(|key| (key.name.to_owned(), key.schema)).collect();
@@ -394,6 +343,7 @@ impl Choice {
 }
 
 /// A schema with more members.
+#[inline(never)]
 fn with(mut schema: Json, more: Json) -> Json {
     if let (Json::Object(schema), Json::Object(more)) = (&mut schema, more) {
         schema.extend(more);
@@ -453,33 +403,6 @@ impl<V: Value> Value for Vec<V> {
         let read: Vec<_> = items.iter().enumerate().map(|(index, item)| V::read(item, &at.item(index))).collect();
         read.into_iter().collect()
     }
-}
-
-/// A secret as it is written in the file or found in the environment.
-struct SecretValue(SecretText);
-
-impl Text for SecretValue {
-    fn shape() -> Json {
-        json!({ "writeOnly": true })
-    }
-
-    fn parse(text: &str) -> Result<Self, Wrong> {
-        secret_text(text).map(Self)
-    }
-}
-
-/// What holds for every secret, wherever it comes from (RFC 6749 appendix A.2: visible ASCII and space).
-fn secret_text(text: &str) -> Result<SecretText, Wrong> {
-    if text.is_empty() {
-        return Err(wrong("holds nothing", "put the secret there"));
-    }
-    if text.len() > SECRET_VALUE_MAX {
-        return Err(wrong("holds a secret that is too long", "use one of at most 512 bytes"));
-    }
-    if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(wrong("holds a secret with line breaks or other than plain ASCII", "use one line of plain ASCII"));
-    }
-    Ok(SecretText::new(text.to_owned()))
 }
 
 /// The path of a file.

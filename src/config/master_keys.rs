@@ -1,8 +1,9 @@
 //! The master keys: given one by one, by a file, or by chance.
 
 use super::complaint::{Wrong, wrong};
-use super::keys::{FilePath, FromSecret, Keys, Part, Text, Value, keys, read_short_or_object, short_or_object_schema};
+use super::keys::{FilePath, Keys, Part, Text, Value, keys, read_short_or_object, short_or_object_schema};
 use super::place::Place;
+use super::secrets::FromSecret;
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};

@@ -11,6 +11,7 @@ mod master_keys;
 mod nearest;
 mod place;
 mod safety;
+mod secrets;
 mod storage;
 mod surroundings;
 mod trusted;
@@ -21,9 +22,9 @@ pub use complaint::{Complaint, Complaints};
 pub use identity::{
     Assertion, AssertionAlgorithm, Audience, ConnectorId, Exchange, IdentityForm, SubjectToken, TokenKind,
 };
-pub use keys::BearerSecret;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
+pub use secrets::BearerSecret;
 pub use storage::{KeyPrefix, Sentinel, ServerAddress, Servers, Storage, Valkey};
 pub use surroundings::{Process, Surroundings, Unreadable};
 pub use trusted::{ClaimRules, ClientAudiences, TokenExchangeBroker, TrustedIssuer, TypHeaders};

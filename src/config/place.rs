@@ -45,19 +45,25 @@ pub(super) struct Place<'r> {
 
 impl<'r> Place<'r> {
     /// The value of a key of the object here.
+    #[inline(never)]
     pub(super) fn key(&self, name: &str) -> Place<'r> {
         Place { path: member_path(&self.path, name), reading: self.reading }
     }
 
     /// An element of the list here.
+    #[inline(never)]
     pub(super) fn item(&self, index: usize) -> Place<'r> {
         Place { path: item_path(&self.path, index), reading: self.reading }
     }
 
     /// Says what is wrong here.
     pub(super) fn complain(&self, wrong: impl Into<Cow<'static, str>>, instead: impl Into<Cow<'static, str>>) {
-        let complaint = Complaint { path: self.path.clone(), wrong: wrong.into(), instead: instead.into() };
-        self.reading.complaints.borrow_mut().push(complaint);
+        self.note(wrong.into(), instead.into());
+    }
+
+    #[inline(never)]
+    fn note(&self, wrong: Cow<'static, str>, instead: Cow<'static, str>) {
+        self.reading.complaints.borrow_mut().push(Complaint { path: self.path.clone(), wrong, instead });
     }
 
     /// A good value as it is; a [`Wrong`] becomes a complaint about this place.
@@ -66,6 +72,7 @@ impl<'r> Place<'r> {
     }
 
     /// The text here, taken from the environment if it is written as `"${NAME}"`.
+    #[inline(never)]
     pub(super) fn text(&self, json: &Json) -> Option<SecretText> {
         let Json::String(text) = json else {
             self.complain("is not a string", "write it in double quotes");
@@ -87,6 +94,7 @@ impl<'r> Place<'r> {
     }
 
     /// The text of a file named here; nothing after a complaint.
+    #[inline(never)]
     pub(super) fn file(&self, path: &Path) -> Option<SecretText> {
         match self.reading.around.file(path) {
             Ok(text) => Some(text),
