@@ -20,6 +20,7 @@ mod clauses;
 mod memory;
 mod near;
 mod near_cluster;
+mod outcomes;
 mod servers;
 mod stores;
 mod sweep;

@@ -419,6 +419,25 @@ fn t275_the_documented_user_is_enough_and_may_do_nothing_else() {
     }
 }
 
+/// What `check` says of it.
+pub(crate) fn examined(settings: Settings) -> String {
+    runtime().block_on(Valkey::new(settings, sealer(), vec![[1; 16]]).examine()).unwrap()
+}
+
+#[test]
+fn check_says_what_a_server_forgets_to_tell_of_or_that_it_may_not_look() {
+    let server = Server::with(Options::of(Make::Valkey9).acl(&[USER, "user default on nopass ~* &* +@all"]));
+    for (most, warned) in [("1000000", false), ("0", false), ("5000", true)] {
+        server.ask(&["CONFIG", "SET", "tracking-table-max-keys", most]);
+        let said = examined(settings(server.address()));
+        assert_eq!(said.contains("5000 names only: set tracking-table-max-keys 1000000"), warned, "{said}");
+        assert!(said.starts_with("Valkey 9."), "{said}");
+    }
+    let said = examined(with_password(server.address(), "hush"));
+    assert!(said.contains("may not see its tracking-table-max-keys"), "{said}");
+    assert_eq!(server.ask(&["DBSIZE"]).number(), 0, "nothing is left behind");
+}
+
 #[test]
 fn t262_a_login_that_is_refused_and_a_permission_that_is_missing_are_told_apart() {
     let server = Server::with(Options::of(Make::Valkey8).acl(&[USER, "user default on nopass ~* &* +@all"]));

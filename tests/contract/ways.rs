@@ -3,7 +3,7 @@
 use crate::clauses::{self, key, landed, load, value, write};
 use crate::engine::fixture::sealer;
 use crate::near::{gate_reads, near, warm};
-use crate::servers::{Gate, USER, endpoint, settings};
+use crate::servers::{Gate, USER, endpoint, examined, settings};
 use crate::valkey::{Cluster, Make, Options, Sentinels as Set, Server, Tls as Spoken, server::tls_client, until};
 use portcullis_adapters::valkey::{Access, Mode, Refusal, Sentinels, Settings, Tls};
 use portcullis_domain::key::Key;
@@ -148,8 +148,10 @@ fn t275_the_documented_user_is_enough_for_a_cluster_too() {
     let user = format!("{USER} {more}");
     let cluster = Cluster::with(&Options::of(Make::Valkey9).acl(&[&user, "user default on nopass ~* &* +@all"]));
     let password = Some(SecretText::new("hush".to_owned()));
-    let access = Access { username: Some("portcullis".to_owned()), password, ..Access::default() };
-    let gate = gate(Settings { access, ..across(&cluster) });
+    let access = || Access { username: Some("portcullis".to_owned()), password: password.clone(), ..Access::default() };
+    let examined = || examined(Settings { access: access(), ..across(&cluster) });
+    assert!(!examined().contains("every question"), "{}", examined());
+    let gate = gate(Settings { access: access(), ..across(&cluster) });
     assert_eq!(gate.run(gate.store.ready()), Ok(()));
     let facts = gate.run(load(&gate.store, [key(69, 0)]));
     gate.run(landed(&gate.store, &facts, vec![write(key(69, 0), 1)]));
@@ -157,6 +159,7 @@ fn t275_the_documented_user_is_enough_for_a_cluster_too() {
     // Without the right to ask who has what it is asked each time.
     let less = |node: &Server| node.ask(&["ACL", "SETUSER", "portcullis", "-cluster|nodes"]);
     cluster.nodes.iter().for_each(|node| drop(less(node)));
+    assert!(examined().contains("give the user +cluster|info +cluster|nodes"), "{}", examined());
     until("nothing is at hand", || near(&gate, key(69, 0)).is_none());
     assert!(gate_reads(&gate, key(69, 0), 1));
     assert_eq!(near(&gate, key(69, 0)), None);

@@ -36,9 +36,29 @@ impl Cluster {
         cluster
     }
 
+    /// One in which the first node has a replica, which is the fourth.
+    pub fn with_replica(make: Make) -> Self {
+        let mut cluster = Self::start(make);
+        let replica = Server::with(Options { cluster: true, ..Options::of(make) });
+        let first = cluster.nodes[0].address();
+        let (ip, port, bus) = (first.ip().to_string(), first.port().to_string(), bus(first).to_string());
+        replica.ask(&["CLUSTER", "MEET", &ip, &port, &bus]);
+        let primary = identity(&cluster.nodes[0]);
+        until("it is met, and follows", || {
+            replica
+                .talk()
+                .try_ask(&["CLUSTER", "REPLICATE", &primary])
+                .is_ok_and(|reply| reply.text_or_none().is_some())
+        });
+        until("the replica has caught up", || replica.info("master_link_status").as_deref() == Some("up"));
+        cluster.nodes.push(replica);
+        cluster.until_whole();
+        cluster
+    }
+
     /// Waits until every node takes all slots for served.
     pub fn until_whole(&self) {
-        until("the cluster is whole", || self.nodes.iter().all(is_whole));
+        until("the cluster is whole", || self.nodes.iter().all(|node| is_whole(node, self.nodes.len())));
     }
 
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -84,6 +104,13 @@ impl Cluster {
         }
         Mover::of(self).opens(slot, from, to);
         Some(from)
+    }
+
+    /// Carries one record over.
+    pub fn carry(&self, name: &str, from: usize, to: usize) {
+        let target = self.nodes[to].address();
+        let (ip, port) = (target.ip().to_string(), target.port().to_string());
+        self.nodes[from].ask(&["MIGRATE", &ip, &port, name, "0", "5000"]);
     }
 
     /// Carries what is in the slot over, key by key, and says to all that it has arrived.
@@ -170,9 +197,9 @@ fn failed_migrations(node: &Server) -> usize {
     migrations.filter(failed).count()
 }
 
-fn is_whole(node: &Server) -> bool {
-    let text = node.ask(&["CLUSTER", "INFO"]).text();
-    ["cluster_state:ok", "cluster_known_nodes:3", "cluster_slots_ok:16384"].iter().all(|part| text.contains(part))
+fn is_whole(node: &Server, known: usize) -> bool {
+    let (text, known) = (node.ask(&["CLUSTER", "INFO"]).text(), format!("cluster_known_nodes:{known}\r"));
+    ["cluster_state:ok", &known, "cluster_slots_ok:16384"].iter().all(|part| text.contains(part))
 }
 
 fn identity(node: &Server) -> String {

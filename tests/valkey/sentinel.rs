@@ -1,6 +1,6 @@
 //! A primary with one replica, and three Sentinels that watch over them.
 
-use super::server::{Folder, Make, Options, Server, free_address};
+use super::server::{Folder, Make, Options, Server, Tls, free_address};
 use super::talk::Reply;
 use super::{PATIENCE, until};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ impl Sentinels {
         let primary = Server::with(options.clone());
         let replica = Server::with(options.clone().replica_of(primary.address()));
         until("the replica has caught up", || replica.info("master_link_status").as_deref() == Some("up"));
-        let sentinels: Vec<Server> = (0..3).map(|_| sentinel(options.make, primary.address())).collect();
+        let sentinels: Vec<Server> = (0..3).map(|_| sentinel(options, primary.address())).collect();
         let set = Self { servers: vec![primary, replica], sentinels };
         set.until_watched();
         set
@@ -151,16 +151,19 @@ fn comes_about(mut happened: impl FnMut() -> bool) -> bool {
     false
 }
 
-fn sentinel(make: Make, primary: SocketAddr) -> Server {
-    let address = free_address(false);
+/// One that is spoken to, and speaks, as its servers are.
+fn sentinel(options: &Options, primary: SocketAddr) -> Server {
+    let own = Options { tls: options.tls, ..Options::of(options.make) };
+    let address = free_address(own.tls != Tls::None);
     let (ip, port) = (primary.ip(), primary.port());
     // A primary that has just taken over is not taken for dead because a busy machine answers its first PING late.
     let text = format!(
-        "bind {own}\nport {own_port}\nprotected-mode no\nsentinel announce-ip {own}\nsentinel announce-port {own_port}\n\
+        "bind {own}\n{listens}\nprotected-mode no\nsentinel announce-ip {own}\nsentinel announce-port {own_port}\n\
          sentinel monitor {SET} {ip} {port} 2\nsentinel down-after-milliseconds {SET} 3000\n\
          sentinel failover-timeout {SET} 3000\n",
         own = address.ip(),
+        listens = own.listens(address.port()),
         own_port = address.port(),
     );
-    Server::run(Options::of(make), address, Folder::new(), &text, &["--sentinel"])
+    Server::run(own, address, Folder::new(), &text, &["--sentinel"])
 }

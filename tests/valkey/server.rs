@@ -145,6 +145,21 @@ impl Options {
         Self { replica_of: Some(primary), ..self }
     }
 
+    /// How it is spoken to, and speaks to others.
+    pub(super) fn listens(&self, port: u16) -> String {
+        if self.tls == Tls::None {
+            return format!("port {port}");
+        }
+        let asks = if self.tls == Tls::Mutual { "yes" } else { "no" };
+        [
+            format!("port 0\ntls-port {port}\ntls-auth-clients {asks}\ntls-replication yes\ntls-cluster yes"),
+            format!("tls-cert-file {}", certificate("server.pem").display()),
+            format!("tls-key-file {}", certificate("server-key.pem").display()),
+            format!("tls-ca-cert-file {}", certificate("authority.pem").display()),
+        ]
+        .join("\n")
+    }
+
     fn configuration(&self, address: SocketAddr, folder: &Path) -> String {
         let mut lines = vec![
             format!("bind {}", address.ip()),
@@ -155,18 +170,7 @@ impl Options {
             // A replica that has just been started is not kept waiting for others.
             "repl-diskless-sync-delay 0".to_owned(),
         ];
-        let port = address.port();
-        if self.tls == Tls::None {
-            lines.push(format!("port {port}"));
-        } else {
-            let asks = if self.tls == Tls::Mutual { "yes" } else { "no" };
-            lines.extend([
-                format!("port 0\ntls-port {port}\ntls-auth-clients {asks}\ntls-replication yes\ntls-cluster yes"),
-                format!("tls-cert-file {}", certificate("server.pem").display()),
-                format!("tls-key-file {}", certificate("server-key.pem").display()),
-                format!("tls-ca-cert-file {}", certificate("authority.pem").display()),
-            ]);
-        }
+        lines.push(self.listens(address.port()));
         lines.push(match self.persistence {
             Persistence::Nothing => "save \"\"\nappendonly no".to_owned(),
             Persistence::Always => "save \"\"\nappendonly yes\nappendfsync always".to_owned(),

@@ -65,6 +65,11 @@ impl Reply {
         if let Self::Number(number) = self { number.to_string() } else { self.text() }
     }
 
+    /// The same; nothing if it is no text.
+    pub fn text_or_none(&self) -> Option<String> {
+        matches!(self, Self::Simple(_) | Self::Bulk(_)).then(|| self.text())
+    }
+
     /// The items of a list.
     #[track_caller]
     pub fn list(self) -> Vec<Self> {

@@ -9,6 +9,8 @@
 //! Source: the Redis Cluster specification, "Cluster live reconfiguration", "ASK redirection" and "Hash slots configuration
 //! propagation", and the documentation of `CLUSTER NODES`.
 
+use super::link::Batch;
+use super::outcome::code;
 use super::resp::{Value, command};
 use std::sync::LazyLock;
 
@@ -19,15 +21,21 @@ pub(super) struct Deed {
     claim: String,
 }
 
-/// What a node is asked, as one batch: whether the cluster, as far as it can see, goes on, and who has what.
-pub(super) static QUESTION: LazyLock<Vec<u8>> =
-    LazyLock::new(|| [command(&[b"CLUSTER", b"INFO"]), command(&[b"CLUSTER", b"NODES"])].concat());
+/// What a node is asked: whether the cluster, as far as it can see, goes on, and who has what.
+pub(super) fn question() -> Batch {
+    static QUESTION: LazyLock<Vec<u8>> =
+        LazyLock::new(|| [command(&[b"CLUSTER", b"INFO"]), command(&[b"CLUSTER", b"NODES"])].concat());
+    Batch { bytes: QUESTION.clone(), replies: 2, epoch: None, replicas: None }
+}
 
-/// How many answers that makes.
-pub(super) const QUESTIONS: usize = 2;
+/// Whether the user may not ask. Without, everything works, and every question is a round trip.
+pub(super) fn is_forbidden(answers: &Value) -> bool {
+    let forbidden = |answer: &Value| matches!(answer, Value::Error(said) if code(said) == b"NOPERM");
+    answers.list().is_some_and(|answers| answers.iter().any(forbidden))
+}
 
 impl Deed {
-    /// From the answers to [`QUESTION`]. Nothing if nothing of this node may be kept: it is no primary, it has lost the others
+    /// From the answers to [`question`]. Nothing if nothing of this node may be kept: it is no primary, it has lost the others
     /// from sight and may have been replaced by now, or one of its slots is on its way to another node.
     pub(super) fn read(answers: &Value) -> Option<Self> {
         let [info, nodes] = answers.list()? else { return None };

@@ -8,6 +8,7 @@
 //! | `sentinel` | where the primary is |
 //! | `cluster`, `slot` | which node of a cluster serves what, and what to do while that changes |
 //! | `near_cache`, `near`, `deed` | what was said a moment ago, the links that say when it is true no more, and what a node of a cluster has |
+//! | `examine` | what `check` says of a server |
 //! | `counts` | what is told of all that at `/metrics` |
 //! | `nodes`, `script`, `outcome`, `store` | which link a request takes, the one script, what each answer means, the port's verbs |
 //!
@@ -18,6 +19,7 @@ mod access;
 mod cluster;
 mod counts;
 mod deed;
+mod examine;
 mod link;
 mod near;
 pub mod near_cache;
@@ -164,28 +166,6 @@ impl Valkey {
                 inner.follow(sentinels, node).await;
             }
         }
-    }
-
-    /// Looks at the store as it is, and changes nothing: says what it is and, in the same line, what is worth a warning.
-    ///
-    /// # Errors
-    /// Why it cannot be used.
-    pub async fn examine(&self) -> Result<String, Refusal> {
-        let Self(inner) = self;
-        inner.begin();
-        let begin = Instant::now();
-        while let Err(refusal) = inner.compare_rings(Claim::No).await {
-            let refusal = inner.refusal().unwrap_or(refusal);
-            if refusal.needs_somebody() || begin.elapsed() > STORE_CONNECT_DEADLINE {
-                return Err(refusal);
-            }
-            tokio::time::sleep(READY_STEP).await;
-        }
-        let server = |(endpoint, server): (Endpoint, Server)| {
-            let warnings: String = server.warnings().map(|warning| format!("; but {warning}")).collect();
-            format!("{server} answers at {endpoint}{warnings}")
-        };
-        Ok(inner.servers().into_iter().map(server).collect::<Vec<_>>().join(", "))
     }
 
     /// Waits until the store can be used, but no longer than it takes to know that it cannot.

@@ -9,7 +9,6 @@
 use super::deed::{self, Deed};
 use super::link::{Answered, Batch, Heard, Hearing, Link};
 use super::near_cache::{Line, NearCache};
-use super::outcome::code;
 use super::resp::{Value, command};
 use crate::pace::Seldom;
 use crate::system::SystemClock;
@@ -121,11 +120,7 @@ impl Watch {
         if self.watched().epoch.is_none() {
             return;
         }
-        let batch = if self.in_cluster {
-            Batch { bytes: deed::QUESTION.clone(), replies: deed::QUESTIONS, epoch: None, replicas: None }
-        } else {
-            Batch::one(command(&[b"PING"]))
-        };
+        let batch = if self.in_cluster { deed::question() } else { Batch::one(command(&[b"PING"])) };
         // Counted from before it waits to be sent, so that waiting makes a lease shorter and not longer.
         let (watch, sent) = (Arc::clone(self), self.near.now());
         link.send_then(batch, move |answered| {
@@ -170,12 +165,10 @@ impl Watch {
         }
     }
 
-    /// Without these two commands everything works, and every question is a round trip.
     fn complain(&self, answers: &Value) {
-        let forbidden = |answer: &Value| matches!(answer, Value::Error(said) if code(said) == b"NOPERM");
-        if answers.list().is_some_and(|answers| answers.iter().any(forbidden)) && self.near.said_forbidden.may() {
+        if deed::is_forbidden(answers) && self.near.said_forbidden.may() {
             tracing::warn!(
-                "every question is put to the cluster, because the user may not tell who has what: give it +cluster|info and \
+                "every question is put to the cluster, because the user may not ask who has what: give it +cluster|info and \
                  +cluster|nodes"
             );
         }

@@ -41,6 +41,8 @@ pub const CLUSTER_NODES_MAX: usize = 256;
 pub const CLUSTER_REDIRECTS: u32 = 16;
 /// Before it is sent once more because its slot is on its way; longer with every further time.
 pub const CLUSTER_PAUSE: Duration = Duration::from_millis(10);
+/// How many names a server should at least remember to tell of: what Valkey and Redis have by default.
+pub const STORE_TRACKED_LEAST: i64 = 1_000_000;
 /// One question to a Sentinel.
 pub const SENTINEL_DEADLINE: Duration = Duration::from_millis(700);
 const _: () = assert!(STORE_WAIT.as_millis() < STORE_REPLY_DEADLINE.as_millis());
