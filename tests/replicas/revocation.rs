@@ -17,7 +17,7 @@ fn warm(world: &World, tokens: &Tokens) {
 }
 
 #[test]
-fn p05_what_one_replica_has_revoked_all_others_refuse_within_a_second() {
+fn p05_t158_what_one_replica_has_revoked_all_others_refuse_within_a_second() {
     let server = Server::start(Make::Valkey9);
     let fleet = Fleet::start(3, &storage(server.address()));
     let client = fleet.at(0).public_client("A client");
