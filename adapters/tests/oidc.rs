@@ -9,6 +9,7 @@
 use portcullis_adapters::fetch::{Fetch, FetchConfig};
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_domain::jose::jwk::{Key, KeySet};
+use portcullis_domain::limits::{PROVIDER_CALLS_MAX, PROVIDER_FAILURES_MAX};
 use portcullis_domain::oidc::request::BackChannel;
 use portcullis_domain::secret::SecretText;
 use portcullis_ports::{IdentityProvider, Unreachable};
@@ -32,6 +33,7 @@ const PACE: Pace = Pace {
     again: Duration::from_secs(60),
     refetch_pause: Duration::from_secs(60),
     keys_kept: Duration::from_secs(60),
+    left_alone: Duration::from_secs(60),
 };
 
 fn run<F: Future>(test: F) -> F::Output {
@@ -59,6 +61,7 @@ struct Script {
     token: Mutex<Says>,
     key_reads: AtomicUsize,
     document_reads: AtomicUsize,
+    token_calls: AtomicUsize,
 }
 
 impl Drop for Scripted {
@@ -78,6 +81,7 @@ impl Scripted {
             token: Mutex::new(Says::This(200, "{}".to_owned())),
             key_reads: AtomicUsize::new(0),
             document_reads: AtomicUsize::new(0),
+            token_calls: AtomicUsize::new(0),
         });
         let told = Arc::clone(&script);
         let task = tokio::spawn(async move {
@@ -116,6 +120,10 @@ impl Scripted {
         self.script.document_reads.load(Ordering::SeqCst)
     }
 
+    fn token_calls(&self) -> usize {
+        self.script.token_calls.load(Ordering::SeqCst)
+    }
+
     fn say_document(&self, says: Says) {
         *self.script.document.lock().unwrap() = says;
     }
@@ -150,7 +158,10 @@ async fn answer(mut stream: TcpStream, script: Arc<Script>) -> std::io::Result<(
             script.key_reads.fetch_add(1, Ordering::SeqCst);
             script.keys.lock().unwrap().clone()
         }
-        "/token" => script.token.lock().unwrap().clone(),
+        "/token" => {
+            script.token_calls.fetch_add(1, Ordering::SeqCst);
+            script.token.lock().unwrap().clone()
+        }
         _ => Says::This(404, String::new()),
     };
     match says {
@@ -501,6 +512,62 @@ fn t194_whatever_the_back_channel_answers_is_handed_on_and_silence_ends() {
             let begin = Instant::now();
             assert!(oidc.send(request(url.clone())).await.is_err());
             assert!(begin.elapsed() < PACE.deadline * 4);
+        }
+    });
+}
+
+#[test]
+fn t201_only_so_many_wait_for_a_provider_that_hangs() {
+    run(async {
+        let provider = Scripted::good().await;
+        let oidc = provider.oidc(Pace { deadline: Duration::from_secs(60), ..PACE });
+        let url = format!("{}/token", provider.issuer());
+        provider.say_token(Says::Nothing);
+        let call = || {
+            let (oidc, request) = (oidc.clone(), request(url.clone()));
+            tokio::spawn(async move { oidc.send(request).await.is_ok() })
+        };
+        let waiting: Vec<JoinHandle<bool>> = (0..PROVIDER_CALLS_MAX).map(|_| call()).collect();
+        let begin = Instant::now();
+        while provider.token_calls() < PROVIDER_CALLS_MAX {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{} calls", provider.token_calls());
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(oidc.send(request(url.clone())).await.is_err(), "told at once");
+        assert_eq!((provider.token_calls(), waiting.iter().any(JoinHandle::is_finished)), (PROVIDER_CALLS_MAX, false));
+        // Whoever leaves makes room, and says nothing about the provider.
+        for call in waiting {
+            call.abort();
+            assert!(call.await.is_err());
+        }
+        provider.say_token(Says::This(200, "{}".to_owned()));
+        assert!(oidc.send(request(url)).await.is_ok());
+    });
+}
+
+#[test]
+fn t201_a_provider_that_does_not_answer_is_left_alone_and_found_again() {
+    run(async {
+        let provider = Scripted::good().await;
+        let url = format!("{}/token", provider.issuer());
+        provider.say_token(Says::Nothing);
+        let most = usize::try_from(PROVIDER_FAILURES_MAX).unwrap();
+        let pace = Pace { deadline: Duration::from_millis(250), ..PACE };
+        let oidc = provider.oidc(pace);
+        for _ in 0..most + 3 {
+            assert!(oidc.send(request(url.clone())).await.is_err());
+        }
+        assert!(provider.token_calls() <= most, "the others were told at once");
+        // With a shorter pause: one finds out that it answers.
+        let oidc = provider.oidc(Pace { left_alone: Duration::from_millis(50), ..pace });
+        for _ in 0..most {
+            assert!(oidc.send(request(url.clone())).await.is_err());
+        }
+        provider.say_token(Says::This(400, r#"{"error":"x"}"#.to_owned()));
+        let begin = Instant::now();
+        while oidc.send(request(url.clone())).await.is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "never asked again");
+            sleep(Duration::from_millis(10)).await;
         }
     });
 }

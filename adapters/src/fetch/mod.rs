@@ -187,6 +187,13 @@ pub enum Refusal {
     Deadline,
 }
 
+impl Refusal {
+    /// Whether there was an answer, only none that can be used.
+    pub(crate) const fn is_of_the_answer(self) -> bool {
+        matches!(self, Self::Malformed | Self::HeadTooLarge | Self::BodyTooLarge | Self::Encoded | Self::Flood)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("the remote host gave no usable answer")

@@ -7,12 +7,14 @@
 
 mod issuers;
 mod keys;
+mod patience;
 
 pub use issuers::Issuers;
 
 use crate::fetch::{Caps, Fetch, Method, Refusal, Request, Resolver, SystemResolver};
 use crate::pace::jittered;
 use keys::{Cache, Source};
+use patience::Patience;
 use portcullis_domain::jose::jwk::{self, KeySet};
 use portcullis_domain::limits;
 use portcullis_domain::oidc::discovery::{self, Provider};
@@ -22,7 +24,7 @@ use portcullis_ports::{BackAnswer, IdentityProvider, Unreachable};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// When the provider is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Pace {
     pub refetch_pause: Duration,
     /// How long keys are used that could not be read again.
     pub keys_kept: Duration,
+    /// How long nobody is let through who would wait, after so many have waited in vain.
+    pub left_alone: Duration,
 }
 
 impl Default for Pace {
@@ -50,6 +54,7 @@ impl Default for Pace {
             again: limits::PROVIDER_AGAIN,
             refetch_pause: limits::KEYS_REFETCH_PAUSE,
             keys_kept: limits::KEYS_KEPT,
+            left_alone: limits::PROVIDER_LEFT_ALONE,
         }
     }
 }
@@ -73,6 +78,7 @@ struct Shared<R> {
     pace: Pace,
     provider: RwLock<Option<Arc<Provider>>>,
     keys: Cache,
+    patience: Patience,
 }
 
 /// Why a document or a key set was not taken: for logs.
@@ -104,7 +110,8 @@ impl<R: Resolver> Oidc<R> {
     #[must_use]
     pub fn new(issuer: String, fetch: Fetch<R>, pace: Pace) -> Self {
         let keys = Cache::new(pace.refetch_pause, pace.keys_kept);
-        Self { shared: Arc::new(Shared { issuer, fetch, pace, provider: RwLock::default(), keys }) }
+        let patience = Patience::new(pace.left_alone);
+        Self { shared: Arc::new(Shared { issuer, fetch, pace, provider: RwLock::default(), keys, patience }) }
     }
 
     /// Keeps document and keys up to date, for ever. One of these runs per process.
@@ -145,6 +152,10 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
     }
 
     async fn send(&self, request: BackChannel) -> Result<BackAnswer, Unreachable> {
+        let call = self.shared.patience.enter(Instant::now()).map_err(|refused| {
+            tracing::debug!(?refused, "the identity provider is not asked");
+            Unreachable
+        })?;
         let request = Request {
             method: Method::Post,
             url: request.url,
@@ -153,10 +164,20 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
             authorization: request.authorization,
             body: Some(request.body),
         };
-        let answer = self.shared.fetch.fetch(request, self.shared.caps()).await.map_err(|cause| {
-            tracing::warn!(?cause, "the identity provider's back channel gave no answer");
-            Unreachable
-        })?;
+        let answer = self.shared.fetch.fetch(request, self.shared.caps()).await;
+        match &answer {
+            Ok(_) => call.answered(),
+            Err(cause) => {
+                tracing::warn!(?cause, "the identity provider's back channel gave no answer");
+                if cause.is_of_the_answer() {
+                    call.answered();
+                } else if call.unanswered(Instant::now()) {
+                    let pause = self.shared.pace.left_alone;
+                    tracing::warn!(?pause, "the identity provider does not answer, and is left alone for a while");
+                }
+            }
+        }
+        let answer = answer.map_err(|_| Unreachable)?;
         Ok(BackAnswer { status: answer.status, content_type: answer.content_type, body: answer.body })
     }
 

@@ -1,7 +1,16 @@
-//! The bounds of renewing the provider's tokens of a person.
+//! The bounds of asking the provider for a person's tokens, at a login and later.
 
-use super::{PROVIDER_DEADLINE, TRANSACT_DEADLINE};
+use super::{FETCH_CALLS_MAX, PROVIDER_DEADLINE, TRANSACT_DEADLINE};
 use std::time::Duration;
+
+/// Calls of logins and renewals to the identity provider that are under way at a time.
+pub const PROVIDER_CALLS_MAX: usize = 64;
+/// Such calls in a row without an answer, after which it is left alone for a while.
+pub const PROVIDER_FAILURES_MAX: u32 = 5;
+/// How long; then one of them at a time finds out whether it answers again.
+pub const PROVIDER_LEFT_ALONE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(PROVIDER_CALLS_MAX < FETCH_CALLS_MAX, "document and keys are read while all of them wait");
 
 /// The right to ask the provider for newer tokens of a person: longer than the longest call and what is written after it.
 pub const UPSTREAM_LEASE: Duration = Duration::from_secs(25);
