@@ -4,6 +4,7 @@
 //! cargo bench                      everything, about ten minutes on two cores
 //! cargo bench -- --quick           one short round of each, to see that it works
 //! cargo bench -- --rounds 9        more rounds, of --seconds each; --alone for none; --sessions, --streams and --grants for how many
+//! cargo bench -- --id-tokens       nothing but what it costs that the server is shown ID tokens; --people for how many
 //! cargo bench -- --beside OLD      the second gate is this binary, such as that of the commit before
 //! ```
 //!
@@ -32,6 +33,7 @@ mod alone;
 #[path = "../../tests/engine/mod.rs"]
 mod engine;
 mod grants;
+mod id_tokens;
 mod load;
 mod machine;
 mod proxies;
@@ -50,10 +52,21 @@ struct Extent {
     sessions: usize,
     streams: usize,
     grants: usize,
+    people: usize,
+    only_id_tokens: bool,
 }
 
-const WHOLE: Extent = Extent { rounds: 5, seconds: 5, sessions: 20_000, streams: 10_000, grants: 100_000 };
-const QUICK: Extent = Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300, grants: 2_000 };
+const WHOLE: Extent = Extent {
+    rounds: 5,
+    seconds: 5,
+    sessions: 20_000,
+    streams: 10_000,
+    grants: 100_000,
+    people: 10_000,
+    only_id_tokens: false,
+};
+const QUICK: Extent =
+    Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300, grants: 2_000, people: 300, only_id_tokens: false };
 /// Requests per second off saturation.
 const MODERATE: u32 = 6_000;
 
@@ -63,12 +76,16 @@ fn main() {
     extent.streams = extent.streams.min(machine::raise_limits().saturating_sub(1_000) / 2);
     println!("{}", machine::description());
     println!("{extent:?}\n");
+    if extent.only_id_tokens {
+        return id_tokens::measure(extent.rounds, extent.seconds, extent.people);
+    }
     if extent.rounds > 0 {
         let bench = Bench::start(beside.as_deref());
         saturated(&bench, extent);
         paced(&bench, extent);
     }
     alone::measure(extent);
+    id_tokens::measure(extent.rounds.max(1), extent.seconds, extent.people);
     refreshes::measure(extent.seconds);
     grants::measure(extent.grants);
     store::measure(extent);
@@ -89,6 +106,8 @@ fn extent(mut arguments: impl Iterator<Item = String>) -> (Extent, Option<PathBu
             "--sessions" => extent.sessions = number(),
             "--streams" => extent.streams = number(),
             "--grants" => extent.grants = number(),
+            "--people" => extent.people = number(),
+            "--id-tokens" => extent.only_id_tokens = true,
             "--seconds" => extent.seconds = number() as u64,
             // What cargo itself says.
             "--bench" => {}

@@ -180,7 +180,7 @@ fn t133_below_a_path_the_endpoints_answer_where_the_metadata_says() {
 }
 
 #[test]
-fn t133_i11_below_a_path_a_whole_login_goes_by_the_metadata() {
+fn t133_i11_seed_bug_07_below_a_path_a_whole_login_goes_by_the_metadata() {
     let world = below_a_path();
     let server = get(&world, SERVER[0]).json();
     let path = |name: &str| server[name].as_str().unwrap().strip_prefix(BASE).unwrap().to_owned();

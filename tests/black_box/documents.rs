@@ -109,7 +109,7 @@ fn authorize(world: &World, client: &Client) -> Response {
 }
 
 #[test]
-fn i_4_as_12_a_client_with_a_document_logs_in_refreshes_and_revokes_and_its_host_is_asked_once() {
+fn i_4_as_12_seed_bug_06_a_client_with_a_document_logs_in_refreshes_and_revokes_and_its_host_is_asked_once() {
     let (site, world) = (Site::start(), world_with(|_| {}));
     let client = site.publishes("/client.json", json!({}));
     let tokens = world.tokens(&client);

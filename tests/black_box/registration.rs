@@ -479,7 +479,7 @@ fn i_19_a_registration_outlives_the_gate_and_an_unknown_client_hears_of_it() {
 }
 
 #[test]
-fn i_20_a_method_is_echoed_and_a_secret_is_taken_either_way() {
+fn i_20_seed_bug_08_a_method_is_echoed_and_a_secret_is_taken_either_way() {
     let world = World::start();
     for (asked, given) in [
         (json!("none"), "none"),
