@@ -23,6 +23,9 @@ pub fn measure(rounds: usize, seconds: u64, people: usize) {
     let _ = std::fs::remove_dir_all(folder);
 }
 
+/// What makes a configuration one of a form.
+type Form = fn(&mut Value);
+
 fn shown(config: &mut Value) {
     config["resources"][0]["identity"] = "idToken".into();
 }
@@ -41,7 +44,7 @@ fn forwarded(folder: &Path, rounds: usize, time: Duration) {
     let (_server, behind) = server(folder);
     let mut worlds = Vec::new();
     let mut proxies = Vec::new();
-    let forms: [(&'static str, fn(&mut Value)); 2] = [("headers", |_| {}), ("ID token", shown)];
+    let forms: [(&str, Form); 2] = [("headers", |_| {}), ("ID token", shown)];
     for (name, form) in forms {
         let (process, world) = gate(&folder.join(name.replace(' ', "-")), |config| {
             config["resources"][0]["upstream"] = format!("http://{behind}/mcp").into();
