@@ -36,6 +36,7 @@ pub mod config;
 pub mod demo;
 pub mod embed;
 mod running;
+mod sessions;
 pub mod telemetry;
 mod wiring;
 

@@ -1,12 +1,14 @@
 //! A gate that runs: its listeners, its background work, and its end.
 
 use crate::config::{Complaints, Config};
-use crate::wiring::{Wired, take_over, wire};
-use portcullis_adapters::gate::{Admin, Embedded};
+use crate::sessions::Sessions;
+use crate::wiring::{Parts, Wired, take_over, wire};
+use portcullis_adapters::gate::{Admin, Embedded, Gate};
 use portcullis_adapters::http::{Bound, Plain, Serving, Settings, serve};
 use portcullis_adapters::valkey::Refusal;
-use portcullis_domain::oauth::policy::Policy;
-use portcullis_ports::World;
+use portcullis_adapters::watch::{Watch, tell_on_a_thread};
+use portcullis_domain::limits::WEBHOOK_LAST;
+use portcullis_ports::{Watcher, World};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -57,7 +59,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     listeners: Vec<Serving>,
     background: JoinHandle<()>,
-    policy: Arc<Policy>,
+    watcher: Option<JoinHandle<()>>,
+    gate: Arc<Gate<Parts>>,
 }
 
 impl Running {
@@ -74,6 +77,19 @@ impl Running {
     /// # Errors
     /// [`NotStarted`], also when a resource is embedded and its service is not there, or the other way around.
     pub fn start_with(config: Config, services: Vec<(String, Embedded)>) -> Result<Self, NotStarted> {
+        Self::start_watched(config, services, None)
+    }
+
+    /// The same, and this watcher is told of people who are let in and of sessions that change.
+    ///
+    /// # Errors
+    /// As [`Running::start_with`].
+    pub fn start_watched(
+        config: Config,
+        services: Vec<(String, Embedded)>,
+        watcher: Option<Arc<dyn Watcher>>,
+    ) -> Result<Self, NotStarted> {
+        let within = watcher.as_ref().map(|_| Watch::new("program"));
         let Wired {
             listen,
             admin_listen,
@@ -85,8 +101,9 @@ impl Running {
             parts,
             sources,
             provider,
+            watching,
             upstreams: _,
-        } = wire(config, services).map_err(NotStarted::Configuration)?;
+        } = wire(config, services, within).map_err(NotStarted::Configuration)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
         let keeping = runtime.spawn({
             let parts = Arc::clone(&parts);
@@ -110,7 +127,10 @@ impl Running {
         let (public_address, admin_address) = (public.address(), admin.address());
         let (stop, stopped) = watch::channel(false);
 
-        let policy = Arc::clone(gate.gateway().policy());
+        let watcher = watching.within.clone().zip(watcher);
+        let watcher = watcher.map(|(watch, watcher)| tell_on_a_thread(watch, watcher)).transpose();
+        let watcher = watcher.map_err(NotStarted::System)?;
+        let asked = Arc::clone(&gate);
         // Held by every core: closed once the last of them has ended.
         let (cores_live, mut cores_gone) = watch::channel(());
         let on_core = {
@@ -139,10 +159,22 @@ impl Running {
             .spawn(move || {
                 runtime.block_on(async move {
                     let asking = tokio::spawn(provider.run());
+                    let calling = watching.webhook.clone().map(|webhook| {
+                        let parts = Arc::clone(&parts);
+                        tokio::spawn(async move { webhook.run(&*parts).await })
+                    });
                     let renewing: Vec<_> =
                         renewal.into_iter().chain(admin_renewal).map(|renewal| tokio::spawn(renewal.run())).collect();
                     // Requests in progress need it to their end. An error is what says that there are none left.
                     while cores_gone.changed().await.is_ok() {}
+                    for watch in watching.all() {
+                        watch.close();
+                    }
+                    if let Some(calling) = calling
+                        && tokio::time::timeout(WEBHOOK_LAST, calling).await.is_err()
+                    {
+                        tracing::error!("the webhook's receiver has not taken everything before the end");
+                    }
                     keeping.abort();
                     asking.abort();
                     for renewing in renewing {
@@ -160,7 +192,8 @@ impl Running {
             stop,
             listeners: vec![serving, administering],
             background,
-            policy,
+            watcher,
+            gate: asked,
         })
     }
 
@@ -170,7 +203,13 @@ impl Running {
     /// # Errors
     /// What is wrong with them; the ones from before stay then.
     pub fn take_over(&self, config: Config) -> Result<usize, Complaints> {
-        take_over(&self.policy, config)
+        take_over(self.gate.gateway().policy(), config)
+    }
+
+    /// The operator's hand on sessions, for the program that the gate is part of.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(Arc::clone(&self.gate))
     }
 
     /// Where the public listener listens.
@@ -198,6 +237,9 @@ impl Running {
         }
         // A panic there was printed by its thread.
         let _ = self.background.join();
+        if let Some(watcher) = self.watcher {
+            let _ = watcher.join();
+        }
     }
 }
 

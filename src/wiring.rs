@@ -7,6 +7,7 @@ mod reach;
 mod relying_party;
 mod store;
 mod trusted;
+mod watching;
 
 pub(crate) use clients::take_over;
 
@@ -25,6 +26,7 @@ use portcullis_adapters::system::{
     AddressLimiter, CountedJournal, PersonLimiter, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
 use portcullis_adapters::tls::{self, Acceptor, BadTls, ClientConfig, OwnCertificate, Renewal};
+use portcullis_adapters::watch::{Watch, Webhook};
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
 use portcullis_domain::key::ClientHash;
@@ -43,6 +45,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Sessions;
+use watching::Watching;
 
 /// The parts that this program is made of.
 pub(crate) struct Parts {
@@ -133,6 +136,8 @@ pub(crate) struct Wired {
     pub(crate) sources: Vec<Source>,
     /// The identity provider, to be kept up to date.
     pub(crate) provider: Oidc,
+    /// Whoever watches sessions.
+    pub(crate) watching: Watching,
     /// The protected servers, with their addresses as they were configured.
     pub(crate) upstreams: Vec<(Vec<String>, Arc<Upstream>)>,
 }
@@ -141,7 +146,11 @@ pub(crate) struct Wired {
 ///
 /// # Errors
 /// What only the rules themselves could judge, as complaints about the configuration.
-pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<Wired, Complaints> {
+pub(crate) fn wire(
+    config: Config,
+    services: Vec<(String, Embedded)>,
+    within: Option<Arc<Watch>>,
+) -> Result<Wired, Complaints> {
     let Config {
         base_url,
         listen,
@@ -181,6 +190,7 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         access_token_duration,
         refresh_grace,
         stream_overrun,
+        webhook,
         storage,
         rate_limits: RateLimits { per_address, per_client, per_person, per_document_host, security_events },
         ca_files,
@@ -195,6 +205,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     let admin_tls = admin_tls.map(|tls| listener_tls(&tls, "adminTls", None)).transpose()?;
     let ring = Arc::new(keys::key_ring(master_keys, base_url, &entropy, clock.now())?);
     let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
+    let webhook = webhook.map(|webhook| watching::webhook(webhook, &ca_files, &epoch)).transpose()?;
+    let watching = Watching { within, webhook };
     let streams = Streams { overrun: stream_overrun, stale_for: storage.stream_stale_for };
     let store = Sessions::new(storage, &ca_files, &ring, Epoch(hash::first(epoch.expose())))?;
     let redirects = RedirectPolicy {
@@ -214,7 +226,9 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     };
     let own = own_places(base_url, [listen, admin_listen], &resources);
     let strangers = strangers(&documents, own, &ca_files)?;
-    let mut protection = Protection::default().publishing(assertion_keys.iter().map(|key| key.public().clone()));
+    let mut protection = Protection::default()
+        .publishing(assertion_keys.iter().map(|key| key.public().clone()))
+        .watched_by(watching.within.clone());
     let mut services = services;
     let mut upstreams = Vec::with_capacity(resources.len());
     let mut protected = Vec::with_capacity(resources.len());
@@ -269,7 +283,8 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
     });
     let provider = identity_provider(&issuer, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
     let journal =
-        CountedJournal::new(Rate::new(security_events.per_second, Duration::from_secs(1), security_events.burst));
+        CountedJournal::new(Rate::new(security_events.per_second, Duration::from_secs(1), security_events.burst))
+            .watched_by(watching.all());
     let per_host =
         Rate::new(per_document_host.fetches_per_second, Duration::from_secs(1), per_document_host.fetch_burst);
     let parts = Arc::new(Parts {
@@ -301,8 +316,27 @@ pub(crate) fn wire(config: Config, services: Vec<(String, Embedded)>) -> Result<
         .map_err(|_| complaint("baseUrl", "cannot be linked to", "write the URL at which clients reach the gate"))?;
     let (counting, measured) = (Arc::clone(&gate), Arc::clone(&parts));
     let sources: Vec<Source> =
-        vec![Box::new(move |page| counting.write_metrics(page)), Box::new(move |page| measured.write_metrics(page))];
-    Ok(Wired { listen, admin_listen, settings, tls, admin_tls, operator, gate, parts, sources, provider, upstreams })
+        vec![Box::new(move |page| counting.write_metrics(page)), Box::new(move |page| measured.write_metrics(page)), {
+            let (watches, webhook) = (watching.all(), watching.webhook.clone());
+            Box::new(move |page| {
+                Watch::write_metrics(&watches, page);
+                Webhook::write_metrics(webhook.as_deref(), page);
+            })
+        }];
+    Ok(Wired {
+        listen,
+        admin_listen,
+        settings,
+        tls,
+        admin_tls,
+        operator,
+        gate,
+        parts,
+        sources,
+        provider,
+        watching,
+        upstreams,
+    })
 }
 
 impl Parts {

@@ -13,3 +13,4 @@ mod seeded;
 pub mod system;
 pub mod tls;
 pub mod valkey;
+pub mod watch;

@@ -190,6 +190,8 @@ pub struct Event {
     pub person: Option<Person>,
     /// In which session.
     pub grant: Option<GrantId>,
+    /// What that session is called towards what stands behind the gate.
+    pub session_name: Option<[u8; 16]>,
     /// By which client.
     pub client: Option<ClientHash>,
     /// Out of which session at the identity provider.
@@ -210,6 +212,7 @@ impl Event {
             happened,
             person: None,
             grant: None,
+            session_name: None,
             client: None,
             provider_session: None,
             address: None,
@@ -223,6 +226,13 @@ impl Event {
     pub const fn of(mut self, grant: GrantId) -> Self {
         self.person = Some(grant.person);
         self.grant = Some(grant);
+        self
+    }
+
+    /// In the session that is called so towards what stands behind the gate.
+    #[must_use]
+    pub const fn named(mut self, name: [u8; 16]) -> Self {
+        self.session_name = Some(name);
         self
     }
 

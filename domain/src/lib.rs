@@ -11,6 +11,7 @@ pub mod hash;
 pub mod jose;
 pub mod journal;
 pub mod key;
+pub mod lifecycle;
 pub mod limits;
 pub mod mcp_session;
 pub mod oauth;

@@ -14,6 +14,7 @@ mod outside;
 mod provider;
 mod store;
 mod transact;
+mod watcher;
 
 pub use ask::{ask, ask_at_hand};
 pub use documents::Documents;
@@ -22,3 +23,4 @@ pub use outside::{Clock, Counted, Entropy, Journal, Known, Limiter, NoEntropy, T
 pub use provider::{BackAnswer, IdentityProvider, TrustedKeys, Unreachable};
 pub use store::{Outcome, Seen, Store, Unavailable};
 pub use transact::transact;
+pub use watcher::Watcher;

@@ -103,7 +103,7 @@ pub(super) fn check(path: &Path, terminal: &mut Terminal<'_>) -> Exit {
             None
         }
     };
-    let wired = match wire(config, Vec::new()) {
+    let wired = match wire(config, Vec::new(), None) {
         Ok(wired) => wired,
         Err(complaints) => return terminal.complain(&complaints),
     };

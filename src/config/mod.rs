@@ -124,6 +124,7 @@ keys! {
         access_token_duration: Duration = duration("accessTokenDuration", limits::ACCESS_LIFE, limits::ACCESS_LIFE_MIN..=limits::ACCESS_LIFE_MAX) "How long an access token lives.",
         refresh_grace: Duration = duration("refreshGrace", limits::REFRESH_GRACE, Duration::ZERO..=limits::REFRESH_GRACE_MAX) "How long a superseded refresh token still answers with the current one.",
         stream_overrun: Duration = duration("streamOverrun", limits::STREAM_OVERRUN, Duration::ZERO..=limits::STREAM_OVERRUN_MAX) "How long the answer to a call may run on after its access token has ended, if its session has not.",
+        webhook: Option<Webhook> = optional("webhook") "Who is told of sessions that begin, are refreshed and end.",
         storage: Storage = or("storage", json!({ "type": "memory" })) "Where sessions are kept.",
         rate_limits: RateLimits = or("rateLimits", json!({})) "What one client may do how often.",
         ca_files: Vec<CaFile> = list("caFiles") "Files of PEM certificates that are trusted in outbound TLS beside the public ones.",
@@ -137,6 +138,15 @@ keys! {
     pub struct Tls {
         certificate: CertificateFile = required("certFile") "A file with the certificate as PEM, its chain behind it; looked at again every few seconds.",
         key: KeyFile = required("keyFile") "A file with its private key as PEM; looked at again every few seconds.",
+    }
+}
+
+keys! {
+    /// Who is told of sessions that begin, are refreshed and end.
+    pub struct Webhook {
+        url: IssuerUrl = required("url") "Where events are posted: https, or http on loopback.",
+        secret: SecretText = secret(&["secret", "secretFile"], limits::WEBHOOK_SECRET_MIN) "What signs them: at least 32 characters, known to the receiver.",
+        ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for the receiver beside `caFiles`.",
     }
 }
 
@@ -290,6 +300,7 @@ keys! {
 
 objects!(
     Tls,
+    Webhook,
     Oidc,
     Dex,
     Google,

@@ -114,6 +114,11 @@ fn rich() -> Json {
     )
 }
 
+/// A receiver that can be told.
+fn webhook() -> Json {
+    json!({ "url": "https://receiver.example.com/events", "secret": "thirty-two-characters-or-more-XX" })
+}
+
 /// Sets what each pointer (RFC 6901) points to; null removes it.
 fn change(mut json: Json, changes: &[Change<'_>]) -> Json {
     for (pointer, value) in changes {
@@ -495,6 +500,7 @@ fn f27_no_complaint_and_no_debug_says_a_value() {
             changes.extend([
                 ("/tls", tls()),
                 ("/adminTls", tls()),
+                ("/webhook", webhook()),
                 ("/tokenExchangeBroker", broker),
                 (pointer.as_str(), value.clone()),
             ]);

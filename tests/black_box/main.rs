@@ -29,6 +29,7 @@ mod forward_auth;
 mod front;
 mod harness;
 mod harness_works;
+mod hooks;
 mod id_tokens;
 mod identity_forms;
 mod introspect;

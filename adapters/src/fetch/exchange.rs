@@ -61,6 +61,10 @@ pub(super) fn prepare(request: Request, target: &Target) -> Result<Prepared, Ref
         value.set_sensitive(true);
         out.headers_mut().insert(AUTHORIZATION, value);
     }
+    for (name, value) in request.further {
+        let value = HeaderValue::try_from(value).map_err(|_| Refusal::Unsendable)?;
+        out.headers_mut().insert(HeaderName::from_static(name), value);
+    }
     Ok(out)
 }
 

@@ -83,6 +83,8 @@ pub struct Request {
     pub content_type: Option<&'static str>,
     /// `Authorization`, scheme and credentials.
     pub authorization: Option<SecretText>,
+    /// Other fields, by their names in small letters.
+    pub further: Vec<(&'static str, String)>,
     /// The body; a form may hold codes and secrets, so all of them are treated as such.
     pub body: Option<SecretText>,
 }
@@ -91,7 +93,15 @@ impl Request {
     /// A GET of `url`.
     #[must_use]
     pub fn get(url: String, accept: &'static str) -> Self {
-        Self { method: Method::Get, url, accept: Some(accept), content_type: None, authorization: None, body: None }
+        Self {
+            method: Method::Get,
+            url,
+            accept: Some(accept),
+            content_type: None,
+            authorization: None,
+            further: Vec::new(),
+            body: None,
+        }
     }
 }
 

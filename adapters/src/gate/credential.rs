@@ -247,6 +247,7 @@ async fn exchanged(
         accept: Some(BackChannel::ACCEPT),
         content_type: Some(BackChannel::CONTENT_TYPE),
         authorization,
+        further: Vec::new(),
         body: Some(body),
     };
     let caps = Caps { deadline: PROVIDER_DEADLINE, answer_max: PROVIDER_ANSWER_MAX };

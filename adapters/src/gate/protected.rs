@@ -13,6 +13,7 @@ use super::{Core, Gate};
 use crate::exposition::Exposition;
 use crate::http::{AnswerBody, BadUpstream, Gauges, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
 use crate::system::PersonLimiter;
+use crate::watch::{News, Watch};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
@@ -36,6 +37,7 @@ use std::time::{Duration, Instant};
 pub struct Protection {
     resources: Vec<Protected>,
     published: Vec<Key>,
+    watch: Option<Arc<Watch>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,17 @@ impl Protection {
         let resource = resource.hash();
         self.resources.push(Protected { resource, name, behind, origins, allowance, form, forward_auth });
         self
+    }
+
+    /// Whoever wants to know of everybody who is let in.
+    #[must_use]
+    pub fn watched_by(mut self, watch: Option<Arc<Watch>>) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    const fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
     }
 
     /// Writes how it stands with each resource.
@@ -208,6 +221,9 @@ pub(crate) fn answer<W: World>(
         caller.peer.recognise();
         let overrun = if is_subscription(&request, named) { Duration::ZERO } else { gate.streams.overrun };
         core.standing.begin(bearer, overrun, caller.peer.sever());
+        if let Some((watch, visitor)) = gate.protection.watch().zip(visitor.as_ref()) {
+            watch.tell(News::Authenticated(Arc::clone(visitor)));
+        }
         let onward = Onward {
             client: caller.address,
             proto: &gate.site.proto,
@@ -289,7 +305,7 @@ pub(super) struct Admission {
     bearer: Bearer,
     pub(super) person: Person,
     pub(super) identity: Arc<Identity>,
-    /// For a service in this process.
+    /// For a service in this process, or whoever watches.
     visitor: Option<Arc<Visitor>>,
 }
 
@@ -352,7 +368,8 @@ pub(super) async fn admit<W: World>(
     let said = visitor.claims.digest();
     let told = Told { visitor: &visitor, version: &said, id_token };
     let (identity, renew, id_token) = Box::pin(introduce(gate, resource, &protected.form, told)).await?;
-    let visitor = matches!(protected.behind, Behind::Here(_)).then(|| Arc::new(Visitor { id_token, ..visitor }));
+    let is_wanted = matches!(protected.behind, Behind::Here(_)) || gate.protection.watch().is_some();
+    let visitor = is_wanted.then(|| Arc::new(Visitor { id_token, ..visitor }));
     let known =
         Known { bearer: bearer.clone(), of: version, identity: Arc::clone(&identity), visitor: visitor.clone(), renew };
     gate.bearers.remember(authorization, known);

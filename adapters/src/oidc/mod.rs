@@ -162,6 +162,7 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
             accept: Some(BackChannel::ACCEPT),
             content_type: Some(BackChannel::CONTENT_TYPE),
             authorization: request.authorization,
+            further: Vec::new(),
             body: Some(request.body),
         };
         let answer = self.shared.fetch.fetch(request, self.shared.caps()).await;

@@ -5,13 +5,15 @@
 
 use super::log_names;
 use crate::exposition::Exposition;
+use crate::watch::{News, Watch};
 use portcullis_domain::bucket::{Bucket, Rate};
 use portcullis_domain::journal::{Event, Happened};
+use portcullis_domain::lifecycle::Lifecycle;
 use portcullis_domain::limits::{SECURITY_EVENTS_BURST, SECURITY_EVENTS_PER_SECOND};
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::Journal;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Writes audit events through `tracing`, so that they have the format and the destination of the other logs.
@@ -49,11 +51,12 @@ impl LogJournal {
     }
 }
 
-/// The same, within a rate, and counts the events by their name.
+/// The same, within a rate; counts the events by their name, and tells whoever watches what they change of sessions.
 #[derive(Debug)]
 pub struct CountedJournal {
     rate: Rate,
     kinds: [Kind; Happened::ALL.len()],
+    watches: Vec<Arc<Watch>>,
 }
 
 /// What is kept of one kind of event.
@@ -74,7 +77,14 @@ impl CountedJournal {
     /// With this rate for each kind of refusal that costs a stranger nothing.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self { rate, kinds: std::array::from_fn(|_| Kind::default()) }
+        Self { rate, kinds: std::array::from_fn(|_| Kind::default()), watches: Vec::new() }
+    }
+
+    /// Watched by these.
+    #[must_use]
+    pub fn watched_by(mut self, watches: Vec<Arc<Watch>>) -> Self {
+        self.watches = watches;
+        self
     }
 
     /// Writes the counters. What is zero has no sample.
@@ -110,6 +120,13 @@ impl Journal for CountedJournal {
     fn note(&self, at: Timestamp, event: &Event) {
         if let Some(left_out) = self.count(at, event.happened) {
             LogJournal::line(at, event, Some(left_out).filter(|count| *count > 0));
+        }
+        if !self.watches.is_empty()
+            && let Some(change) = Lifecycle::of(at, event)
+        {
+            for watch in &self.watches {
+                watch.tell(News::Changed(change));
+            }
         }
     }
 }

@@ -23,3 +23,21 @@ pub const LOGOUT_TOKEN_ID_MAX: usize = 256;
 pub const LOGOUTS_PER_SECOND: u32 = 50;
 /// The same at once: a provider that ends the sessions of many people does so in one go.
 pub const LOGOUTS_BURST: u32 = 1_000;
+/// What waits for one that watches sessions; one more takes the place of the oldest.
+pub const WATCHED_WAITING_MAX: usize = 8_192;
+/// What is told of it in one go.
+pub const WATCHED_BATCH: usize = 64;
+/// The secret of the webhook, at the least.
+pub const WEBHOOK_SECRET_MIN: usize = 32;
+/// One call to the webhook's receiver, resolving and waiting included.
+pub const WEBHOOK_DEADLINE: Duration = Duration::from_secs(10);
+/// What the receiver may answer; nothing of it is read.
+pub const WEBHOOK_ANSWER_MAX: usize = 16 * 1024;
+/// Calls with the same events until they are given up.
+pub const WEBHOOK_ATTEMPTS: u32 = 10;
+/// Between the first two of them; twice as long each time.
+pub const WEBHOOK_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause between two of them.
+pub const WEBHOOK_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long a gate that ends still tells what waits.
+pub const WEBHOOK_LAST: Duration = Duration::from_secs(3);

@@ -158,18 +158,22 @@ impl Callback {
             write(id, grant, until, fresh, false),
         ];
         let ended = self.end_surplus(facts, now, fresh)?;
-        let ends_another = ended.is_some();
-        writes.extend(ended);
+        let ended = ended.map(|(write, name)| {
+            writes.push(write);
+            name
+        });
         let event = Event::new(Happened::CodeIssued).of(id).by(flow.client).from(self.address);
         let decision = Decision::commit(writes, Ok(code)).noting(event);
-        Ok(match self.surplus.filter(|_| ends_another) {
-            Some(surplus) => decision.noting(Event::new(Happened::SessionRevoked).of(surplus).from(self.address)),
+        Ok(match self.surplus.zip(ended) {
+            Some((surplus, name)) => {
+                decision.noting(Event::new(Happened::SessionRevoked).of(surplus).named(name).from(self.address))
+            }
             None => decision,
         })
     }
 
-    /// The end of the person's first session, where they have as many as there may be: whoever may log in cannot fill the store.
-    fn end_surplus(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Option<Write>, Fault> {
+    /// The end of the person's first session, and what it is called, where they have as many as there may be: whoever may log in cannot fill the store.
+    fn end_surplus(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Option<(Write, [u8; 16])>, Fault> {
         let due = Surplus(self.person()).decide(facts, now)?;
         let Some(due) = due else { return Ok(None) };
         // Another login has come in between: whoever asks again hears which session it is now.
@@ -180,7 +184,7 @@ impl Callback {
         let live = stored.record.grant().filter(|grant| !matches!(grant.state, State::Revoked(_)));
         // It leaves the list, by which an erasure finds what there is of the person.
         let ended = |grant: &Grant| grant.revoked(Why::Surplus, facts.epoch()).emptied();
-        Ok(live.map(|grant| write(due, ended(grant), stored.until, fresh, true)))
+        Ok(live.map(|grant| (write(due, ended(grant), stored.until, fresh, true), grant.session_id())))
     }
 
     /// The identity after this login, and until when the one before it was to be kept.

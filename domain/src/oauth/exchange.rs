@@ -140,14 +140,16 @@ impl Exchange {
         let bound = upstream::bound(&self.policy.lifetimes, id.person, facts, now, true)?;
         let issued = Issued { policy: &self.policy, id, grant: &next, generation: 1, until, bound, now };
         let tokens = issued.tokens(next.terms.scopes.clone(), self.refreshes, fresh)?;
+        let event = self.event(Happened::TokensIssued).named(next.session_id());
         let write = write(id, next, until, fresh, false);
-        Ok(Decision::commit(vec![write], Ok(tokens)).noting(self.event(Happened::TokensIssued)))
+        Ok(Decision::commit(vec![write], Ok(tokens)).noting(event))
     }
 
     fn replayed(&self, stored: &Stored, grant: &Grant, facts: &Facts, fresh: &Fresh) -> Decision<Tokens> {
         let revoked = grant.revoked(Why::CodeReplay, facts.epoch());
         let write = write(self.code.id, revoked, stored.until, fresh, true);
-        Decision::commit(vec![write], Err(Fault::CodeReplayed)).noting(self.event(Happened::CodeReplayed))
+        Decision::commit(vec![write], Err(Fault::CodeReplayed))
+            .noting(self.event(Happened::CodeReplayed).named(grant.session_id()))
     }
 
     fn event(&self, happened: Happened) -> Event {

@@ -156,7 +156,8 @@ impl Refresh {
         let bound = self.bound(&next, facts, now)?;
         let issued = Issued { policy: &self.policy, id, grant: &next, generation, until, bound, now };
         let tokens = issued.tokens(self.scopes(&next), true, fresh)?;
-        Ok(Decision::commit(vec![write(id, next, until, fresh, false)], Ok(tokens)).noting(self.event(happened)))
+        let event = self.event(happened).named(next.session_id());
+        Ok(Decision::commit(vec![write(id, next, until, fresh, false)], Ok(tokens)).noting(event))
     }
 
     /// The current refresh token again, for whoever is entitled to it.
@@ -185,7 +186,8 @@ impl Refresh {
     fn replayed(&self, stored: &Stored, grant: &Grant, facts: &Facts, fresh: &Fresh) -> Decision<Tokens> {
         let revoked = grant.revoked(Why::RefreshReplay, facts.epoch());
         let write = write(self.token.id, revoked, stored.until, fresh, true);
-        Decision::commit(vec![write], Err(Fault::RefreshReplayed)).noting(self.event(Happened::RefreshReplayed))
+        Decision::commit(vec![write], Err(Fault::RefreshReplayed))
+            .noting(self.event(Happened::RefreshReplayed).named(grant.session_id()))
     }
 
     fn ahead(&self) -> Decision<Tokens> {

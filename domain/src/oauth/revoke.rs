@@ -103,7 +103,8 @@ impl Revoke {
             return Ok(Decision::commit(vec![write(id, grant.clone(), stored.until, fresh, true)], Ok(())));
         }
         let revoked = write(id, grant.revoked(Why::Client, facts.epoch()), stored.until, fresh, true);
-        let event = Event::new(Happened::SessionRevoked).of(id).by(grant.terms.client).from(self.address);
+        let event = Event::new(Happened::SessionRevoked).of(id).named(grant.session_id());
+        let event = event.by(grant.terms.client).from(self.address);
         Ok(Decision::commit(vec![revoked], Ok(())).noting(event))
     }
 }

@@ -195,11 +195,14 @@ impl End {
         let stored = facts.standing(&key, now)?.ok_or(Fault::SessionUnknown)?;
         let grant = stored.record.grant().ok_or(Fault::SessionUnknown)?;
         if matches!(grant.state, State::Revoked(_)) {
-            return Ok(Decision::answer(false));
+            // Whoever ended it may have been told that too few replicas have it: to say now that it is over, it is written again.
+            let again = write(self.id, grant.clone(), stored.until, fresh, true);
+            return Ok(Decision::commit(vec![again], Ok(false)));
         }
         let revoked = grant.revoked(Why::Operator, facts.epoch());
         let writes = vec![write(self.id, revoked, stored.until, fresh, true)];
-        let event = Event::new(Happened::OperatorRevoked).of(self.id).by(grant.terms.client).from(self.address);
+        let event = Event::new(Happened::OperatorRevoked).of(self.id).named(grant.session_id());
+        let event = event.by(grant.terms.client).from(self.address);
         Ok(Decision::commit(writes, Ok(true)).noting(event))
     }
 }
@@ -272,15 +275,12 @@ impl Erase {
         readable(facts, &key)?;
         let Fact::Found(stored) = facts.of(&key)? else { return Ok(Decision::answer(true)) };
         let identity = stored.record.identity().ok_or(Fault::Internal("an identity is none"))?;
-        if identity.is_empty() {
-            return Ok(Decision::answer(true));
-        }
         let rest = identity.without(&gone);
         let all = rest.is_empty();
         let until = if all { now } else { stored.until };
         writes.push(Identity::write(self.person, rest, until, fresh));
         let decision = Decision::commit(writes, Ok(all));
-        Ok(if all { decision.noting(self.event) } else { decision })
+        Ok(if all && !identity.is_empty() { decision.noting(self.event) } else { decision })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whom the gate has let in, as what stands behind gets to know it.
 
-use crate::key::Person;
+use crate::key::{GrantId, Person};
 use crate::oauth::admit::Admitted;
 use crate::oauth::identity::Claims;
 use crate::oauth::scope::Scopes;
@@ -18,6 +18,8 @@ pub struct Visitor {
     pub claims: Claims,
     /// The session's name, in base64url: the same for as long as the session lives, and no way back to its tokens.
     pub session: String,
+    /// Which one it is: good for having it refreshed or ended. None, if the bearer is of another issuer's making.
+    pub id: Option<GrantId>,
     /// What the client may do.
     pub scopes: Scopes,
     /// The end of the session, as it stood when this was made.
@@ -35,6 +37,7 @@ impl Visitor {
             person: admitted.token.id.person,
             claims: identity.claims.clone(),
             session: base64url(&admitted.session_id()),
+            id: Some(admitted.token.id),
             scopes: admitted.token.scopes.clone(),
             until: admitted.until,
             id_token: None,
@@ -48,6 +51,7 @@ impl From<&Stranger> for Visitor {
             person: stranger.person,
             claims: stranger.claims.clone(),
             session: stranger.session.clone(),
+            id: None,
             scopes: stranger.scopes.clone(),
             until: stranger.expires,
             id_token: None,

@@ -642,6 +642,30 @@ fn arrivals() -> Vec<Arrival> {
             "true",
         ),
         (
+            "webhook.url",
+            vec![("/webhook", webhook())],
+            |c| c.webhook.as_ref().map_or("", |webhook| webhook.url.as_str()).into(),
+            "https://receiver.example.com/events",
+        ),
+        (
+            "webhook.secret",
+            vec![("/webhook", webhook())],
+            |c| c.webhook.as_ref().map_or("", |webhook| webhook.secret.expose()).into(),
+            "thirty-two-characters-or-more-XX",
+        ),
+        (
+            "webhook.secretFile",
+            vec![("/webhook", json!({ "url": "https://receiver.example.com", "secretFile": "/run/admin-token" }))],
+            |c| c.webhook.as_ref().map_or("", |webhook| webhook.secret.expose()).into(),
+            "an-admin-token-of-thirty-two-or-more",
+        ),
+        (
+            "webhook.caFile",
+            vec![("/webhook", webhook()), ("/webhook/caFile", json!("/run/ca.pem"))],
+            |c| file(c.webhook.as_ref().and_then(|webhook| webhook.ca_file.as_ref()).map(|file| &file.path)),
+            "/run/ca.pem",
+        ),
+        (
             "registrationToken",
             vec![("/registrationToken", json!("sixteen-letters-"))],
             |c| c.registration_token.as_ref().map_or("none", |token| token.0.expose()).into(),

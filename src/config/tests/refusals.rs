@@ -33,6 +33,8 @@ fn t289_unsafe_combinations_do_not_load() {
         (&[("/adminToken", json!("thirty-two characters with spaces"))], "adminToken", "sent as a bearer token"),
         (&[("/adminToken", admin_token()), ("/adminListen", json!("0.0.0.0:9464"))], "adminListen", "in the clear"),
         (&[("/adminToken", admin_token()), ("/adminListen", json!("10.0.0.7:9464"))], "adminListen", "in the clear"),
+        (&[("/webhook", webhook()), ("/webhook/secret", json!("short"))], "webhook.secret", "short enough to guess"),
+        (&[("/webhook", webhook()), ("/webhook/url", json!("http://receiver.example.com"))], "webhook.url", "http"),
         (&[("/dangerPlainAdmin", json!(true))], "dangerPlainAdmin", "of no use"),
         (
             &[("/adminToken", admin_token()), ("/adminTls", tls()), ("/dangerPlainAdmin", json!(true))],

@@ -200,6 +200,18 @@ impl Gate {
         Ok(Self { public: running.public(), admin: running.admin(), tls, running: Some(running) })
     }
 
+    /// One that is watched by this process.
+    pub fn watched(config: &Value, watcher: Arc<dyn portcullis::embed::Watcher>) -> Self {
+        let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
+        let running = Running::start_watched(config, Vec::new(), Some(watcher)).unwrap_or_else(|why| panic!("{why}"));
+        Self { public: running.public(), admin: running.admin(), tls: None, running: Some(running) }
+    }
+
+    /// The operator's hand on its sessions.
+    pub fn sessions(&self) -> portcullis::embed::Sessions {
+        self.running.as_ref().unwrap().sessions()
+    }
+
     /// A gate in another process.
     pub fn elsewhere(public: SocketAddr, admin: SocketAddr) -> Self {
         Self { running: None, public, admin, tls: None }
