@@ -113,7 +113,7 @@ impl Watch {
 ///
 /// # Errors
 /// If the system gives no thread or runtime.
-pub fn tell_on_a_thread(watch: Arc<Watch>, watcher: Arc<dyn Watcher>) -> std::io::Result<JoinHandle<()>> {
+pub fn tell_on_a_thread(watch: Arc<Watch>, watcher: Arc<impl Watcher + ?Sized>) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     std::thread::Builder::new().name("watcher".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -196,7 +196,7 @@ mod tests {
         let (go, gone) = std::sync::mpsc::channel();
         let slow = Arc::new(Slow(Mutex::default(), Mutex::new(gone)));
         let watch = Watch::new("test");
-        let thread = tell_on_a_thread(Arc::clone(&watch), Arc::clone(&slow) as Arc<dyn Watcher>).unwrap();
+        let thread = tell_on_a_thread(Arc::clone(&watch), Arc::clone(&slow)).unwrap();
         // It hangs in the first one meanwhile.
         (0..1_000).for_each(|number| watch.tell(change(number)));
         watch.close();
