@@ -458,6 +458,7 @@ fn a_post_carries_its_form_and_its_credentials() {
             accept: Some("application/json"),
             content_type: Some("application/x-www-form-urlencoded"),
             authorization: Some(SecretText::new("Basic YTpi".into())),
+            further: Vec::new(),
             body: Some(SecretText::new("code=x".into())),
         };
         let answer = named().fetch(request, CAPS).await.unwrap();
