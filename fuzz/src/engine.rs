@@ -16,7 +16,7 @@ use portcullis_ports::{Clock, ask, transact};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use surroundings::fixture::{CutPerson, Party, Wrong, admit, generation, policy, scopes};
+use surroundings::fixture::{Party, Wrong, admit, cut, generation, policy, scopes};
 use surroundings::scheduler::Scheduler;
 use surroundings::world::Surroundings;
 
@@ -264,7 +264,7 @@ impl Play {
     async fn cut(&mut self, person: u8) {
         let person = Party::new(&self.policy, u64::from(person % 2), 0, 0).person();
         let now = self.now();
-        transact(&self.world, CutPerson(person)).await.expect("nothing speaks against a cut");
+        transact(&self.world, cut(person)).await.expect("nothing speaks against a cut");
         let before = self.cuts.get(&person).map_or(now, |last| now.max(last.plus(Duration::from_millis(1))));
         self.cuts.insert(person, before);
     }

@@ -4,7 +4,7 @@
 //! record, no success of a revocation that is not there, nothing but 503 where the store was away, and the same request sent
 //! again does what the design's table says.
 
-use crate::engine::fixture::{CutPerson, Party, Wrong, admit, generation, policy, scopes, sealer};
+use crate::engine::fixture::{Party, Wrong, admit, cut, generation, policy, scopes, sealer};
 use crate::engine::scheduler::Scheduler;
 use crate::engine::stores::{Bytes, Failing, Failure, Span};
 use crate::engine::world::{START, Surroundings};
@@ -78,7 +78,7 @@ fn t262_i06_an_operator_ends_everything_of_a_person() {
     sweep(async |run| {
         let session = run.session().await;
         let person = session.party.person();
-        while run.store_may_fail(transact(&run.world, CutPerson(person)).await).is_none() {}
+        while run.store_may_fail(transact(&run.world, cut(person)).await).is_none() {}
         run.refused(&session.tokens, Fault::TokenRevoked).await;
         let token = session.refresh();
         let refresh = async || transact(&run.world, session.party.refresh(&token, false)).await;

@@ -1,12 +1,11 @@
 //! One operator's decisions, a few clients and people, and the requests that they make.
 
-use portcullis_domain::fresh::Fresh;
+use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{ClientHash, CutScope, GrantId, Key, Person};
 use portcullis_domain::limits::{FLOW_LIFE, REFRESH_GRACE_MAX};
 use portcullis_domain::oauth::admit::{Admit, Wish};
 use portcullis_domain::oauth::callback::Callback;
 use portcullis_domain::oauth::client_document::DocumentPolicy;
-use portcullis_domain::oauth::cut::Cut;
 use portcullis_domain::oauth::exchange::Exchange;
 use portcullis_domain::oauth::flow::Flow;
 use portcullis_domain::oauth::grant::Lifetimes;
@@ -18,9 +17,9 @@ use portcullis_domain::oauth::refresh::Refresh;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash, ResourceScope, Resources};
 use portcullis_domain::oauth::revoke::{Revocable, Revoke};
 use portcullis_domain::oauth::scope::Scopes;
+use portcullis_domain::oauth::sever::Sever;
 use portcullis_domain::oauth::token::{AccessToken, Code, RefreshToken};
-use portcullis_domain::operation::{Decision, Fact, Facts, Keys, Operation, Write};
-use portcullis_domain::record::{Record, Sealer};
+use portcullis_domain::record::Sealer;
 use portcullis_domain::seal::{KeyRing, MasterKey};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
@@ -234,33 +233,7 @@ fn client_hash(client: u64) -> ClientHash {
 }
 
 /// The operator ends everything of a person.
-pub(crate) struct CutPerson(pub(crate) Person);
-
-impl Operation for CutPerson {
-    type Reply = ();
-
-    fn reads(&self) -> Keys {
-        Keys::of([self.key()])
-    }
-
-    fn consults(&self, _own: &Facts) -> Keys {
-        Keys::NONE
-    }
-
-    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<()> {
-        let key = self.key();
-        let cut = match facts.of(&key) {
-            Ok(Fact::Found(stored)) => stored.record.cut().map(|last| last.again(now)),
-            _ => None,
-        };
-        let cut = cut.unwrap_or_else(|| Cut::before(now));
-        let (until, record) = (cut.until(), Arc::new(Record::Cut(cut)));
-        Decision::commit(vec![Write { key, stamp: fresh.stamp(&key), until, record, durable: true }], Ok(()))
-    }
-}
-
-impl CutPerson {
-    const fn key(&self) -> Key {
-        Key::Cut(CutScope::Person(self.0))
-    }
+pub(crate) fn cut(person: Person) -> Sever {
+    let event = Event::new(Happened::OperatorCut);
+    Sever { scope: CutScope::Person(person), keep_out: false, event }
 }

@@ -3,7 +3,7 @@
 //! What is possible in a run is drawn from its seed first, so that some runs have much of one thing and nothing of another.
 
 use crate::engine::chance::Chance;
-use crate::engine::fixture::{self, CutPerson, Party, Wrong, admit, generation, scopes};
+use crate::engine::fixture::{self, Party, Wrong, admit, generation, scopes};
 use crate::engine::scheduler::{Joined, Scheduler};
 use crate::engine::world::{Surroundings, locked};
 use crate::oracle::{Answer, Call, History, Login, What};
@@ -599,7 +599,7 @@ impl Stage {
 
     async fn cut(&self, person: Person) -> Heard<()> {
         let gateway = self.gateway();
-        let call = transact(&gateway.world, CutPerson(person));
+        let call = transact(&gateway.world, fixture::cut(person));
         self.heard(&gateway, (person, None), What::Cut, true, call, |()| Answer::Done).await
     }
 
