@@ -17,7 +17,7 @@ use crate::support::{Client, Gate, PATIENCE, Plan, Server, until};
 const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: gate.example\r\n\r\n";
 
 #[test]
-fn a_panic_in_a_handler_ends_its_connection_and_no_other() {
+fn t282_a_panic_in_a_handler_ends_its_connection_and_no_other() {
     let server = Server::ok();
     let gate = Gate::before(server.address);
     let mut other = gate.client();
