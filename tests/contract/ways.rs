@@ -2,7 +2,7 @@
 
 use crate::clauses::{self, key, landed, load, value, write};
 use crate::engine::fixture::sealer;
-use crate::near::{gate_reads, near, warm};
+use crate::near::{gate_reads, near, put, warm};
 use crate::servers::{Gate, USER, endpoint, examined, settings};
 use crate::valkey::{Cluster, Make, Options, Sentinels as Set, Server, Tls as Spoken, server::tls_client, until};
 use portcullis_adapters::valkey::{Access, Mode, Refusal, Sentinels, Settings, Tls};
@@ -10,6 +10,7 @@ use portcullis_domain::key::Key;
 use portcullis_domain::operation::Keys;
 use portcullis_domain::secret::SecretText;
 use portcullis_ports::{Outcome, Seen, Store};
+use rustls::ClientConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,10 +20,25 @@ pub(crate) fn gate(settings: Settings) -> Gate {
     Gate::with(settings, sealer(), vec![[1; 16]])
 }
 
+fn with_tls(config: Arc<ClientConfig>, server_name: Option<&str>) -> Access {
+    Access { tls: Some(Tls { config, server_name: server_name.map(str::to_owned) }), ..Access::default() }
+}
+
 /// Over TLS, trusting the tests' authority, with the tests' certificate.
 fn over_tls(address: SocketAddr, server_name: Option<&str>) -> Settings {
-    let tls = Tls { config: tls_client(), server_name: server_name.map(str::to_owned) };
-    Settings { access: Access { tls: Some(tls), ..Access::default() }, ..settings(address) }
+    Settings { access: with_tls(tls_client(), server_name), ..settings(address) }
+}
+
+/// Who cannot speak with a server that asks for certificates: whoever does not trust its authority, and whoever shows none.
+fn strangers() -> [Access; 2] {
+    let authority = std::fs::read(crate::valkey::server::certificate("authority.pem")).unwrap();
+    let client = |roots: &[&[u8]]| portcullis_adapters::tls::client(roots.iter().copied(), None).unwrap();
+    [client(&[]), client(&[&authority])].map(|config| with_tls(Arc::new(config), None))
+}
+
+fn refusal(settings: Settings) -> Refusal {
+    let gate = gate(settings);
+    gate.run(gate.store.ready()).unwrap_err()
 }
 
 #[test]
@@ -42,20 +58,10 @@ fn t262_tls_is_spoken_with_a_server_that_shows_and_asks_for_certificates() {
 #[test]
 fn t262_tls_with_the_wrong_server_or_without_what_it_asks_for_is_refused_and_never_downgraded() {
     let server = Server::with(Options::of(Make::Redis7).tls(Spoken::Mutual));
-    let refusal = |settings| {
-        let gate = gate(settings);
-        gate.run(gate.store.ready()).unwrap_err()
-    };
-    let with = |config| {
-        let tls = Tls { config: Arc::new(config), server_name: None };
-        Settings { access: Access { tls: Some(tls), ..Access::default() }, ..settings(server.address()) }
-    };
     let wrong_name = refusal(over_tls(server.address(), Some("elsewhere.example")));
     assert!(matches!(wrong_name, Refusal::Tls(_)), "{wrong_name}");
-    let strangers = refusal(with(portcullis_adapters::tls::client([], None).unwrap()));
+    let [strangers, nameless] = strangers().map(|access| refusal(Settings { access, ..settings(server.address()) }));
     assert!(matches!(strangers, Refusal::Tls(_)), "whom nobody of the web vouches for: {strangers}");
-    let authority = std::fs::read(crate::valkey::server::certificate("authority.pem")).unwrap();
-    let nameless = refusal(with(portcullis_adapters::tls::client([authority.as_slice()], None).unwrap()));
     assert!(matches!(nameless, Refusal::Tls(_)), "without a certificate of one's own: {nameless}");
 
     // Neither does a gate that speaks TLS fall back, nor is one that does not mistaken for one that does.
@@ -70,10 +76,15 @@ fn t262_tls_with_the_wrong_server_or_without_what_it_asks_for_is_refused_and_nev
 }
 
 fn under(set: &Set) -> Settings {
+    under_with(set, Access::default(), Access::default())
+}
+
+/// Its servers are spoken to by the first of these, its Sentinels by the second.
+fn under_with(set: &Set, access: Access, sentinels: Access) -> Settings {
     let endpoints = set.addresses().into_iter().map(endpoint).collect();
-    let sentinels = Sentinels { endpoints, name: "sessions".to_owned(), access: Arc::new(Access::default()) };
+    let sentinels = Sentinels { endpoints, name: "sessions".to_owned(), access: Arc::new(sentinels) };
     let address = set.servers[set.primary()].address();
-    Settings { mode: Mode::Sentinel(Arc::new(sentinels)), ..settings(address) }
+    Settings { mode: Mode::Sentinel(Arc::new(sentinels)), access, ..settings(address) }
 }
 
 #[test]
@@ -127,6 +138,46 @@ fn t269_a_primary_that_hangs_is_left_for_the_one_that_the_sentinels_name() {
 pub(crate) fn across(cluster: &Cluster) -> Settings {
     let nodes = cluster.addresses().into_iter().map(endpoint).collect();
     Settings { mode: Mode::Cluster(nodes), ..settings(cluster.addresses()[0]) }
+}
+
+#[test]
+fn t262_a_cluster_is_spoken_to_over_tls_alone_also_where_a_slot_has_moved() {
+    let cluster = Cluster::with(&Options::of(Make::Redis7).tls(Spoken::Mutual));
+    let over = |access| Settings { access, ..across(&cluster) };
+    let gate = gate(over(with_tls(tls_client(), None)));
+    assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    gate.run(clauses::all(&gate.store));
+    put(&gate, key(68, 0), 1);
+    assert_eq!(warm(&gate, key(68, 0)), Some(1));
+    let moved = slot(&cluster, 68);
+    cluster.reshard(moved..moved + 1, (cluster.owner(moved) + 1) % 3);
+    until("it is found where it has gone", || gate_reads(&gate, key(68, 0), 1));
+    put(&gate, key(68, 0), 2);
+    let refused = strangers().map(|access| refusal(over(access)));
+    assert!(refused.iter().all(|refused| matches!(refused, Refusal::Tls(_))), "{refused:?}");
+    let refused = refusal(over(Access::default()));
+    assert!(matches!(refused, Refusal::Unreachable(_) | Refusal::Nonsense), "{refused}");
+}
+
+#[test]
+fn t262_sentinels_and_their_servers_are_each_spoken_to_over_tls_alone() {
+    let mut set = Set::with(&Options::of(Make::Redis7).tls(Spoken::Mutual));
+    let known = || with_tls(tls_client(), None);
+    let gate = gate(under_with(&set, known(), known()));
+    assert_eq!(gate.run(gate.store.ready()), Ok(()));
+    put(&gate, key(68, 0), 1);
+    // Neither of the two is spoken to as the other is.
+    let refused = strangers().map(|access| refusal(under_with(&set, access, known())));
+    assert!(refused.iter().all(|refused| matches!(refused, Refusal::Tls(_))), "servers: {refused:?}");
+    let refused = strangers().map(|access| refusal(under_with(&set, known(), access)));
+    assert!(refused.iter().all(|refused| matches!(refused, Refusal::Tls(_))), "Sentinels: {refused:?}");
+    for (access, sentinels) in [(known(), Access::default()), (Access::default(), known())] {
+        let refused = refusal(under_with(&set, access, sentinels));
+        assert!(matches!(refused, Refusal::Unreachable(_) | Refusal::Nonsense), "{refused}");
+    }
+    set.fail_over();
+    until("the other is found", || gate.run(gate.store.load(Keys::of([key(68, 0)]))).is_ok());
+    put(&gate, key(68, 0), 2);
 }
 
 #[test]

@@ -156,6 +156,9 @@ impl Options {
             format!("tls-cert-file {}", certificate("server.pem").display()),
             format!("tls-key-file {}", certificate("server-key.pem").display()),
             format!("tls-ca-cert-file {}", certificate("authority.pem").display()),
+            // What it shows where it is the one that connects: to its primary, and to the other nodes of its cluster.
+            format!("tls-client-cert-file {}", certificate("client.pem").display()),
+            format!("tls-client-key-file {}", certificate("client-key.pem").display()),
         ]
         .join("\n")
     }
@@ -204,7 +207,7 @@ impl Options {
     }
 }
 
-/// Where the nodes of a cluster speak to each other: every server has its loopback address for itself, so any other port is free.
+/// Where the nodes of a cluster speak to each other: a port that [`free_address`] has found to be free as well.
 pub const fn bus(address: SocketAddr) -> u16 {
     if address.port() < 40_000 { address.port() + 10_000 } else { address.port() - 10_000 }
 }
@@ -252,7 +255,12 @@ pub fn free_address(named: bool) -> SocketAddr {
     // The upper half of the third byte: the gates of the same process have the lower one.
     let process = u8::try_from(std::process::id() % 254).unwrap() + 1;
     let ip = if named { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(127, process, high | 0x80, low) };
-    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+    loop {
+        let address = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+        if TcpListener::bind((ip, bus(address))).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// A program that ends with whoever started it, even if that is killed.
