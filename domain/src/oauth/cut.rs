@@ -40,10 +40,16 @@ impl Cut {
         Self { before: now.max(self.before.plus(Duration::from_millis(1))), ..self.clone() }
     }
 
-    /// Ends everything, and lets nothing begin, until it is lifted.
+    /// Ends everything, and lets nothing begin, until it is lifted. Where there is a cut already, [`Cut::blocked`] is the one to write.
     #[must_use]
     pub const fn block(now: Timestamp) -> Self {
         Self { before: now, always: true, unknown: Vec::new() }
+    }
+
+    /// A block in place of this cut: once it is lifted, nothing that this cut has ended comes back.
+    #[must_use]
+    pub fn blocked(&self, now: Timestamp) -> Self {
+        Self { always: true, ..self.again(now) }
     }
 
     /// No block any more: what began before `now` stays ended, and what begins lives.

@@ -37,10 +37,14 @@ impl Operation for Sever {
         let key = self.key();
         let cut = match facts.of(&key) {
             Err(fault) => return Decision::refuse(fault),
-            _ if self.keep_out => Cut::block(now),
             // One that cannot be read counts as a block, and stays one.
             Ok(Fact::Unreadable(_)) => Cut::block(now),
-            Ok(Fact::Found(stored)) => stored.record.cut().map_or(Cut::block(now), |cut| cut.again(now)),
+            Ok(Fact::Found(stored)) => match stored.record.cut() {
+                Some(cut) if self.keep_out => cut.blocked(now),
+                Some(cut) => cut.again(now),
+                None => Cut::block(now),
+            },
+            Ok(Fact::Absent) if self.keep_out => Cut::block(now),
             Ok(Fact::Absent) => Cut::before(now),
         };
         Decision::commit(vec![write(key, cut, fresh)], Ok(())).noting(self.event)
@@ -135,6 +139,8 @@ mod tests {
         let (again, _) = written(false, found(Cut::before(NOW)));
         assert_eq!(again.before, NOW.plus(Duration::from_millis(1)), "what began since the last one ends too");
         assert!(written(false, found(Cut::block(earlier))).0.always);
+        assert_eq!(written(true, found(Cut::before(earlier))).0, Cut::block(NOW));
+        assert!(written(true, Fact::Unreadable(Stamp([2; 16]))).0.always);
         assert!(written(false, Fact::Unreadable(Stamp([2; 16]))).0.always);
         let sever = Sever { scope: SCOPE, keep_out: true, event: EVENT };
         let nothing = Facts::new(Epoch::default());
@@ -162,6 +168,8 @@ mod tests {
         );
         assert_eq!(lifted(found(Cut::block(later))).unwrap().before, later.plus(Duration::from_millis(1)));
         assert_eq!(lifted(Fact::Unreadable(Stamp([2; 16]))), Some(Cut::before(NOW)));
+        let (block, _) = written(true, found(Cut::before(later)));
+        assert!(block.always && lifted(found(block)).unwrap().before > later, "nor what had ended by a faster clock");
         assert_eq!(lifted(found(Cut::before(earlier))), None);
         assert_eq!(lifted(Fact::Absent), None);
     }
