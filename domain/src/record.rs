@@ -187,3 +187,6 @@ pub struct Unstorable;
 /// Bytes in the store that are not a record, or not the record of this place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
+
+#[cfg(test)]
+mod tests;
