@@ -5,6 +5,7 @@ mod identity;
 mod keys;
 mod reach;
 mod relying_party;
+mod resources;
 mod store;
 mod trusted;
 mod watching;
@@ -12,20 +13,20 @@ mod watching;
 pub(crate) use clients::take_over;
 
 use crate::config::{
-    CaFile, CertificateFile, Cidr as ConfiguredCidr, Complaint, Complaints, Config, Domain, KeyFile, Origin,
-    PerAddress, PerClient, PerPerson, RateLimits, Resource as ConfiguredResource, Tls as ConfiguredTls, UpstreamUrl,
+    CertificateFile, Cidr as ConfiguredCidr, Complaint, Complaints, Config, Domain, PerAddress, PerClient, RateLimits,
+    Tls as ConfiguredTls,
 };
 use clients::operators_clients;
 use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::exposition::{Exposition, Source};
-use portcullis_adapters::gate::{Allowance, AllowedOrigins, Behind, Embedded, Gate, Operator, Protection, Streams};
+use portcullis_adapters::gate::{Behind, Embedded, Gate, Operator, Protection, Streams};
 use portcullis_adapters::http::peer::{Cidr, TrustedProxies};
-use portcullis_adapters::http::{BadUpstream, Settings, Upstream};
+use portcullis_adapters::http::{Settings, Upstream};
 use portcullis_adapters::oidc::{Issuers, Oidc, named_host};
 use portcullis_adapters::system::{
-    AddressLimiter, CountedJournal, PersonLimiter, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
+    AddressLimiter, CountedJournal, ProcessTurnstiles, Rates, RuntimeTasks, SystemClock, SystemEntropy,
 };
-use portcullis_adapters::tls::{self, Acceptor, BadTls, ClientConfig, OwnCertificate, Renewal};
+use portcullis_adapters::tls::{self, Acceptor, OwnCertificate, Renewal};
 use portcullis_adapters::watch::{Watch, Webhook};
 use portcullis_domain::bucket::Rate;
 use portcullis_domain::hash;
@@ -34,13 +35,14 @@ use portcullis_domain::oauth::client_document::DocumentPolicy;
 use portcullis_domain::oauth::grant::Lifetimes;
 use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::RedirectPolicy;
-use portcullis_domain::oauth::resource::{Resource, ResourceScope, Resources};
+use portcullis_domain::oauth::resource::{Resource, Resources};
 use portcullis_domain::operation::Epoch;
 use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
 use reach::{for_client_keys, identity_provider, own_places, strangers};
 use relying_party::{Named, named};
+use resources::{allowance, resource};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -352,82 +354,6 @@ impl Parts {
     }
 }
 
-fn resource(
-    place: usize,
-    configured: ConfiguredResource,
-    here: Option<Embedded>,
-    base_url: &str,
-    common: Option<&[Origin]>,
-    ca_files: &[CaFile],
-) -> Result<(Resource, Behind, AllowedOrigins), Complaints> {
-    let ConfiguredResource {
-        paths,
-        subtree,
-        upstreams,
-        upstream_ca_file,
-        upstream_cert_file,
-        upstream_key_file,
-        upstream_connections,
-        per_person: _,
-        request_bytes: _,
-        scopes,
-        identity: _,
-        assertion: _,
-        exchange: _,
-        forward_auth: _,
-        allowed_origins,
-    } = configured;
-    let tls = upstream_tls(&upstreams, ca_files.iter().chain(&upstream_ca_file), upstream_cert_file, upstream_key_file)
-        .map_err(|bad| {
-            let files = "look at caFiles, upstreamCaFile, upstreamCertFile and upstreamKeyFile";
-            complaint(&format!("resources[{place}]"), &format!("has files that TLS cannot use: {bad:?}"), files)
-        })?;
-    let at = |key: &str| format!("resources[{place}]{key}");
-    let paths: Vec<String> = paths.iter().map(|path| path.as_str().to_owned()).collect();
-    // One exact path is the upstream's own; below one path, and for several, what follows is appended to it.
-    let mount = match (paths.as_slice(), subtree) {
-        ([_], false) => None,
-        ([only], true) => Some(only.clone()),
-        _ => Some("/".to_owned()),
-    };
-    let scopes = scopes
-        .into_iter()
-        .map(|scope| ResourceScope {
-            name: scope.name.as_str().to_owned(),
-            description: scope.description.map(|description| description.as_str().to_owned()),
-        })
-        .collect();
-    let resource = Resource::new(base_url, paths, subtree, scopes, None)
-        .map_err(|refused| complaint(&at(""), &format!("{refused:?}"), "write plain paths, as /mcp"))?;
-    let origins: Option<Vec<String>> = allowed_origins
-        .as_deref()
-        .or(common)
-        .map(|origins| origins.iter().map(|origin| origin.as_str().to_owned()).collect());
-    let origins = AllowedOrigins::of(base_url, origins.as_deref());
-    if let Some(here) = here {
-        return Ok((resource, Behind::Here(here), origins));
-    }
-    let addresses = upstreams.iter().map(UpstreamUrl::as_str);
-    let upstream = Upstream::at(addresses, mount.as_deref(), tls)
-        .map_err(|bad| match bad {
-            BadUpstream::Mixed => complaint(
-                &at(".upstreams"),
-                "has addresses that differ in their path, or in whether they speak TLS",
-                "write addresses of one and the same server",
-            ),
-            bad => complaint(&at(".upstream"), &format!("{bad:?}"), "write a URL without a query"),
-        })?
-        .with_connections_max(usize::try_from(upstream_connections).unwrap_or(usize::MAX));
-    Ok((resource, Behind::Server(Arc::new(upstream)), origins))
-}
-
-/// What may be asked of a resource: what it says itself, or what is said of all.
-fn allowance(configured: &ConfiguredResource, common: &PerPerson) -> Allowance {
-    let PerPerson { requests_per_second, request_burst } = configured.per_person.as_ref().unwrap_or(common);
-    let rate = Rate::new(*requests_per_second, Duration::from_secs(1), *request_burst);
-    Allowance { people: PersonLimiter::new(rate), body_max: configured.request_bytes.into() }
-}
-
 /// What a listener shows, and what keeps it up to date.
 fn listener_tls(
     configured: &ConfiguredTls,
@@ -449,24 +375,6 @@ fn listener_tls(
     }
     let renewal = Renewal::new(acceptor.clone(), own, chain.path.clone(), private.path.clone(), host);
     Ok((acceptor, renewal))
-}
-
-/// How an upstream over TLS is spoken to; nothing if it speaks none.
-fn upstream_tls<'a>(
-    upstreams: &[UpstreamUrl],
-    roots: impl Iterator<Item = &'a CaFile>,
-    certificate: Option<CertificateFile>,
-    key: Option<KeyFile>,
-) -> Result<Option<Arc<ClientConfig>>, BadTls> {
-    if !upstreams.iter().any(UpstreamUrl::is_https) {
-        return Ok(None);
-    }
-    let own = certificate.as_ref().zip(key.as_ref());
-    let own = own.map(|(CertificateFile(chain), key)| OwnCertificate {
-        chain: chain.pem.as_bytes(),
-        key: key.pem.expose().as_bytes(),
-    });
-    tls::client(roots.map(|file| file.pem.as_bytes()), own).map(Arc::new).map(Some)
 }
 
 fn rates(per_address: &PerAddress, per_client: &PerClient) -> Rates {
