@@ -412,8 +412,11 @@ impl Store for Link {
         };
         let Ok((facts, known)) = read else { return self.alive(Err(Unavailable)).await };
         if !known {
-            // No connection that could be told of changes: it is answered on another one, and not kept.
-            shared.reconnect(self.left_behind.load(Ordering::Relaxed), near);
+            // No connection that could be told of changes: it is answered on another one, and not kept. Somebody else may have
+            // found that out before, and a connection that is new does not end for it.
+            if near.number() == number {
+                shared.reconnect(self.left_behind.load(Ordering::Relaxed), near);
+            }
             shared.scheduler.sleep(plan.back).await;
             return self.alive(Ok(facts)).await;
         }
