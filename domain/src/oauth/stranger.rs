@@ -216,6 +216,9 @@ pub fn of_provider(
     }
     let jwt = verified.claims().map_err(Refused::BadClaims)?;
     let (created, expires) = common(&jwt, issuer, audiences, place.now)?;
+    if !is_id_token(&jwt) {
+        return Err(Refused::OtherType);
+    }
     let subject = jwt.subject.clone().filter(|subject| is_subject(subject)).ok_or(Refused::BadSubject)?;
     let person = id_token::described(&jwt, issuer.to_owned(), subject, judge.groups_claim, expires);
     if !(judge.admits)(&person) {
@@ -223,6 +226,16 @@ pub fn of_provider(
     }
     let scopes = place.resource.scope_set().clone();
     Ok(Stranger { is_id_token: true, ..stranger(token, Claims::from(person), scopes, created, expires, place) })
+}
+
+/// Whether this is an ID token and no access token. Providers sign both with the same keys, and those that write `JWT` as the type of both
+/// tell them apart in the payload: Keycloak by `typ`, Cognito by `token_use`, others by the scopes that only an access token has. One that
+/// was issued for the API of a trusted client must not open anything here (RFC 8725 section 3.12).
+fn is_id_token(jwt: &Jwt) -> bool {
+    let says = |claim: &str, word: &str| {
+        jwt.other(claim).is_none_or(|said| matches!(said, Json::Text(said) if said.eq_ignore_ascii_case(word)))
+    };
+    says("typ", "ID") && says("token_use", "id") && jwt.other("scope").is_none() && jwt.other("scp").is_none()
 }
 
 /// How the provider's people are described, and who of them may come in.
@@ -484,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn m21_an_id_token_of_a_trusted_client_lets_its_person_in_if_the_operator_does() {
+    fn m21_t155_an_id_token_of_a_trusted_client_lets_its_person_in_if_the_operator_does() {
         let policy = policy();
         let resource = policy.resources.fallback().unwrap();
         let place = Place { base_url: "https://gate.example", resource, now: NOW };
@@ -501,6 +514,18 @@ mod tests {
         assert_eq!(judged(good, false).err(), Some(Refused::Person));
         let other = good.replace("kubectl", "other");
         assert_eq!(judged(&other, true).err(), Some(Refused::OtherAudience));
+        for (said, refused) in [
+            (r#""typ":"ID""#, None),
+            (r#""token_use":"id""#, None),
+            (r#""typ":"Bearer""#, Some(Refused::OtherType)),
+            (r#""typ":1"#, Some(Refused::OtherType)),
+            (r#""token_use":"access""#, Some(Refused::OtherType)),
+            (r#""scope":"openid""#, Some(Refused::OtherType)),
+            (r#""scp":"api.read""#, Some(Refused::OtherType)),
+        ] {
+            let payload = good.replacen('{', &format!("{{{said},"), 1);
+            assert_eq!(judged(&payload, true).err(), refused, "T155, an access token is no ID token: {said}");
+        }
     }
 
     #[test]
