@@ -11,7 +11,7 @@
 //! | `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Session-Id`, `X-Request-Id` | removed; the gate's own are put in |
 //! | `X-Original-URL`, `X-Rewrite-URL` | removed: some frameworks route by them instead of the target |
 //! | `traceparent`, `tracestate` | pass if they are well formed; the second only with the first |
-//! | any name with an underscore, except `Mcp-Param-*` | removed: many servers read `_` and `-` as the same |
+//! | any name with more than letters, digits and hyphens, except `Mcp-Param-*` | removed: many servers read `_` as `-`, some also `.` and others |
 //! | everything else | passes, value untouched |
 //!
 //! | response field | fate |
@@ -233,7 +233,7 @@ fn passes_request(name: &str) -> bool {
     ) {
         return false;
     }
-    !name.as_bytes().contains(&b'_') || name.starts_with("mcp-param-")
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || name.starts_with("mcp-param-")
 }
 
 /// Whether a field of an upstream may go on to the client.
@@ -259,8 +259,11 @@ pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Whether this is the name of a cookie of the gate: its own are `__Host-pc-*`, and `pc-*` on plain loopback.
+/// Whether this is the name of a cookie of the gate: its own are `__Host-pc-*`, and `pc-*` on plain loopback. Of a cookie without a name
+/// browsers send the value alone, where it is read as a name.
 fn is_own_cookie(pair: &[u8]) -> bool {
+    let pair = pair.trim_ascii();
+    let pair = pair.strip_prefix(b"=").unwrap_or(pair);
     let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
     [&b"__host-pc-"[..], b"pc-"]
         .iter()
@@ -361,6 +364,8 @@ mod tests {
             ("x_custom", false),
             ("mcp_session_id", false),
             ("mcp-session_id", false),
+            ("x.custom", false),
+            ("x!forwarded~user", false),
             ("authorization", false),
             ("x-forwarded-", false),
             ("x-forwarded-client-cert", false),
