@@ -184,16 +184,14 @@ fn table(refusals: &[Refusal], heard: &[Heard]) -> String {
     out
 }
 
-/// Whether quoted text is the name of a test that carries an abuse case, a promise, an invariant or an advisory.
+/// Whether quoted text is the name of a test that carries an abuse case, a promise, an invariant, an advisory, a row of the mission or a rule
+/// of MCP.
 fn names_a_test(text: &str) -> bool {
-    let Some((id, rest)) = text.split_once('_') else { return false };
-    let numbered = |letter: char, digits: usize| {
-        id.strip_prefix(letter).is_some_and(|id| id.len() == digits && id.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let words = rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    words
-        && rest.len() > 8
-        && (numbered('t', 3) || numbered('p', 2) || numbered('r', 2) || numbered('i', 2) || id == "cve")
+    const LETTERS: [&str; 8] = ["t", "p", "r", "i", "m", "f", "as", "rs"];
+    let words = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let letters = text.find(|letter: char| !letter.is_ascii_lowercase()).map_or(text, |end| &text[..end]);
+    let numbered = text[letters.len()..].trim_start_matches('_').starts_with(|digit: char| digit.is_ascii_digit());
+    words && text.len() > 12 && (text.starts_with("cve_") || LETTERS.contains(&letters) && numbered)
 }
 
 /// The names of all functions in Rust files.
