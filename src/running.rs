@@ -140,7 +140,9 @@ impl Running {
                 gate.on_core()
             }
         };
-        let for_admin = Settings { drain: settings.drain, ..Settings::default() };
+        // What the operator has begun runs to its end, too.
+        let unfinished = Arc::clone(&settings.unfinished);
+        let for_admin = Settings { drain: settings.drain, unfinished, ..Settings::default() };
         let (serving, renewal) = match tls {
             None => (serve(public, settings, Plain, on_core, stopped.clone()), None),
             Some((acceptor, renewal)) => (serve(public, settings, acceptor, on_core, stopped.clone()), Some(renewal)),
