@@ -346,6 +346,7 @@ impl Parts {
         self.journal.write_metrics(page);
         self.store.write_metrics(page);
         self.limiter.write_metrics(page);
+        self.provider.write_metrics(page);
     }
 
     /// Does what the store needs to have done all the time, for ever.

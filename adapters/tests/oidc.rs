@@ -558,6 +558,15 @@ fn t201_a_provider_that_does_not_answer_is_left_alone_and_found_again() {
             assert!(oidc.send(request(url.clone())).await.is_err());
         }
         assert!(provider.token_calls() <= most, "the others were told at once");
+        // Whoever answers for it, or for want of anything better, does not count as its answer.
+        let (oidc, before) = (provider.oidc(pace), provider.token_calls());
+        for status in [502, 503, 504, 502, 503] {
+            provider.say_token(Says::This(status, String::new()));
+            assert_eq!(oidc.send(request(url.clone())).await.map(|answer| answer.status).ok(), Some(status));
+        }
+        assert!(oidc.send(request(url.clone())).await.is_err());
+        assert_eq!(provider.token_calls(), before + most);
+        provider.say_token(Says::Nothing);
         // With a shorter pause: one finds out that it answers.
         let oidc = provider.oidc(Pace { left_alone: Duration::from_millis(50), ..pace });
         for _ in 0..most {

@@ -40,6 +40,7 @@ mod logout;
 mod markup;
 mod observability;
 mod operator;
+mod outages;
 mod passing;
 mod people;
 mod process;

@@ -13,7 +13,7 @@
 //! | T197 | `people::t197_…`; what the MCP server is told of groups is in `passing::t226_…` |
 //! | T198 | `t198_…`: userinfo is never asked |
 //! | T199 | `t199_…`; the pauses between two readings are in the provider adapter's tests |
-//! | T201 | `t201_…` here and in `admin` |
+//! | T201 | `t201_…` here, in `admin`, `outages` and the provider adapter's tests |
 //! | T202 | `t202_…` |
 //! | T203, R59 | `t203_…` |
 //! | R26, R64 | tests of that name |

@@ -11,6 +11,7 @@ mod patience;
 
 pub use issuers::Issuers;
 
+use crate::exposition::Exposition;
 use crate::fetch::{Caps, Fetch, Method, Refusal, Request, Resolver, SystemResolver};
 use crate::pace::jittered;
 use keys::{Cache, Source};
@@ -136,6 +137,11 @@ impl<R: Resolver> Oidc<R> {
         }
     }
 
+    /// Writes how it answers.
+    pub fn write_metrics(&self, page: &mut Exposition) {
+        self.shared.patience.write_metrics(page);
+    }
+
     /// Reads document and keys once, for whoever checks a configuration.
     ///
     /// # Errors
@@ -166,17 +172,21 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
             body: Some(request.body),
         };
         let answer = self.shared.fetch.fetch(request, self.shared.caps()).await;
-        match &answer {
-            Ok(_) => call.answered(),
+        let is_answer = match &answer {
+            // Somebody in between who heard nothing of it, or it is overrun: asking it for one person after the other does not help.
+            Ok(answer) => !matches!(answer.status, 502..=504),
             Err(cause) => {
                 tracing::warn!(?cause, "the identity provider's back channel gave no answer");
-                if cause.is_of_the_answer() {
-                    call.answered();
-                } else if call.unanswered(Instant::now()) {
-                    let pause = self.shared.pace.left_alone;
-                    tracing::warn!(?pause, "the identity provider does not answer, and is left alone for a while");
-                }
+                cause.is_of_the_answer()
             }
+        };
+        if !is_answer {
+            if call.unanswered(Instant::now()) {
+                let pause = self.shared.pace.left_alone;
+                tracing::warn!(?pause, "the identity provider does not answer, and is left alone for a while");
+            }
+        } else if call.answered() {
+            tracing::info!("the identity provider answers again");
         }
         let answer = answer.map_err(|_| Unreachable)?;
         Ok(BackAnswer { status: answer.status, content_type: answer.content_type, body: answer.body })

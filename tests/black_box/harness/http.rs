@@ -1,6 +1,6 @@
 //! A strict HTTP/1.1 client on a bare socket: it sends exactly what it is told, and takes nothing that RFC 9112 does not allow.
 
-use super::{HOST, PATIENCE};
+use super::{HOST, SILENCE};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
@@ -236,7 +236,7 @@ impl Connection {
 
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(SILENCE)).unwrap();
         Self { stream, tls: None, ahead: Vec::new() }
     }
 

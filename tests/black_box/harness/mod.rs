@@ -48,6 +48,8 @@ const TRANSCRIPT_MAX: usize = 10_000;
 
 /// How long anything may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take: longer than the gate itself waits for its provider.
+pub const SILENCE: Duration = Duration::from_secs(20);
 
 /// A gate, its identity provider and its MCP server.
 pub struct World {
