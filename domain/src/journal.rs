@@ -53,6 +53,10 @@ pub enum Happened {
     UpstreamRefreshed,
     /// The provider stands for a person no more, or the operator lets them in no more: all their sessions are over.
     UpstreamEnded,
+    /// The provider has revoked its refresh tokens of a person who was erased.
+    UpstreamRevoked,
+    /// It has not, or has no endpoint for that: they live on there.
+    UpstreamNotRevoked,
     /// Somebody used up their share of requests.
     RateLimited,
     /// The provider says that somebody has logged out: what came out of that session there is over, or everything of a person.
@@ -79,7 +83,7 @@ pub enum Happened {
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -103,6 +107,8 @@ impl Happened {
         Self::StrangerRefused,
         Self::UpstreamRefreshed,
         Self::UpstreamEnded,
+        Self::UpstreamRevoked,
+        Self::UpstreamNotRevoked,
         Self::RateLimited,
         Self::ProviderLogout,
         Self::ProviderLogoutRefused,
@@ -144,6 +150,8 @@ impl Happened {
             Self::StrangerRefused            => "foreign_token_rejected",
             Self::UpstreamRefreshed          => "provider_tokens_refreshed",
             Self::UpstreamEnded              => "provider_tokens_refused",
+            Self::UpstreamRevoked            => "provider_tokens_revoked",
+            Self::UpstreamNotRevoked         => "provider_tokens_not_revoked",
             Self::RateLimited                => "rate_limit_exceeded",
             Self::ProviderLogout             => "provider_logout",
             Self::ProviderLogoutRefused      => "provider_logout_refused",

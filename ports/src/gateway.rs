@@ -4,6 +4,7 @@ mod broker;
 mod logout;
 mod operator;
 mod protected;
+mod revocation;
 mod shares;
 mod speaker;
 mod strangers;

@@ -24,6 +24,7 @@ mod cors;
 mod discovery;
 mod documents;
 mod embedding;
+mod erasure;
 mod floods;
 mod forward_auth;
 mod front;

@@ -13,7 +13,8 @@
 //   {"claims": {"nonce": "wrong"}}    id tokens are signed again with these claims put in (null takes a claim out)
 //   {"header": {"kid": "other"}}      id tokens are signed again with these header members
 //   {"reset": true}                   well-behaved again
-// GET /__control tells how often each endpoint was asked and what the last authorization request carried.
+// GET /__control tells how often each endpoint was asked, what the last authorization request carried, and how many refresh tokens are
+// good.
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -245,8 +246,10 @@ async function control(request, response) {
     if (revoke) for (const token of handedOut) await (await current.provider.RefreshToken.find(token))?.destroy();
     faults = { ...faults, ...more };
   }
+  let good = 0;
+  for (const token of handedOut) if ((await current.provider.RefreshToken.find(token))?.isValid) good += 1;
   response.writeHead(200, { 'content-type': 'application/json' });
-  response.end(JSON.stringify({ faults, kid: signing.kid, seen }));
+  response.end(JSON.stringify({ faults, kid: signing.kid, seen, good }));
 }
 
 function escape(value) {

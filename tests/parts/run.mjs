@@ -67,7 +67,7 @@ const arrangements = [
     provider: { profile: 'dex', life: 240, reuse: 3 },
     kind: 'dex',
     block: { connectorId: 'ldap', crossClientAudiences: ['kubernetes', 'grafana'] },
-    runs: (gate) => [['Dex', './clients/dex.mjs', { mcp: gate.mcp, provider: gate.provider }]],
+    runs: (gate) => [['Dex', './clients/dex.mjs', { mcp: gate.mcp, provider: gate.provider, admin: gate.admin, token: gate.token }]],
   },
   {
     name: 'mirror',
@@ -103,6 +103,7 @@ process.exit(failed === 0 && passed > 0 ? 0 : 1);
 
 async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', block = { scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'] }, config: more = { dangerLoopbackClientDocuments: true } }) {
   const [port, adminPort] = [await freePort(), await freePort()];
+  const token = randomBytes(32).toString('base64url');
   const base = `http://127.0.0.1:${port}`;
   const provider = await part('./provider.mjs', { alg, 'redirect-uri': `${base}/oauth/callback`, ...manner });
   const upstream = await part(`./${name}.mjs`);
@@ -111,6 +112,7 @@ async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', 
     baseUrl: base,
     listen: `127.0.0.1:${port}`,
     adminListen: `127.0.0.1:${adminPort}`,
+    adminToken: token,
     masterKeys: [randomBytes(32).toString('base64')],
     provider: kind,
     [kind]: {
@@ -133,7 +135,7 @@ async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', 
   for (const stream of [gate.stdout, gate.stderr]) stream.on('data', (piece) => { log.push(piece); if (given.trace) process.stderr.write(piece); });
   try {
     await healthy(base, gate, log);
-    for (const [what, file, args] of runs({ mcp: `${base}/mcp`, upstream: upstream.url, provider: provider.issuer })) {
+    for (const [what, file, args] of runs({ mcp: `${base}/mcp`, upstream: upstream.url, provider: provider.issuer, admin: `http://127.0.0.1:${adminPort}`, token })) {
       const title = `${name} ${alg} ${what}`;
       if (given.only && !title.includes(given.only)) continue;
       const start = Date.now();

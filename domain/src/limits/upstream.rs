@@ -23,6 +23,10 @@ pub const UPSTREAM_AGAIN: Duration = Duration::from_secs(3);
 pub const UPSTREAM_CLOSE: Duration = Duration::from_secs(60);
 /// How many refresh tokens of such logins are kept beside the latest one.
 pub const UPSTREAM_SPARES_MAX: usize = 4;
+/// How often the provider is asked to revoke a refresh token of somebody who was erased, at the most.
+pub const REVOCATION_ATTEMPTS: u32 = 5;
+/// Between the first two of these calls; twice as long each time.
+pub const REVOCATION_PAUSE: Duration = Duration::from_secs(1);
 /// Tokens of the provider that end within this are renewed before they are relied on; an ID token that lives for less than twice of
 /// it from the middle of its life on.
 pub const UPSTREAM_FRESH: Duration = Duration::from_secs(5 * 60);

@@ -173,6 +173,11 @@ impl Identity {
         Self { grants: rest, ..self.clone() }
     }
 
+    /// Every refresh token of the provider that is kept.
+    pub fn refresh_tokens(&self) -> impl Iterator<Item = &SecretText> {
+        self.upstream_refresh.iter().chain(&self.upstream.spares)
+    }
+
     /// Whether nothing is known of anybody: what an erasure leaves.
     #[must_use]
     pub fn is_empty(&self) -> bool {

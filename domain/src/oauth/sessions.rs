@@ -14,6 +14,7 @@ use crate::oauth::resource::ResourceHash;
 use crate::oauth::scope::Scopes;
 use crate::operation::{Decision, Fact, Facts, Keys, Operation, Question, Stored};
 use crate::record::Record;
+use crate::secret::SecretText;
 use crate::time::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -238,9 +239,17 @@ impl Erase {
     pub const SESSIONS: usize = crate::limits::KEYS_MAX - 1;
 }
 
-impl Operation for Erase {
+/// What an erasure has come to.
+#[derive(Debug, Default)]
+pub struct Erased {
     /// Whether that was all.
-    type Reply = bool;
+    pub all: bool,
+    /// The provider's refresh tokens that were kept until then, once it was: nobody but the provider knows them any more.
+    pub refresh_tokens: Vec<SecretText>,
+}
+
+impl Operation for Erase {
+    type Reply = Erased;
 
     fn reads(&self) -> Keys {
         let sessions = self.sessions.iter().take(Self::SESSIONS).filter(|id| id.person == self.person);
@@ -251,13 +260,13 @@ impl Operation for Erase {
         Keys::NONE
     }
 
-    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<bool> {
+    fn decide(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Decision<Erased> {
         Decision::from(self.judge(facts, now, fresh))
     }
 }
 
 impl Erase {
-    fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<bool>, Fault> {
+    fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Erased>, Fault> {
         let key = Key::Identity(self.person);
         let mut writes = Vec::new();
         let mut gone = Vec::new();
@@ -273,13 +282,16 @@ impl Erase {
             }
         }
         readable(facts, &key)?;
-        let Fact::Found(stored) = facts.of(&key)? else { return Ok(Decision::answer(true)) };
+        let Fact::Found(stored) = facts.of(&key)? else {
+            return Ok(Decision::answer(Erased { all: true, ..Erased::default() }));
+        };
         let identity = stored.record.identity().ok_or(Fault::Internal("an identity is none"))?;
         let rest = identity.without(&gone);
         let all = rest.is_empty();
         let until = if all { now } else { stored.until };
         writes.push(Identity::write(self.person, rest, until, fresh));
-        let decision = Decision::commit(writes, Ok(all));
+        let refresh_tokens = if all { identity.refresh_tokens().cloned().collect() } else { Vec::new() };
+        let decision = Decision::commit(writes, Ok(Erased { all, refresh_tokens }));
         Ok(if all && !identity.is_empty() { decision.noting(self.event) } else { decision })
     }
 }

@@ -216,12 +216,26 @@ pub enum Settled {
     Renewed(Arc<Record>),
     /// Another token is stored by now, or another lease was given: look again.
     Overtaken,
+    /// Nothing is known of the person any more.
+    Forgotten,
     /// Refused for the first time: to be asked again after [`UPSTREAM_REFUSAL_PAUSE`].
     RefusedOnce,
     /// Every session of the person is over.
     Ended,
     /// Nothing has changed.
     Unchanged,
+}
+
+impl Answer {
+    /// The refresh token in it.
+    #[must_use]
+    pub const fn refresh_token(&self) -> Option<&SecretText> {
+        match self {
+            Self::Tokens(Brought { refresh, .. }, _) => refresh.as_ref(),
+            Self::OnlyRefresh(token) => Some(token),
+            Self::Refused | Self::Barred | Self::Nothing => None,
+        }
+    }
 }
 
 impl Operation for Settle {
@@ -243,7 +257,7 @@ impl Operation for Settle {
 impl Settle {
     fn judge(&self, facts: &Facts, now: Timestamp, fresh: &Fresh) -> Result<Decision<Settled>, Fault> {
         let Some((stored, identity)) = known(self.person, facts, now)? else {
-            return Ok(Decision::answer(Settled::Overtaken));
+            return Ok(Decision::answer(Settled::Forgotten));
         };
         let present = identity.upstream_refresh.as_ref().is_some_and(|token| token.same(self.sent.expose()));
         let lease = identity.upstream.lease;
@@ -305,12 +319,7 @@ impl Settle {
 
     /// Whether the answer spends the token that was sent: then it is the truth, however late it comes.
     fn rotates(&self) -> bool {
-        match &*self.answer {
-            Answer::Tokens(Brought { refresh: Some(token), .. }, _) | Answer::OnlyRefresh(token) => {
-                !token.same(self.sent.expose())
-            }
-            Answer::Tokens(..) | Answer::Refused | Answer::Barred | Answer::Nothing => false,
-        }
+        self.answer.refresh_token().is_some_and(|token| !token.same(self.sent.expose()))
     }
 
     fn end(

@@ -145,6 +145,18 @@ pub fn refresh(provider: &Provider, credentials: &Credentials, refresh_token: &S
     back_channel(provider, &provider.token_endpoint, credentials, &parameters)
 }
 
+/// Says that a refresh token is of no use any more (RFC 7009 section 2.1), at the endpoint that the provider has for that.
+#[must_use]
+pub fn revoke(
+    provider: &Provider,
+    endpoint: &str,
+    credentials: &Credentials,
+    refresh_token: &SecretText,
+) -> BackChannel {
+    let parameters = [("token", refresh_token.expose()), ("token_type_hint", "refresh_token")];
+    back_channel(provider, endpoint, credentials, &parameters)
+}
+
 fn back_channel(provider: &Provider, url: &str, credentials: &Credentials, parameters: &[(&str, &str)]) -> BackChannel {
     let mut parameters = parameters.to_vec();
     let authorization = match provider.client_authentication {
@@ -293,6 +305,14 @@ mod tests {
         let post = redeem_at(&provider);
         assert!(post.authorization.is_none());
         assert_eq!(post.body.expose(), format!("{body}&client_id=gate%3A%C3%A9&client_secret=a%20b%26%3D%3A%25"),);
+    }
+
+    #[test]
+    fn a_refresh_token_is_revoked_with_the_credentials_of_the_token_endpoint() {
+        let token = SecretText::new("t&u".to_owned());
+        let asked = revoke(&provider(), "https://id.example/revoke", &credentials(), &token);
+        assert_eq!((asked.url.as_str(), asked.authorization.is_some()), ("https://id.example/revoke", true));
+        assert_eq!(asked.body.expose(), "token=t%26u&token_type_hint=refresh_token");
     }
 
     #[test]

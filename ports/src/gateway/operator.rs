@@ -1,6 +1,6 @@
 //! What the operator may do to sessions. Who the operator is has been judged before.
 
-use super::Gateway;
+use super::{Gateway, revocation};
 use crate::{Clock, World, ask, transact};
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{CutScope, GrantId, Person};
@@ -109,7 +109,8 @@ impl<W: World> Gateway<W> {
         transact(&self.world, Lift { scope, event }).await
     }
 
-    /// Ends everything of a person, and then erases everything that is stored of them. They may log in again.
+    /// Ends everything of a person, and then erases everything that is stored of them. They may log in again. The provider is asked to
+    /// revoke what it has given for them; nobody waits for that.
     ///
     /// # Errors
     /// As [`Gateway::cut`]; then a part of it may be left, and doing it again does the rest.
@@ -119,7 +120,9 @@ impl<W: World> Gateway<W> {
             let mut sessions = ask(&*self.world, &Listed(person)).await?;
             sessions.truncate(Erase::SESSIONS);
             let event = Event::new(Happened::OperatorErased).about(person).from(address);
-            if transact(&self.world, Erase { person, sessions, event }).await? {
+            let erased = transact(&self.world, Erase { person, sessions, event }).await?;
+            if erased.all {
+                revocation::begin(&self.world, &self.relying_party, person, erased.refresh_tokens);
                 return Ok(());
             }
         }

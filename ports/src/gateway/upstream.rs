@@ -3,7 +3,7 @@
 //! One at a time asks the provider: in this process whoever has the turn, over all replicas whoever has the lease. The asking runs
 //! to its end whoever hangs up, and the answer is stored before anybody uses it.
 
-use super::Gateway;
+use super::{Gateway, revocation};
 use crate::deadline::within;
 use crate::{BackAnswer, Clock, IdentityProvider, Journal, Tasks, Turnstiles, Unreachable, World, transact};
 use portcullis_domain::journal::{Event, Happened};
@@ -132,10 +132,16 @@ impl<W: World> Renewal<W> {
                 Turn::TooSoon => return Err(Fault::ProviderUnavailable),
                 Turn::Wait => clock.sleep(UPSTREAM_POLL).await,
                 Turn::Yours { number, token, subject } => {
-                    let answer = self.ask(&token, &subject).await;
-                    match self.settle(number, &token, answer).await? {
+                    let answer = Arc::new(self.ask(&token, &subject).await);
+                    match self.settle(number, &token, &answer).await? {
                         Settled::Renewed(record) => return Ok(record),
                         Settled::Overtaken => {}
+                        // Erased meanwhile: nobody but the provider must know what it has just given.
+                        Settled::Forgotten => {
+                            let left = answer.refresh_token().cloned().into_iter().collect();
+                            revocation::begin(&self.world, &self.party, self.person, left);
+                            return Err(Fault::SessionEnded);
+                        }
                         Settled::RefusedOnce => clock.sleep(UPSTREAM_REFUSAL_PAUSE).await,
                         Settled::Ended => return Err(Fault::SessionEnded),
                         Settled::Unchanged => return Err(Fault::ProviderUnavailable),
@@ -147,12 +153,11 @@ impl<W: World> Renewal<W> {
     }
 
     /// Stores the answer. It may hold the only good refresh token there is, so a store that is away is waited for.
-    async fn settle(&self, number: u64, sent: &SecretText, answer: Answer) -> Result<Settled, Fault> {
+    async fn settle(&self, number: u64, sent: &SecretText, answer: &Arc<Answer>) -> Result<Settled, Fault> {
         let clock = self.world.clock();
         let deadline = clock.monotonic().saturating_add(UPSTREAM_LEASE);
-        let answer = Arc::new(answer);
         loop {
-            let settle = Settle { person: self.person, number, sent: sent.clone(), answer: Arc::clone(&answer) };
+            let settle = Settle { person: self.person, number, sent: sent.clone(), answer: Arc::clone(answer) };
             match transact(&self.world, settle).await {
                 Err(Fault::StoreUnavailable | Fault::Contended | Fault::Full) if clock.monotonic() < deadline => {
                     clock.sleep(UPSTREAM_POLL).await;

@@ -87,6 +87,8 @@ struct Shared {
     refreshable: Mutex<HashMap<String, String>>,
     /// How they are answered.
     refreshes: Mutex<Script>,
+    /// With which statuses revocations are answered, one after the other; the last stays.
+    revocations: Mutex<Vec<u16>>,
     count: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
     handed_out: Mutex<Vec<String>>,
@@ -146,9 +148,21 @@ impl Provider {
         *self.0.refreshes.lock().unwrap() = script;
     }
 
+    /// Has an endpoint for revocations from now on (RFC 7009), which answers with these statuses one after the other; the last stays.
+    pub fn revokes(&self, statuses: &[u16]) {
+        let endpoint = format!("{}/revoke", self.issuer());
+        self.document(|document| document["revocation_endpoint"] = endpoint.into());
+        *self.0.revocations.lock().unwrap() = statuses.to_vec();
+    }
+
     /// Knows none of its refresh tokens any more.
     pub fn forget_refresh_tokens(&self) {
         self.0.refreshable.lock().unwrap().clear();
+    }
+
+    /// How many refresh tokens are good there.
+    pub fn refreshable(&self) -> usize {
+        self.0.refreshable.lock().unwrap().len()
     }
 
     /// Every request that came to this path.
@@ -211,6 +225,7 @@ impl Shared {
             codes: Mutex::default(),
             refreshable: Mutex::default(),
             refreshes: Mutex::default(),
+            revocations: Mutex::default(),
             count: AtomicUsize::new(0),
             seen: Mutex::default(),
             handed_out: Mutex::default(),
@@ -231,6 +246,7 @@ impl Shared {
                 "/.well-known/openid-configuration" => Some(("200 OK".to_owned(), json, text(&self.document))),
                 "/keys" => Some(("200 OK".to_owned(), json, text(&self.keys))),
                 "/token" => self.token(&seen),
+                "/revoke" => Some((self.revoked(&seen), json, b"{}".to_vec())),
                 _ => Some(("404 Not Found".to_owned(), json, b"{}".to_vec())),
             };
             let Some((status, content_type, body)) = answer else { return };
@@ -264,6 +280,18 @@ impl Shared {
             return json("400 Bad Request", json!({ "error": "invalid_grant" }));
         };
         self.answer(&issued.script, "ada", Some(&issued.nonce))
+    }
+
+    fn revoked(&self, seen: &Seen) -> String {
+        let mut statuses = self.revocations.lock().unwrap();
+        let status = if statuses.len() > 1 { statuses.remove(0) } else { statuses[0] };
+        drop(statuses);
+        if status == 200 && authenticates(seen) {
+            let form = fields(std::str::from_utf8(&seen.body).unwrap());
+            let token = form.iter().find(|(name, _)| name == "token").map_or("", |(_, value)| value);
+            self.refreshable.lock().unwrap().remove(token);
+        }
+        format!("{status} Whatever")
     }
 
     fn refreshed(&self, token: &str) -> Option<(String, String, Vec<u8>)> {

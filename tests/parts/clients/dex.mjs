@@ -1,9 +1,9 @@
 // A provider like Dex: one refresh token per person and client, used once, replaced by every login. Nobody who does nothing wrong is
 // logged out, however their clients come together.
-import { check, ok, options, script } from '../part.mjs';
+import { check, ok, options, script, sleep } from '../part.mjs';
 import { lives, people } from './person.mjs';
 
-const given = options({ mcp: '', provider: '' });
+const given = options({ mcp: '', provider: '', admin: '', token: '' });
 
 await script(async () => {
   const all = await people(given.mcp, given.provider);
@@ -57,5 +57,13 @@ await script(async () => {
   const gone = await refresh(crowd[1]);
   check(gone.status === 400 && gone.error === 'invalid_grant', 'and every client is told to log in', gone);
   const again = await session('alice');
-  await lives(all, again, 'who logs in again');
+  const back = await lives(all, again, 'who logs in again');
+
+  // With the person the provider's token goes: nobody is left who could use it.
+  check((await control({})).good === 1, 'the provider holds one refresh token');
+  const headers = { authorization: `Bearer ${given.token}`, 'content-type': 'application/json' };
+  const erased = await fetch(`${given.admin}/people/erase`, { method: 'POST', headers, body: JSON.stringify({ subject: told['x-forwarded-user'] }) });
+  check(erased.status === 200 && (await call(back)) === null, 'a person is erased', erased.status);
+  for (let attempt = 0; attempt < 50 && (await control({})).good > 0; attempt += 1) await sleep(100);
+  check((await control({})).good === 0, 'and the refresh token is revoked at the provider');
 });
