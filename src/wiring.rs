@@ -303,8 +303,8 @@ pub(crate) fn wire(
     });
     let gateway = Gateway::new(Arc::clone(&parts), policy, party);
     let proxies = TrustedProxies::new(trusted_proxy_cidrs.iter().map(cidr).collect::<Result<_, _>>()?);
-    let operator = admin_token.map(|token| Operator::new(token.0, issuer.clone()));
-    let provider_name = named_host(&issuer).unwrap_or(issuer);
+    let operator = admin_token.map(|token| Operator::new(token.0, issuer.only().map(str::to_owned)));
+    let provider_name = named_host(issuer.home()).unwrap_or_else(|| issuer.home().to_owned());
     let most = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let settings = Settings {
         connections_max: most(connections),

@@ -192,7 +192,7 @@ fn keys(names: &[&str]) -> String {
 
 fn oidc(issuer: &str, pace: Pace) -> Oidc {
     let named_hosts = vec![named_host(issuer).unwrap()];
-    Oidc::new(issuer.to_owned(), Fetch::new(FetchConfig { named_hosts, ..FetchConfig::default() }).unwrap(), pace)
+    Oidc::new(issuer.into(), Fetch::new(FetchConfig { named_hosts, ..FetchConfig::default() }).unwrap(), pace)
 }
 
 /// The background future, ended with the test.
@@ -236,7 +236,7 @@ fn t201_a_provider_that_is_late_is_found_when_it_comes() {
 
         let provider = Scripted::good().await;
         let (found, _running) = provider.known(PACE).await;
-        assert_eq!(found.discovered().unwrap().issuer, provider.issuer());
+        assert_eq!(found.discovered().unwrap().issuer.only(), Some(provider.issuer().as_str()));
         assert_eq!(names(&found.keys().await.unwrap()), ["first"]);
     });
 }

@@ -147,7 +147,7 @@ async fn look(wired: Wired) -> Vec<Result<String, String>> {
         Err(refusal) => Err(format!("storage.valkey: the store {refusal}; {}", refusal.instead())),
     }));
     findings.push(match wired.provider.probe().await {
-        Ok(provider) => Ok(format!("oidc.issuerUrl: {} answers, and its keys can be used", provider.issuer)),
+        Ok(provider) => Ok(format!("oidc.issuerUrl: {} answers, and its keys can be used", provider.issuer.home())),
         Err(words) => Err(format!(
             "oidc.issuerUrl: {words}; look at the address, at the way there, and at caFiles if its certificate is not a public one"
         )),

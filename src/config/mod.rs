@@ -32,7 +32,7 @@ pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, R
 pub use values::{
     CaFile, CertificateFile, Cidr, ClaimName, ClientAuthentication, ClientId, ClientName, EmailAddress, EmailDomain,
     GroupName, Jwks, JwksUri, KeyFile, LogFormat, LogLevel, ProviderType, ScopeDescription, ScopeName, StorageType,
-    Subject,
+    Subject, TenantId,
 };
 
 use keys::{
@@ -158,6 +158,8 @@ keys! {
         client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
         scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there; openid must be among them. Left out: what is usual with this provider.",
         groups_claim: ClaimName = or("groupsClaim", "groups") "The claim of the ID token that lists the person's groups.",
+        tenants: Vec<TenantId> = list("tenants") "The tenants of Entra ID whose people may log in, where `issuerUrl` is that of many.",
+        danger_any_tenant: bool = or("dangerAnyTenant", false) "Let the people of every tenant log in: anybody can have one of their own, and say there what they like.",
         bind_to_provider: bool = or("bindToProvider", false) "Whether no access token outlives the provider's tokens, which are renewed as long as the provider does so.",
         ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
     }

@@ -3,14 +3,15 @@
 use super::place::Place;
 use super::urls::is_own;
 use super::{
-    Client, ClientAuthentication, ClientDraft, ConfigDraft, DexDraft, GoogleDraft, MasterKeys, OidcDraft, Provider,
-    Resource, ResourceDraft, ScopeName, StorageType,
+    Client, ClientAuthentication, ClientDraft, ConfigDraft, DexDraft, GoogleDraft, MasterKeys, Oidc, OidcDraft,
+    Provider, ProviderType, Resource, ResourceDraft, ScopeName, StorageType,
 };
 use portcullis_domain::limits::{
     DEX_AUDIENCES_MAX, RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX, UPSTREAM_ADDRESSES_MAX,
 };
 use portcullis_domain::oauth::client_id::PREFIX;
 use portcullis_domain::oauth::redirect::Kind;
+use portcullis_domain::oidc::issuer::{Issuer, is_of_many};
 use std::net::SocketAddr;
 
 /// The rules of the whole file. A rule whose keys could not all be read waits until they can.
@@ -33,6 +34,36 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
         && base.as_str() == issuer.as_str()
     {
         at.key(block).key("issuerUrl").complain("is the gate itself", "write the issuer of the identity provider");
+    }
+    if let Some(Provider::Oidc(kind, oidc)) = &draft.provider {
+        tenants(*kind, oidc, &at.key("oidc"));
+    }
+}
+
+/// An address of many tenants lets nobody in by itself: the operator names the tenants, or says that it shall be all of them.
+fn tenants(kind: ProviderType, oidc: &Oidc, at: &Place<'_>) {
+    let (listed, any) = (!oidc.tenants.is_empty(), oidc.danger_any_tenant);
+    let given = if listed { "tenants" } else { "dangerAnyTenant" };
+    let issuer = oidc.issuer_url.as_str();
+    if kind != ProviderType::Entra {
+        if listed || any {
+            at.key(given).complain("is of no use with this provider", "remove it, or set provider to \"entra\"");
+        }
+        return;
+    }
+    if listed && any {
+        at.key("dangerAnyTenant").complain("is given beside tenants", "keep one of the two");
+    }
+    let of_many = is_of_many(issuer);
+    if of_many && Issuer::of_tenants(issuer, None).is_none() {
+        let instead = "write it as https://login.microsoftonline.com/organizations/v2.0";
+        at.key("issuerUrl").complain("does not say where the tenant stands", instead);
+    } else if of_many && !listed && !any {
+        let instead = "name those whose people may log in in tenants, or write the one tenant's own issuer";
+        at.key("issuerUrl").complain("is that of many tenants", instead);
+    } else if !of_many && (listed || any) {
+        let instead = "remove it, or write organizations in the tenant's place in issuerUrl";
+        at.key(given).complain("is of no use where issuerUrl names one tenant", instead);
     }
 }
 

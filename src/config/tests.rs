@@ -225,6 +225,21 @@ fn at<'a>(provider: &'a str, key: &str, value: Json) -> Vec<(&'a str, Json)> {
     vec![("/provider", json!(provider)), ("/oidc", Json::Null), (place, block)]
 }
 
+/// A tenant of Entra ID.
+const TENANT: &str = "aaaaaaaa-2222-3333-4444-555555555555";
+
+/// The issuer of all tenants.
+fn of_many() -> Json {
+    json!("https://login.microsoftonline.com/organizations/v2.0")
+}
+
+/// Entra ID with more in its block.
+fn entra(more: Json) -> Vec<Change<'static>> {
+    let mut block = least()["oidc"].take();
+    merge(&mut block, more);
+    vec![("/provider", json!("entra")), ("/oidc", block)]
+}
+
 fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }

@@ -10,6 +10,7 @@ use portcullis_domain::limits::{
 };
 use portcullis_domain::oauth::client_keys::KeysUrl;
 use portcullis_domain::oidc::entry::{Address, is_domain};
+use portcullis_domain::oidc::issuer::is_tenant;
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use serde_json::{Value as Json, json};
@@ -210,6 +211,12 @@ texts! {
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
         let instead = "write plain ASCII without spaces, at most 256 bytes";
         unless(text.is_empty() || text.len() > CLAIM_NAME_MAX || !plain, "is not the name of a claim", instead)
+    };
+
+    /// The identifier of a tenant of Entra ID, as its tokens write it.
+    pub struct TenantId: json!({ "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" }), |text| {
+        let instead = "write its tenant id, 8-4-4-4-12 digits in lower case, not its domain";
+        unless(!is_tenant(text), "is not the identifier of a tenant", instead)
     };
 
     /// The domain of e-mail addresses.

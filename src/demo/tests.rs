@@ -87,7 +87,7 @@ impl Gate {
     fn start() -> Self {
         let demo = Demo::start(free_address()).unwrap();
         let document = send(demo.identity, "GET", "/.well-known/openid-configuration", &[], "");
-        let provider = discovery::judge(document.body.as_bytes(), &demo.issuer(), true).unwrap();
+        let provider = discovery::judge(document.body.as_bytes(), &demo.issuer().into(), true).unwrap();
         let keys = KeySet::read(send(demo.identity, "GET", "/keys", &[], "").body.as_bytes()).unwrap();
         Self { demo, provider, keys }
     }
@@ -485,7 +485,7 @@ fn the_gates_own_adapter_finds_it() {
     let demo = Demo::start(free_address()).unwrap();
     let named_hosts = vec![named_host(&demo.issuer()).unwrap()];
     let fetch = Fetch::new(FetchConfig { named_hosts, ..FetchConfig::default() }).unwrap();
-    let oidc = Oidc::new(demo.issuer(), fetch, Pace::default());
+    let oidc = Oidc::new(demo.issuer().into(), fetch, Pace::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let running = tokio::spawn(oidc.clone().run());

@@ -5,6 +5,7 @@ use crate::config::{CaFile, Client, Complaints, Resource, UpstreamUrl};
 use portcullis_adapters::fetch::{Fetch, FetchConfig, Misconfigured};
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_domain::oauth::client_document::DocumentPolicy;
+use portcullis_domain::oidc::issuer::Issuer;
 use portcullis_domain::wire::uri::Uri;
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,12 +57,12 @@ fn unusable_roots(bad: Misconfigured) -> Complaints {
 }
 
 /// The provider of this issuer.
-pub(super) fn identity_provider(issuer: &str, roots: impl Iterator<Item = String>) -> Result<Oidc, Complaints> {
+pub(super) fn identity_provider(issuer: &Issuer, roots: impl Iterator<Item = String>) -> Result<Oidc, Complaints> {
     let fetch = FetchConfig {
         extra_roots: roots.map(String::into_bytes).collect(),
         // The operator has named this host, so it may be a private one.
-        named_hosts: named_host(issuer).into_iter().collect(),
+        named_hosts: named_host(issuer.home()).into_iter().collect(),
         ..FetchConfig::default()
     };
-    Ok(Oidc::new(issuer.to_owned(), Fetch::new(fetch).map_err(unusable_roots)?, Pace::default()))
+    Ok(Oidc::new(issuer.clone(), Fetch::new(fetch).map_err(unusable_roots)?, Pace::default()))
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{CaFile, Dex, Google, Oidc, People, Provider, ProviderType, ScopeName};
 use portcullis_domain::oidc::entry::Entry;
+use portcullis_domain::oidc::issuer::Issuer;
 use portcullis_domain::oidc::profile;
 use portcullis_domain::oidc::relying_party::RelyingParty;
 use portcullis_domain::oidc::request::Credentials;
@@ -9,7 +10,7 @@ use portcullis_domain::oidc::request::Credentials;
 /// What the configuration says of the provider.
 pub(super) struct Named {
     /// Its issuer.
-    pub(super) issuer: String,
+    pub(super) issuer: Issuer,
     /// Certificates that are trusted for it beside the common ones.
     pub(super) ca_file: Option<CaFile>,
     /// Whether access tokens are bound to its own.
@@ -24,9 +25,23 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
     let mut parameters = Vec::new();
     let mut hosted = None;
     let mut groups = "groups".to_owned();
+    let mut of_tenants = None;
     let (profile, issuer_url, client_id, client_secret, scopes, bound, ca_file) = match configured {
         Provider::Oidc(kind, oidc) => {
-            let Oidc { issuer_url, client_id, client_secret, scopes, groups_claim, bind_to_provider, ca_file } = oidc;
+            let Oidc {
+                issuer_url,
+                client_id,
+                client_secret,
+                scopes,
+                groups_claim,
+                tenants,
+                danger_any_tenant,
+                bind_to_provider,
+                ca_file,
+            } = oidc;
+            let listed = tenants.iter().map(|tenant| tenant.as_str().to_owned()).collect();
+            let allowed = if danger_any_tenant { None } else { Some(listed) };
+            of_tenants = Issuer::of_tenants(issuer_url.as_str(), allowed).filter(|_| kind == ProviderType::Entra);
             let profile = match kind {
                 ProviderType::Keycloak => profile::KEYCLOAK,
                 ProviderType::Entra => profile::ENTRA,
@@ -78,5 +93,6 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
         keeps_id_token,
         entry,
     };
-    Named { issuer: issuer_url.as_str().to_owned(), ca_file, bound, party }
+    let issuer = of_tenants.unwrap_or_else(|| issuer_url.as_str().into());
+    Named { issuer, ca_file, bound, party }
 }

@@ -56,6 +56,7 @@ mod secrets;
 mod shared_store;
 mod strangers;
 mod streams;
+mod tenants;
 mod token_endpoint;
 mod two;
 mod upstream_tokens;

@@ -351,7 +351,7 @@ static DISCOVERED: LazyLock<Arc<Provider>> = LazyLock::new(|| {
     let document = format!(
         r#"{{"issuer":"{ISSUER}","authorization_endpoint":"{ISSUER}/a","token_endpoint":"{ISSUER}/t","jwks_uri":"{ISSUER}/k"}}"#
     );
-    Arc::new(discovery::judge(document.as_bytes(), ISSUER, false).expect("a good document"))
+    Arc::new(discovery::judge(document.as_bytes(), &ISSUER.into(), false).expect("a good document"))
 });
 
 /// One good key, which has signed nothing.

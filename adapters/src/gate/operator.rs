@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 /// Who the operator is, and how often they may ask.
 pub struct Operator {
     token: SecretText,
-    issuer: String,
+    issuer: Option<String>,
     begun: Instant,
     bucket: Mutex<Bucket>,
 }
@@ -41,9 +41,10 @@ pub struct Operator {
 const RATE: Rate = Rate::new(ADMIN_REQUESTS_PER_SECOND, Duration::from_secs(1), ADMIN_REQUESTS_BURST);
 
 impl Operator {
-    /// Whoever shows this token. People and their sessions at the provider are those of this issuer unless another one is named.
+    /// Whoever shows this token. People and their sessions at the provider are those of this issuer unless another one is named;
+    /// where there is none, because the provider has many, one has to be.
     #[must_use]
-    pub fn new(token: SecretText, issuer: String) -> Self {
+    pub fn new(token: SecretText, issuer: Option<String>) -> Self {
         Self { token, issuer, begun: Instant::now(), bucket: Mutex::default() }
     }
 
@@ -180,7 +181,7 @@ impl<W: World> Desk<'_, W> {
         }
         let only = |name| form.one(name).map_err(|_| Fault::Repeated);
         let person = match (only("subject")?, only("person")?) {
-            (Some(subject), None) => self.person(subject, only("issuer")?),
+            (Some(subject), None) => self.person(subject, only("issuer")?)?,
             (None, Some(person)) => person_of(person)?,
             _ => return Err(wrong("name one person: subject, or person")),
         };
@@ -228,7 +229,7 @@ impl<W: World> Desk<'_, W> {
         }
         let value = text(named)?.filter(|value| !value.is_empty()).ok_or(wrong("a name is empty"))?;
         Ok(match named {
-            "subject" => CutScope::Person(self.person(value, issuer)),
+            "subject" => CutScope::Person(self.person(value, issuer)?),
             "person" => CutScope::Person(person_of(value)?),
             "client_id" => CutScope::Client(ClientHash::of(value)),
             "client" => {
@@ -236,16 +237,18 @@ impl<W: World> Desk<'_, W> {
                     from_base64url_exact(value).map_err(|_| wrong("client is 43 characters, as in GET /sessions"))?;
                 CutScope::Client(ClientHash(hash))
             }
-            _ => CutScope::ProviderSession(ProviderSession::of(self.base_url(), self.issuer(issuer), value)),
+            _ => CutScope::ProviderSession(ProviderSession::of(self.base_url(), self.issuer(issuer)?, value)),
         })
     }
 
-    fn person(&self, subject: &str, issuer: Option<&str>) -> Person {
-        Person::of(self.base_url(), self.issuer(issuer), subject)
+    fn person(&self, subject: &str, issuer: Option<&str>) -> Result<Person, Fault> {
+        Ok(Person::of(self.base_url(), self.issuer(issuer)?, subject))
     }
 
-    fn issuer<'i>(&'i self, named: Option<&'i str>) -> &'i str {
-        named.unwrap_or(&self.operator.issuer)
+    fn issuer<'i>(&'i self, named: Option<&'i str>) -> Result<&'i str, Fault> {
+        named
+            .or(self.operator.issuer.as_deref())
+            .ok_or(wrong("name the issuer too: the provider has one for each tenant"))
     }
 
     fn base_url(&self) -> &str {
@@ -333,7 +336,7 @@ mod tests {
 
     #[test]
     fn t287_whoever_has_not_the_token_is_not_the_operator_and_a_wild_script_is_held_up() {
-        let operator = Operator::new(SecretText::new("the-token".into()), "https://id.example".into());
+        let operator = Operator::new(SecretText::new("the-token".into()), Some("https://id.example".into()));
         let judge = |shown: &str| operator.judge(&Authorization::Bearer(shown));
         for wrong in ["", "the-toke", "the-token ", "the-tokem", "THE-TOKEN"] {
             assert_eq!(judge(wrong), Err(Fault::OperatorToken), "{wrong}");

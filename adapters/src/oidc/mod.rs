@@ -19,6 +19,7 @@ use patience::Patience;
 use portcullis_domain::jose::jwk::{self, KeySet};
 use portcullis_domain::limits;
 use portcullis_domain::oidc::discovery::{self, Provider};
+use portcullis_domain::oidc::issuer::Issuer;
 use portcullis_domain::oidc::request::BackChannel;
 use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::{BackAnswer, IdentityProvider, Unreachable};
@@ -74,7 +75,7 @@ pub struct Oidc<R = SystemResolver> {
 }
 
 struct Shared<R> {
-    issuer: String,
+    issuer: Issuer,
     fetch: Fetch<R>,
     pace: Pace,
     provider: RwLock<Option<Arc<Provider>>>,
@@ -109,7 +110,7 @@ impl Trouble {
 impl<R: Resolver> Oidc<R> {
     /// Knows nothing yet: [`Oidc::run`] finds out. `fetch` is one that may reach the issuer.
     #[must_use]
-    pub fn new(issuer: String, fetch: Fetch<R>, pace: Pace) -> Self {
+    pub fn new(issuer: Issuer, fetch: Fetch<R>, pace: Pace) -> Self {
         let keys = Cache::new(pace.refetch_pause, pace.keys_kept);
         let patience = Patience::new(pace.left_alone);
         Self { shared: Arc::new(Shared { issuer, fetch, pace, provider: RwLock::default(), keys, patience }) }
@@ -246,12 +247,12 @@ impl<R: Resolver> Shared<R> {
         let body = get(&self.fetch, discovery::document_url(&self.issuer), "application/json", self.pace).await?;
         // Whoever configures an issuer in plain http has it so, on a host that the configuration names; https is never
         // taken down to http by a document.
-        let plain_http = Uri::parse(&self.issuer).is_ok_and(|uri| uri.has_scheme("http"));
+        let plain_http = Uri::parse(self.issuer.home()).is_ok_and(|uri| uri.has_scheme("http"));
         let found = discovery::judge(&body, &self.issuer, plain_http).map_err(Trouble::Document)?;
         match self.provider() {
             Some(known) if *known == found => return Ok(()),
-            Some(_) => tracing::warn!(issuer = self.issuer, "the identity provider's document has changed"),
-            None => tracing::info!(issuer = self.issuer, "the identity provider is known"),
+            Some(_) => tracing::warn!(issuer = self.issuer.home(), "the identity provider's document has changed"),
+            None => tracing::info!(issuer = self.issuer.home(), "the identity provider is known"),
         }
         *self.provider.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(found));
         Ok(())
@@ -266,7 +267,7 @@ impl<R> Clone for Oidc<R> {
 
 impl<R> fmt::Debug for Oidc<R> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Oidc").field("issuer", &self.shared.issuer).finish_non_exhaustive()
+        out.debug_struct("Oidc").field("issuer", &self.shared.issuer.home()).finish_non_exhaustive()
     }
 }
 

@@ -78,6 +78,7 @@ pub enum NoKey {
 pub struct Key {
     kid: Option<String>,
     algorithm: Option<Algorithm>,
+    issuer: Option<String>,
     material: Material,
 }
 
@@ -94,17 +95,22 @@ impl Key {
     /// An Ed25519 key without a name.
     #[must_use]
     pub fn ed25519(public: [u8; 32]) -> Self {
-        Self { kid: None, algorithm: Some(Algorithm::Ed25519), material: Material::Ed25519(public) }
+        Self { kid: None, algorithm: Some(Algorithm::Ed25519), issuer: None, material: Material::Ed25519(public) }
     }
 
     /// A P-256 key without a name, for ES256. The point is uncompressed: 0x04 || x || y (SEC 1 section 2.3.3).
     pub(super) fn p256(point: Vec<u8>) -> Self {
-        Self { kid: None, algorithm: Some(Algorithm::Es256), material: Material::P256(point) }
+        Self { kid: None, algorithm: Some(Algorithm::Es256), issuer: None, material: Material::P256(point) }
     }
 
     /// An RSA key without a name, for RS256: both numbers big endian, without leading zeros.
     pub(super) fn rs256(modulus: Vec<u8>, exponent: Vec<u8>) -> Self {
-        Self { kid: None, algorithm: Some(Algorithm::Rs256), material: Material::Rsa { modulus, exponent } }
+        Self {
+            kid: None,
+            algorithm: Some(Algorithm::Rs256),
+            issuer: None,
+            material: Material::Rsa { modulus, exponent },
+        }
     }
 
     /// The same key under a name.
@@ -149,7 +155,8 @@ impl Key {
             Some(Json::Text(name)) => Some(Algorithm::named(name).ok_or(Unfit::OtherAlgorithm)?),
             Some(_) => return Err(Unfit::OtherAlgorithm),
         };
-        let key = Self { kid, algorithm, material };
+        let issuer = jwk.optional_text("issuer").map_err(|_| Unfit::BadMember)?.map(str::to_owned);
+        let key = Self { kid, algorithm, issuer, material };
         match algorithm {
             Some(algorithm) if !key.fits(algorithm) => Err(Unfit::OtherAlgorithm),
             _ => Ok(key),
@@ -160,6 +167,12 @@ impl Key {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// For whom it signs, where its set says so: a member of Entra ID's, whose tenants share one set.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
     }
 
     /// Whether signatures of that algorithm may be checked with this key: its type must be the algorithm's, and where the

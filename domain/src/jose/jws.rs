@@ -89,6 +89,7 @@ pub struct Claimed {
 pub struct Verified {
     header: Header,
     payload: Vec<u8>,
+    key_issuer: Option<String>,
 }
 
 impl<'a> Unverified<'a> {
@@ -158,7 +159,8 @@ impl<'a> Unverified<'a> {
         if !key.verifies(self.header.algorithm, self.signed.as_bytes(), &self.signature) {
             return Err(Unverifiable::BadSignature);
         }
-        Ok(Verified { header: self.header, payload: self.payload })
+        let key_issuer = key.issuer().map(str::to_owned);
+        Ok(Verified { header: self.header, payload: self.payload, key_issuer })
     }
 }
 
@@ -173,6 +175,12 @@ impl Verified {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// For whom the key signs that has signed, where its set says so.
+    #[must_use]
+    pub fn key_issuer(&self) -> Option<&str> {
+        self.key_issuer.as_deref()
     }
 
     /// The payload, byte for byte.

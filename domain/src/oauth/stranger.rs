@@ -18,6 +18,7 @@ use crate::oauth::identity::Claims;
 use crate::oauth::resource::{Resource, ResourceHash};
 use crate::oauth::scope::Scopes;
 use crate::oidc::id_token;
+use crate::oidc::issuer::Issuer;
 use crate::operation::{Facts, Keys, Question};
 use crate::time::Timestamp;
 use crate::wire::json::Json;
@@ -204,7 +205,7 @@ pub fn of_issuer(
 pub fn of_provider(
     token: &str,
     unverified: Unverified<'_>,
-    issuer: &str,
+    issuer: &Issuer,
     audiences: &[String],
     keys: &KeySet,
     place: Place<'_>,
@@ -215,12 +216,13 @@ pub fn of_provider(
         return Err(Refused::OtherType);
     }
     let jwt = verified.claims().map_err(Refused::BadClaims)?;
-    let (created, expires) = common(&jwt, issuer, audiences, place.now)?;
+    let issuer = issuer.of_token(&jwt, verified.key_issuer()).ok_or(Refused::OtherIssuer)?;
+    let (created, expires) = common(&jwt, &issuer, audiences, place.now)?;
     if !is_id_token(&jwt) {
         return Err(Refused::OtherType);
     }
     let subject = jwt.subject.clone().filter(|subject| is_subject(subject)).ok_or(Refused::BadSubject)?;
-    let person = id_token::described(&jwt, issuer.to_owned(), subject, judge.groups_claim, expires);
+    let person = id_token::described(&jwt, issuer, subject, judge.groups_claim, expires);
     if !(judge.admits)(&person) {
         return Err(Refused::Person);
     }
@@ -506,7 +508,7 @@ mod tests {
             let token = honest(Algorithm::Ed25519, payload);
             let judge = ProviderRules { groups_claim: "groups", admits: &move |_| admits };
             let (unverified, keys) = (Unverified::parse(&token).unwrap(), keys(&[Algorithm::Ed25519]));
-            of_provider(&token, unverified, "https://id.example", &audiences, &keys, place, judge)
+            of_provider(&token, unverified, &"https://id.example".into(), &audiences, &keys, place, judge)
         };
         let good = r#"{"iss":"https://id.example","sub":"ada","aud":["x","kubectl"],"exp":1000300,"iat":999999,"groups":["staff"]}"#;
         let stranger = judged(good, true).unwrap();

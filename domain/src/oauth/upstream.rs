@@ -128,6 +128,8 @@ pub enum Turn {
         number: u64,
         /// The refresh token.
         token: SecretText,
+        /// The person's issuer.
+        issuer: String,
         /// The person's subject there.
         subject: String,
     },
@@ -176,7 +178,8 @@ impl TakeTurn {
         let number = identity.upstream.lease.number.saturating_add(1);
         let mut next = identity.clone();
         next.upstream.lease = Lease { number, until: now.plus(UPSTREAM_LEASE) };
-        let turn = Turn::Yours { number, token, subject: identity.claims.subject.clone() };
+        let Claims { issuer, subject, .. } = identity.claims.clone();
+        let turn = Turn::Yours { number, token, issuer, subject };
         Ok(Decision::commit(vec![rewritten(self.person, stored, next, fresh, false)], Ok(turn)))
     }
 }

@@ -73,7 +73,7 @@ pub fn judge(query: &Form<'_>, provider: &Provider) -> Result<Answer, Refused> {
         return Err(Refused::StateTooLong);
     }
     match only("iss")? {
-        Some(issuer) if issuer == provider.issuer => {}
+        Some(issuer) if provider.issuer.includes(issuer) => {}
         Some(_) => return Err(Refused::OtherIssuer),
         None if provider.names_itself_at_callback => return Err(Refused::NoIssuer),
         None => {}

@@ -6,6 +6,7 @@
 
 use crate::jose::{self, algorithm::Algorithm};
 use crate::limits;
+use crate::oidc::issuer::Issuer;
 use crate::wire::json::{self, Json};
 use crate::wire::uri::Uri;
 
@@ -54,8 +55,8 @@ pub enum ClientAuthentication {
 /// What there is to know of an identity provider whose document was good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// The configured issuer, which the document repeats byte for byte.
-    pub issuer: String,
+    /// The configured issuer, which the document repeats byte for byte, or the tenants whose template it repeats.
+    pub issuer: Issuer,
     /// Where the browser goes.
     pub authorization_endpoint: String,
     /// Where codes are redeemed.
@@ -89,8 +90,9 @@ impl Provider {
 /// Where the discovery document of an issuer is (OpenID Connect Discovery section 4.1): one trailing slash is dropped
 /// for the address, though never for the comparison.
 #[must_use]
-pub fn document_url(issuer: &str) -> String {
-    format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))
+pub fn document_url(issuer: &Issuer) -> String {
+    let home = issuer.home();
+    format!("{}/.well-known/openid-configuration", home.strip_suffix('/').unwrap_or(home))
 }
 
 /// Judges a document that was fetched from [`document_url`].
@@ -101,26 +103,26 @@ pub fn document_url(issuer: &str) -> String {
 ///
 /// # Errors
 /// The first rule that the document breaks.
-pub fn judge(document: &[u8], issuer: &str, plain_http_allowed: bool) -> Result<Provider, Refused> {
+pub fn judge(document: &[u8], issuer: &Issuer, plain_http_allowed: bool) -> Result<Provider, Refused> {
     let document = jose::object(document, limits::PROVIDER_ANSWER_MAX).map_err(|malformed| match malformed {
         json::Malformed::TooLong => Refused::TooLong,
         _ => Refused::NotJson,
     })?;
     match document.member("issuer") {
-        Some(Json::Text(named)) if named == issuer => {}
+        Some(Json::Text(named)) if *named == issuer.in_document() => {}
         Some(Json::Text(_)) => return Err(Refused::OtherIssuer),
         _ => return Err(Refused::NoIssuer),
     }
     demands(&document, "response_types_supported", "code", Refused::NoCodeFlow)?;
     demands(&document, "code_challenge_methods_supported", "S256", Refused::NoS256)?;
-    let home = Uri::parse(issuer).ok().and_then(|uri| uri.origin()).filter(|_| plain_http_allowed);
+    let home = Uri::parse(issuer.home()).ok().and_then(|uri| uri.origin()).filter(|_| plain_http_allowed);
     let endpoint = |name: &'static str| match document.member(name) {
         None => Ok(None),
         Some(Json::Text(uri)) => judged_endpoint(name, uri, home.as_deref()).map(Some),
         Some(_) => Err(Refused::BadMember(name)),
     };
     Ok(Provider {
-        issuer: issuer.to_owned(),
+        issuer: issuer.clone(),
         authorization_endpoint: endpoint("authorization_endpoint")?.ok_or(Refused::NoAuthorizationEndpoint)?,
         token_endpoint: endpoint("token_endpoint")?.ok_or(Refused::NoTokenEndpoint)?,
         jwks_uri: endpoint("jwks_uri")?.ok_or(Refused::NoKeysUri)?,
@@ -216,12 +218,12 @@ mod tests {
     #[test]
     fn what_is_left_out_has_its_default() {
         let document = r#"{"issuer":"https://id.example","authorization_endpoint":"https://a.example/x?y=z","token_endpoint":"https://t.example","jwks_uri":"https://k.example/"}"#;
-        let provider = judge(document.as_bytes(), ISSUER, false).unwrap();
+        let provider = judge(document.as_bytes(), &ISSUER.into(), false).unwrap();
         assert!(!provider.names_itself_at_callback);
         assert_eq!(provider.client_authentication, ClientAuthentication::Basic);
         assert_eq!(provider.algorithms, Algorithm::ALL);
         assert!(provider.supports_scope("offline_access"));
-        let post = judge(changed(r#""client_secret_basic", "#, "").as_bytes(), ISSUER, false).unwrap();
+        let post = judge(changed(r#""client_secret_basic", "#, "").as_bytes(), &ISSUER.into(), false).unwrap();
         assert_eq!(post.client_authentication, ClientAuthentication::Post);
     }
 
@@ -237,14 +239,14 @@ mod tests {
             "",
         ] {
             let document = changed("\"https://id.example\"", &format!("\"{other}\""));
-            assert_eq!(judge(document.as_bytes(), ISSUER, false), Err(Refused::OtherIssuer), "{other}");
-            assert_eq!(judge(DOCUMENT.as_bytes(), other, true), Err(Refused::OtherIssuer), "{other}");
+            assert_eq!(judge(document.as_bytes(), &ISSUER.into(), false), Err(Refused::OtherIssuer), "{other}");
+            assert_eq!(judge(DOCUMENT.as_bytes(), &other.into(), true), Err(Refused::OtherIssuer), "{other}");
         }
         for value in ["null", "1", r#"["https://id.example"]"#] {
             let document = changed("\"https://id.example\"", value);
-            assert_eq!(judge(document.as_bytes(), ISSUER, false), Err(Refused::NoIssuer));
+            assert_eq!(judge(document.as_bytes(), &ISSUER.into(), false), Err(Refused::NoIssuer));
         }
-        assert_eq!(judge(without("issuer").as_bytes(), ISSUER, false), Err(Refused::NoIssuer));
+        assert_eq!(judge(without("issuer").as_bytes(), &ISSUER.into(), false), Err(Refused::NoIssuer));
     }
 
     #[test]
@@ -282,7 +284,21 @@ mod tests {
             (changed("true", "\"true\""), Refused::BadMember("authorization_response_iss_parameter_supported")),
         ];
         for (document, refused) in cases {
-            assert_eq!(judge(document.as_bytes(), ISSUER, false), Err(refused), "{refused:?}");
+            assert_eq!(judge(document.as_bytes(), &ISSUER.into(), false), Err(refused), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn t193_a_document_of_many_tenants_is_taken_only_where_that_is_configured() {
+        let home = "https://id.example/organizations/v2.0";
+        let template = changed("\"https://id.example\"", "\"https://id.example/{tenantid}/v2.0\"");
+        let tenants = Issuer::of_tenants(home, None).unwrap();
+        assert_eq!(document_url(&tenants), format!("{home}/.well-known/openid-configuration"));
+        assert_eq!(judge(template.as_bytes(), &tenants, false).unwrap().issuer, tenants);
+        for issuer in [home, "https://id.example/11111111-2222-3333-4444-555555555555/v2.0"] {
+            assert_eq!(judge(template.as_bytes(), &issuer.into(), false), Err(Refused::OtherIssuer), "{issuer}");
+            let exact = changed("\"https://id.example\"", &format!("\"{issuer}\""));
+            assert_eq!(judge(exact.as_bytes(), &tenants, false), Err(Refused::OtherIssuer), "{issuer}");
         }
     }
 
@@ -294,7 +310,7 @@ mod tests {
                 r#"{{"issuer":"{issuer}","authorization_endpoint":"{issuer}/auth","token_endpoint":"{issuer}/token","jwks_uri":"{keys}"}}"#
             )
         };
-        let judge = |keys: &str, allowed| judge(at(keys).as_bytes(), issuer, allowed).map(|_| ());
+        let judge = |keys: &str, allowed| judge(at(keys).as_bytes(), &issuer.into(), allowed).map(|_| ());
         assert_eq!(judge("http://127.0.0.1:5556/keys", true), Ok(()));
         assert_eq!(judge("https://keys.example/", true), Ok(()));
         assert_eq!(judge("http://127.0.0.1:5556/keys", false), Err(Refused::PlainHttp("authorization_endpoint")));
@@ -306,7 +322,7 @@ mod tests {
     #[test]
     fn the_address_of_the_document_has_one_slash() {
         for issuer in ["https://id.example/a", "https://id.example/a/"] {
-            assert_eq!(document_url(issuer), "https://id.example/a/.well-known/openid-configuration");
+            assert_eq!(document_url(&issuer.into()), "https://id.example/a/.well-known/openid-configuration");
         }
     }
 }

@@ -61,7 +61,7 @@ pub enum Refused {
     OtherAccessToken,
     /// `sub` is missing, empty, longer than [`limits::SUBJECT_MAX`], or not printable ASCII.
     BadSubject,
-    /// `sub` is somebody else than the person whose tokens were refreshed.
+    /// `iss` and `sub` are somebody else than the person whose tokens were refreshed.
     OtherSubject,
     /// A maximal age was asked for and `auth_time` is missing, too long ago, or to come.
     AuthenticationTooOld,
@@ -95,6 +95,8 @@ pub enum Occasion<'a> {
     /// A refresh of the tokens of somebody who is known already: the token must speak of nobody else (OpenID Connect Core
     /// section 12.2).
     Refresh {
+        /// Their `iss`.
+        issuer: &'a str,
         /// Their `sub`.
         subject: &'a str,
     },
@@ -162,7 +164,7 @@ pub fn judge(token: &str, keys: &KeySet, expected: &Expected<'_>, now: Timestamp
         return Err(Refused::OtherType);
     }
     let claims = token.claims().map_err(Refused::BadClaims)?;
-    parties(&claims, expected)?;
+    let issuer = parties(&claims, token.key_issuer(), expected)?;
     let expires = times(&claims, now)?;
     if let Occasion::Login { nonce, .. } = expected.occasion
         && (nonce.is_empty() || !secret::same(claims.nonce.as_deref().unwrap_or_default().as_bytes(), nonce.as_bytes()))
@@ -178,26 +180,26 @@ pub fn judge(token: &str, keys: &KeySet, expected: &Expected<'_>, now: Timestamp
     let subject = claims.subject.clone().filter(|subject| is_subject(subject)).ok_or(Refused::BadSubject)?;
     match expected.occasion {
         Occasion::Login { max_age: Some(max_age), .. } => fresh_enough(&claims, max_age, now)?,
-        Occasion::Refresh { subject: known } if known != subject => return Err(Refused::OtherSubject),
+        Occasion::Refresh { issuer: known, subject: of } if known != issuer || of != subject => {
+            return Err(Refused::OtherSubject);
+        }
         Occasion::Login { .. } | Occasion::Refresh { .. } => {}
     }
-    Ok(person(&claims, expected, subject, expires))
+    Ok(described(&claims, issuer, subject, expected.groups_claim, expires))
 }
 
-/// Steps 2 to 5 of section 3.1.3.7.
-fn parties(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
-    if claims.issuer.as_deref() != Some(expected.provider.issuer.as_str()) {
-        return Err(Refused::OtherIssuer);
-    }
+/// Steps 2 to 5 of section 3.1.3.7: the issuer, once the others are right too.
+fn parties(claims: &Claims, key_issuer: Option<&str>, expected: &Expected<'_>) -> Result<String, Refused> {
+    let issuer = expected.provider.issuer.of_token(claims, key_issuer).ok_or(Refused::OtherIssuer)?;
     let audience = claims.audience.as_deref().unwrap_or_default();
     if !audience.iter().any(|one| one == expected.client_id) {
         return Err(Refused::OtherAudience);
     }
     match claims.authorized_party.as_deref() {
-        Some(party) if party == expected.client_id => Ok(()),
+        Some(party) if party == expected.client_id => Ok(issuer),
         Some(_) => Err(Refused::OtherAuthorizedParty),
         None if audience.len() > 1 => Err(Refused::NoAuthorizedParty),
-        None => Ok(()),
+        None => Ok(issuer),
     }
 }
 
@@ -233,10 +235,6 @@ fn fresh_enough(claims: &Claims, max_age: u32, now: Timestamp) -> Result<(), Ref
 
 fn is_subject(subject: &str) -> bool {
     (1..=limits::SUBJECT_MAX).contains(&subject.len()) && subject.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
-}
-
-fn person(claims: &Claims, expected: &Expected<'_>, subject: String, expires: Timestamp) -> Person {
-    described(claims, expected.provider.issuer.clone(), subject, expected.groups_claim, expires)
 }
 
 /// Whom the claims of a token describe that was judged by other rules.
@@ -574,7 +572,7 @@ mod tests {
         let provider = provider();
         let keys = keys(&[Algorithm::Ed25519]);
         let judged = |payload: &str, subject| {
-            let occasion = Occasion::Refresh { subject };
+            let occasion = Occasion::Refresh { issuer: "https://id.example", subject };
             let expected = Expected {
                 provider: &provider,
                 client_id: "gate",
@@ -590,6 +588,44 @@ mod tests {
         assert_eq!(judged(&with("iss", r#""https://other.example""#), "s-1"), Err(Refused::OtherIssuer));
         assert_eq!(judged(&with("aud", r#""other""#), "s-1"), Err(Refused::OtherAudience));
         assert_eq!(judged(&with("exp", "999000"), "s-1"), Err(Refused::Expired));
+    }
+
+    /// Subjects are interpreted within the tenant: the same one at another is somebody else.
+    #[test]
+    fn t189_r26_of_many_tenants_the_person_is_the_tenant_s_issuer_and_the_subject() {
+        use crate::jose::jwk::KeySet;
+        use crate::oidc::issuer::Issuer;
+        const TENANTS: [&str; 2] = ["11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"];
+        let issuer = |tenant: &str| format!("https://id.example/{tenant}/v2.0");
+        let allowed = Some(TENANTS.map(str::to_owned).to_vec());
+        let provider = Provider {
+            issuer: Issuer::of_tenants("https://id.example/organizations/v2.0", allowed).unwrap(),
+            ..provider()
+        };
+        let said = keys(&[Algorithm::Ed25519]).to_json();
+        let published = said.replace("\"kty\"", "\"issuer\":\"https://id.example/{tenantid}/v2.0\",\"kty\"");
+        let keys = KeySet::read(published.as_bytes()).unwrap();
+        let judged = |tenant: &str, occasion| {
+            let claims = with("iss", &format!(r#""{}","tid":"{tenant}""#, issuer(tenant)));
+            let expected = Expected {
+                provider: &provider,
+                client_id: "gate",
+                access_token: "at",
+                groups_claim: "groups",
+                occasion,
+            };
+            judge(&honest(Algorithm::Ed25519, &claims), &keys, &expected, Timestamp::from_secs(NOW))
+        };
+        let known = issuer(TENANTS[0]);
+        for tenant in TENANTS {
+            let person = judged(tenant, Occasion::Login { nonce: "n-1", max_age: None }).unwrap();
+            assert_eq!((person.issuer, person.subject.as_str()), (issuer(tenant), "s-1"));
+        }
+        let again = Occasion::Refresh { issuer: &known, subject: "s-1" };
+        assert!(judged(TENANTS[0], again).is_ok());
+        assert_eq!(judged(TENANTS[1], again), Err(Refused::OtherSubject));
+        let login = Occasion::Login { nonce: "n-1", max_age: None };
+        assert_eq!(judged("33333333-2222-3333-4444-555555555555", login), Err(Refused::OtherIssuer));
     }
 
     #[test]

@@ -72,9 +72,8 @@ pub fn judge(
         return Err(Refused::Rule("its typ is the one of another kind of JWT"));
     }
     let claims = verified.claims().map_err(|_| Refused::Rule("a claim has the wrong type, or stands twice"))?;
-    if claims.issuer.as_deref() != Some(provider.issuer.as_str()) {
-        return Err(Refused::Rule("its iss is not the provider"));
-    }
+    let issuer = provider.issuer.of_token(&claims, verified.key_issuer());
+    let issuer = issuer.ok_or(Refused::Rule("its iss is not the provider"))?;
     if !claims.audience.iter().flatten().any(|audience| audience == client_id) {
         return Err(Refused::Rule("its aud is not this gateway's client_id"));
     }
@@ -89,7 +88,7 @@ pub fn judge(
     }
     let id = claims.id.as_deref().filter(|id| (1..=LOGOUT_TOKEN_ID_MAX).contains(&id.len()));
     let id = id.ok_or(Refused::Rule("it has no jti of 1 to 256 bytes"))?;
-    let issuer = provider.issuer.as_str();
+    let issuer = issuer.as_str();
     let named = |name: &Option<String>| name.as_deref().map(|name| (1..=SUBJECT_MAX).contains(&name.len()));
     let (subject, session) = (&claims.subject, &claims.session);
     let scope = match (session, subject) {

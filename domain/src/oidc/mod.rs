@@ -4,6 +4,7 @@ pub mod callback;
 pub mod discovery;
 pub mod entry;
 pub mod id_token;
+pub mod issuer;
 pub mod logout_token;
 pub mod profile;
 pub mod relying_party;

@@ -60,7 +60,7 @@ pub const GOOGLE: Profile = Profile {
 /// Keycloak gives a refresh token without being asked; `offline_access` would make a session there that never ends.
 pub const KEYCLOAK: Profile = Profile { name: "keycloak", scopes: &["openid", "profile", "email"], ..GENERIC };
 
-/// Entra ID, of one tenant: the issuer names the tenant.
+/// Entra ID. Its issuers name the tenants ([`issuer`](super::issuer)).
 pub const ENTRA: Profile = Profile { name: "entra", ..GENERIC };
 
 /// Okta has its groups behind a scope.

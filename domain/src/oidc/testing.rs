@@ -23,5 +23,5 @@ pub(crate) const DOCUMENT: &str = r#"{
 
 /// What its document says.
 pub(crate) fn provider() -> Provider {
-    discovery::judge(DOCUMENT.as_bytes(), ISSUER, false).unwrap()
+    discovery::judge(DOCUMENT.as_bytes(), &ISSUER.into(), false).unwrap()
 }

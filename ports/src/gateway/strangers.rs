@@ -57,7 +57,7 @@ impl<W: World> Gateway<W> {
             return Err(refused);
         }
         let provider = self.world.provider().discovered().ok_or(Fault::IssuerUnavailable)?;
-        if provider.issuer != issuer || !provider.algorithms.contains(&unverified.header().algorithm) {
+        if !provider.issuer.includes(&issuer) || !provider.algorithms.contains(&unverified.header().algorithm) {
             return Err(refused);
         }
         self.by_provider(bearer, unverified, &provider, resource).await
@@ -72,7 +72,7 @@ impl<W: World> Gateway<W> {
     ) -> Result<Stranger, Fault> {
         let (party, port) = (&self.relying_party, self.world.provider());
         let rules = ProviderRules { groups_claim: &party.groups_claim, admits: &|person| party.entry.admits(person) };
-        let (issuer, audiences) = (provider.issuer.as_str(), self.policy.trusted.audiences.as_slice());
+        let (issuer, audiences) = (&provider.issuer, self.policy.trusted.audiences.as_slice());
         let judge = |keys: &KeySet| {
             stranger::of_provider(bearer, unverified.clone(), issuer, audiences, keys, self.place(resource), rules)
         };

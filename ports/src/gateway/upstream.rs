@@ -131,8 +131,8 @@ impl<W: World> Renewal<W> {
                 Turn::LoginNeeded => return Err(Fault::SessionEnded),
                 Turn::TooSoon => return Err(Fault::ProviderUnavailable),
                 Turn::Wait => clock.sleep(UPSTREAM_POLL).await,
-                Turn::Yours { number, token, subject } => {
-                    let answer = Arc::new(self.ask(&token, &subject).await);
+                Turn::Yours { number, token, issuer, subject } => {
+                    let answer = Arc::new(self.ask(&token, &issuer, &subject).await);
                     match self.settle(number, &token, &answer).await? {
                         Settled::Renewed(record) => return Ok(record),
                         Settled::Overtaken => {}
@@ -178,7 +178,7 @@ impl<W: World> Renewal<W> {
         if lost && clock.monotonic() < again { port.send(request()).await } else { answer }
     }
 
-    async fn ask(&self, token: &SecretText, subject: &str) -> Answer {
+    async fn ask(&self, token: &SecretText, issuer: &str, subject: &str) -> Answer {
         let (port, clock) = (self.world.provider(), self.world.clock());
         let Some(provider) = port.discovered() else { return Answer::Nothing };
         let deadline = clock.monotonic().saturating_add(UPSTREAM_WAIT);
@@ -204,7 +204,7 @@ impl<W: World> Renewal<W> {
             client_id: &self.party.credentials.client_id,
             access_token: access_token.expose(),
             groups_claim: &self.party.groups_claim,
-            occasion: Occasion::Refresh { subject },
+            occasion: Occasion::Refresh { issuer, subject },
         };
         // Keys that are slow to come must not hold up the successor until somebody else has the lease.
         let judged = within(clock, deadline, judged(&*self.world, &id_token, &expected)).await;

@@ -130,6 +130,18 @@ fn arrivals() -> Vec<Arrival> {
             "https://b.example/groups",
         ),
         (
+            "oidc.tenants",
+            vec![("/provider", json!("entra")), ("/oidc/issuerUrl", of_many()), ("/oidc/tenants", json!([TENANT]))],
+            |c| words(oidc(c).tenants.iter().map(TenantId::as_str)),
+            TENANT,
+        ),
+        (
+            "oidc.dangerAnyTenant",
+            vec![("/provider", json!("entra")), ("/oidc/issuerUrl", of_many()), ("/oidc/dangerAnyTenant", json!(true))],
+            |c| oidc(c).danger_any_tenant.to_string(),
+            "true",
+        ),
+        (
             "oidc.caFile",
             vec![("/oidc/caFile", json!("/run/ca.pem"))],
             |c| file(oidc(c).ca_file.as_ref().map(|file| &file.path)),

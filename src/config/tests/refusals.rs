@@ -270,6 +270,31 @@ fn keys_that_contradict_each_other_are_refused() {
         (&at("dex", "issuerUrl", json!("https://mcp.example.com")), "dex.issuerUrl", "is the gate itself"),
         (&[("/provider", json!("dex")), ("/oidc", Json::Null)], "dex", "is missing"),
         (&[("/google", json!({ "clientId": "a", "clientSecret": "b" }))], "google", "is of no use with this provider"),
+        (&entra(json!({ "issuerUrl": of_many() })), "oidc.issuerUrl", "is that of many tenants"),
+        (
+            &entra(json!({ "issuerUrl": "https://login.example/common", "tenants": [TENANT] })),
+            "oidc.issuerUrl",
+            "where the tenant stands",
+        ),
+        (&entra(json!({ "tenants": [TENANT] })), "oidc.tenants", "names one tenant"),
+        (&entra(json!({ "dangerAnyTenant": true })), "oidc.dangerAnyTenant", "names one tenant"),
+        (
+            &entra(json!({ "issuerUrl": of_many(), "tenants": [TENANT], "dangerAnyTenant": true })),
+            "oidc.dangerAnyTenant",
+            "given beside tenants",
+        ),
+        (
+            &entra(json!({ "issuerUrl": of_many(), "tenants": ["contoso.onmicrosoft.com"] })),
+            "oidc.tenants[0]",
+            "is not the identifier of a tenant",
+        ),
+        (
+            &entra(json!({ "issuerUrl": of_many(), "tenants": [TENANT.replace('a', "A")] })),
+            "oidc.tenants[0]",
+            "is not the identifier of a tenant",
+        ),
+        (&[("/oidc/tenants", json!([TENANT]))], "oidc.tenants", "of no use with this provider"),
+        (&[("/oidc/dangerAnyTenant", json!(true))], "oidc.dangerAnyTenant", "of no use with this provider"),
         (&[("/oidc/groupsClaim", json!("a b"))], "oidc.groupsClaim", "is not the name of a claim"),
         (
             &[("/allowedPeople", json!({ "emailDomains": ["*.example.com"] }))],

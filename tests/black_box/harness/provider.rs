@@ -243,7 +243,9 @@ impl Shared {
             self.seen.lock().unwrap().push(seen.clone());
             let json = "application/json".to_owned();
             let answer = match seen.target() {
-                "/.well-known/openid-configuration" => Some(("200 OK".to_owned(), json, text(&self.document))),
+                target if target.ends_with("/.well-known/openid-configuration") => {
+                    Some(("200 OK".to_owned(), json, text(&self.document)))
+                }
                 "/keys" => Some(("200 OK".to_owned(), json, text(&self.keys))),
                 "/token" => self.token(&seen),
                 "/revoke" => Some((self.revoked(&seen), json, b"{}".to_vec())),
