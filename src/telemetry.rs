@@ -24,12 +24,14 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Starts logging to the standard error output. Only the first call in a process has an effect on where events go.
-    #[must_use]
-    pub fn start(format: LogFormat, level: LogLevel) -> Self {
-        let (audit, audit_writer) = Lines::start("audit-log");
-        let (lines, writer) = Lines::start("log");
+    ///
+    /// # Errors
+    /// If the system gives no threads: nobody would hear of anything.
+    pub fn start(format: LogFormat, level: LogLevel) -> io::Result<Self> {
+        let (audit, audit_writer) = Lines::start("audit-log")?;
+        let (lines, writer) = Lines::start("log")?;
         let lines = Channels { audit, lines };
-        let writers = [audit_writer, writer].into_iter().flatten().collect();
+        let writers = vec![audit_writer, writer];
         let level = match level {
             LogLevel::Error => tracing::Level::ERROR,
             LogLevel::Warn => tracing::Level::WARN,
@@ -48,9 +50,17 @@ impl Telemetry {
             }
             LogFormat::Text => set_global_default(Registry::default().with(layer.with_filter(passes))),
         };
-        Self { lines, writers }
+        Ok(Self { lines, writers })
     }
 }
+
+/// Lines of this process that nobody will read, because they could not be written, or not in time.
+#[must_use]
+pub(crate) fn lines_lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
@@ -81,12 +91,13 @@ struct Lines {
 }
 
 impl Lines {
-    fn start(name: &str) -> (Self, Option<JoinHandle<()>>) {
+    fn start(name: &str) -> io::Result<(Self, JoinHandle<()>)> {
         let (sender, receiver) = sync_channel(LOG_LINES_WAITING);
         let lines = Self { sender, dropped: Arc::default() };
         let dropped = Arc::clone(&lines.dropped);
         let writer = std::thread::Builder::new().name(name.to_owned());
-        (lines, writer.spawn(move || write_all(&receiver, &dropped, &mut io::stderr())).ok())
+        let writer = writer.spawn(move || write_all(&receiver, &dropped, &mut io::stderr()))?;
+        Ok((lines, writer))
     }
 
     fn line(&self) -> Line {
@@ -127,29 +138,100 @@ impl Drop for Line {
     fn drop(&mut self) {
         let text = std::mem::take(&mut self.text);
         if !text.is_empty() && self.lines.sender.try_send(text).is_err() {
-            self.lines.dropped.fetch_add(1, Ordering::Relaxed);
+            lose(&self.lines.dropped);
         }
     }
 }
 
+fn lose(dropped: &AtomicU64) {
+    dropped.fetch_add(1, Ordering::Relaxed);
+    LOST.fetch_add(1, Ordering::Relaxed);
+}
+
 fn write_all(lines: &Receiver<Vec<u8>>, dropped: &AtomicU64, out: &mut impl Write) {
+    let mut torn = false;
     while let Ok(line) = lines.recv() {
         if line.is_empty() {
             break;
         }
-        // A log that cannot be written has nowhere to say so.
-        let _ = out.write_all(&line);
+        let whole = (!torn || put(out, b"\n", &mut torn)) && put(out, &line, &mut torn);
+        if !whole {
+            // A log that cannot be written has nowhere to say so, until it can.
+            lose(dropped);
+            continue;
+        }
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(out, "{{\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"lines\":{lost}}}");
+            let line = format!("{{\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"lines\":{lost}}}\n");
+            if !put(out, line.as_bytes(), &mut torn) {
+                dropped.fetch_add(lost, Ordering::Relaxed);
+            }
         }
     }
     let _ = out.flush();
 }
 
+/// Whether all of it could be written; and whether a line is torn now, which the next one must not be glued to.
+fn put(out: &mut impl Write, bytes: &[u8], torn: &mut bool) -> bool {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match out.write(rest) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return false,
+            Ok(count) => {
+                rest = rest.get(count..).unwrap_or_default();
+                *torn = !rest.is_empty();
+            }
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Takes so many bytes, and then none until there is room again.
+    struct Disk {
+        text: Vec<u8>,
+        room: usize,
+        full: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 && self.full > 0 {
+                self.full -= 1;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let count = if self.full > 0 { bytes.len().min(self.room) } else { bytes.len() };
+            self.room = self.room.saturating_sub(count);
+            self.text.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn t283_what_a_full_disk_does_not_take_is_counted_and_the_next_line_begins_a_line() {
+        let (sender, receiver) = sync_channel(16);
+        let lines = Lines { sender, dropped: Arc::default() };
+        let dropped = Arc::clone(&lines.dropped);
+        for number in 1..=6 {
+            lines.line().write_all(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        drop(lines);
+        // The second line is torn, two more do not even begin.
+        let mut disk = Disk { text: Vec::new(), room: 10, full: 3 };
+        write_all(&receiver, &dropped, &mut disk);
+        let text = String::from_utf8(disk.text).unwrap();
+        let said = "{\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"lines\":3}\n";
+        assert_eq!(text, format!("line 1\nlin\nline 5\n{said}line 6\n"));
+        assert!(lines_lost() >= 3);
+    }
 
     #[test]
     fn t253_lines_that_nobody_takes_are_dropped_and_counted_and_never_waited_for() {

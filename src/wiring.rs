@@ -16,6 +16,7 @@ use crate::config::{
     CertificateFile, Cidr as ConfiguredCidr, Complaint, Complaints, Config, Domain, PerAddress, PerClient, RateLimits,
     Tls as ConfiguredTls,
 };
+use crate::telemetry::lines_lost;
 use clients::operators_clients;
 use portcullis_adapters::documents::ClientDocuments;
 use portcullis_adapters::exposition::{Exposition, Source};
@@ -347,6 +348,7 @@ impl Parts {
         self.store.write_metrics(page);
         self.limiter.write_metrics(page);
         self.provider.write_metrics(page);
+        page.counter("log_lines_lost_total", "Log lines that could not be written, or not in time.").is(lines_lost());
     }
 
     /// Does what the store needs to have done all the time, for ever.

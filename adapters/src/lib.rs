@@ -1,6 +1,7 @@
 //! adapters
 #![forbid(unsafe_code)]
 
+mod apart;
 pub mod documents;
 pub mod exposition;
 pub mod fetch;

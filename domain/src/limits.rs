@@ -117,6 +117,10 @@ pub const FETCH_DIALS_MAX: usize = 8;
 pub const FETCH_CALLS_MAX: usize = 128;
 /// Name lookups at a time: each holds a thread for as long as the resolver of the system takes.
 pub const FETCH_LOOKUPS_MAX: usize = 32;
+/// Lookups at a time of names that the configuration has: of MCP servers and of the store.
+pub const NAME_LOOKUPS_MAX: usize = 64;
+/// Signatures at a time that take milliseconds each.
+pub const SLOW_SIGNATURES_MAX: usize = 16;
 /// One name lookup.
 pub const FETCH_LOOKUP_DEADLINE: Duration = Duration::from_secs(3);
 

@@ -66,7 +66,10 @@ pub(super) fn run(
     said: impl FnOnce(&Running) -> String,
     attending: impl FnOnce(&Running) -> std::io::Result<()>,
 ) -> Exit {
-    let _telemetry = Telemetry::start(config.log_format, config.log_level);
+    let _telemetry = match Telemetry::start(config.log_format, config.log_level) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return terminal.fail(NotStarted::System(error), Exit::System),
+    };
     let running = match Running::start(config) {
         Ok(running) => running,
         Err(NotStarted::Configuration(complaints)) => return terminal.complain(&complaints),

@@ -57,12 +57,12 @@ pub(super) fn key_ring(
     })
 }
 
-/// Writes a new master key where only this user can read it; never over a file that is there.
+/// Writes a new master key where only this user can read it; never over a file that is there. What could not be written whole is taken
+/// away again: the next start would take it for the key.
 fn keep(path: &Path, key: &Secret<32>) -> std::io::Result<()> {
     use base64::Engine;
     let line = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(key.expose()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(line.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
+    let written = file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(std::fs::remove_file(path)))
 }

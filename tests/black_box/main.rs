@@ -54,6 +54,7 @@ mod resource;
 mod revoke;
 mod secrets;
 mod shared_store;
+mod shortage;
 mod strangers;
 mod streams;
 mod tenants;

@@ -2,7 +2,7 @@
 //!
 //! | id | where |
 //! |---|---|
-//! | T246 | `t246_…`: no file descriptor left |
+//! | T246 | `t246_…`: no file descriptor left; T283 is in `shortage` |
 //! | T281 | `t281_…`: requests in progress, streams, connections at rest and the exit status |
 
 use super::harness::browser::call_request;
@@ -33,7 +33,7 @@ pub struct Process {
 
 impl Process {
     /// Runs the gate with this configuration, behind these words of a shell.
-    fn start(config: &Value, before: &str, stdin: Stdio) -> Self {
+    pub fn start(config: &Value, before: &str, stdin: Stdio) -> Self {
         static COUNT: AtomicU16 = AtomicU16::new(0);
         let name = format!("portcullis-process-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -49,6 +49,10 @@ impl Process {
             .spawn()
             .unwrap();
         Self { child, folder }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn log(&self) -> String {
@@ -73,7 +77,7 @@ impl Process {
 
     /// The exit status, once it has ended.
     #[track_caller]
-    fn ended(&mut self) -> Option<i32> {
+    pub fn ended(&mut self) -> Option<i32> {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -102,8 +106,12 @@ impl Elsewhere {
         let (provider, upstream) = (Provider::start(), Upstream::start());
         let mut config = configuration(&provider, &upstream);
         change(&mut config);
-        let process = Process::start(&config, before, Stdio::null());
-        let (public, admin) = (address(&config, "listen"), address(&config, "adminListen"));
+        Self::with(&config, before, provider, upstream)
+    }
+
+    pub fn with(config: &Value, before: &str, provider: Provider, upstream: Upstream) -> Self {
+        let process = Process::start(config, before, Stdio::null());
+        let (public, admin) = (address(config, "listen"), address(config, "adminListen"));
         eventually("it listens", || TcpStream::connect(public).is_ok());
         until_ready(public);
         Self { world: World::around(Gate::elsewhere(public, admin), provider, upstream), process }

@@ -16,6 +16,7 @@ use portcullis_domain::limits::FETCH_DIALS_MAX;
 use super::Refusal;
 use super::target::Host;
 use super::vet::Vetted;
+use crate::apart::{is_short, tell_of_shortage};
 
 /// Connects to the first vetted address that answers. An address that stays silent may use up a third of what is left
 /// until `deadline` while others wait behind it.
@@ -25,10 +26,14 @@ pub(super) async fn connect(vetted: &Vetted, deadline: Instant) -> Result<TcpStr
     for address in vetted.addresses().iter().take(FETCH_DIALS_MAX) {
         let remaining = deadline.saturating_duration_since(Instant::now());
         let share = remaining.checked_div(left.clamp(1, 3)).unwrap_or(remaining);
-        if let Ok(Ok(stream)) = timeout(share, TcpStream::connect(address)).await {
-            // Small requests leave at once; where the option is not to be had, they are only slower.
-            let _ = stream.set_nodelay(true);
-            return Ok(stream);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Small requests leave at once; where the option is not to be had, they are only slower.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) if is_short(&error) => tell_of_shortage(&error),
+            Ok(Err(_)) | Err(_) => {}
         }
         left = left.saturating_sub(1);
     }

@@ -2,14 +2,12 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 
 use portcullis_domain::limits::{FETCH_ADDRESSES_MAX, FETCH_LOOKUP_DEADLINE, FETCH_LOOKUPS_MAX};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Refusal;
+use crate::apart::Apart;
 
 /// Whoever knows the addresses of names.
 pub trait Resolver: Send + Sync + 'static {
@@ -20,35 +18,27 @@ pub trait Resolver: Send + Sync + 'static {
     fn resolve(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, Refusal>> + Send;
 }
 
-/// The resolver of the operating system (`getaddrinfo`), on the runtime's blocking threads.
+/// The resolver of the operating system (`getaddrinfo`).
 ///
-/// A lookup cannot be called back, so one that outlives its deadline keeps its thread until the system gives up. The
-/// number of them is bounded by permits that the threads themselves hold; a stranger's dead name servers cannot take
-/// every thread.
+/// A lookup cannot be called back, so one that outlives its deadline keeps its thread until the system gives up. Their number has
+/// a bound of its own, so that a stranger's dead name servers hold up no other lookups.
 #[derive(Clone, Debug)]
 pub struct SystemResolver {
-    permits: Arc<Semaphore>,
+    threads: Apart,
 }
 
 impl Default for SystemResolver {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(FETCH_LOOKUPS_MAX)) }
+        Self { threads: Apart::new(FETCH_LOOKUPS_MAX) }
     }
 }
 
 impl Resolver for SystemResolver {
     async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Refusal> {
         let host = host.to_owned();
-        let lookup = async {
-            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Refusal::Resolve)?;
-            let answers = spawn_blocking(move || {
-                let answers = look_up(&host);
-                drop(permit);
-                answers
-            });
-            answers.await.map_err(|_| Refusal::Resolve)?
-        };
-        timeout(FETCH_LOOKUP_DEADLINE, lookup).await.map_err(|_| Refusal::ResolveDeadline)?
+        let lookup = self.threads.run(move || look_up(&host));
+        let answers = timeout(FETCH_LOOKUP_DEADLINE, lookup).await.map_err(|_| Refusal::ResolveDeadline)?;
+        answers.map_err(|_| Refusal::Resolve)?
     }
 }
 

@@ -5,11 +5,12 @@
 
 use super::id_token::{self, IdTokenAt};
 use super::minted::{Credential, Decided, Minted};
+use crate::apart::Apart;
 use crate::fetch::{Caps, Fetch, Method, Request};
 use portcullis_domain::jose::jwk::Key;
 use portcullis_domain::jose::operator_key::OperatorKey;
 use portcullis_domain::jose::sign::Signer;
-use portcullis_domain::limits::{CREDENTIAL_MARGIN, PROVIDER_ANSWER_MAX, PROVIDER_DEADLINE};
+use portcullis_domain::limits::{CREDENTIAL_MARGIN, PROVIDER_ANSWER_MAX, PROVIDER_DEADLINE, SLOW_SIGNATURES_MAX};
 use portcullis_domain::oauth::assertion::{self, Assertion};
 use portcullis_domain::oauth::downstream::Downstream;
 use portcullis_domain::oauth::fault::Fault;
@@ -26,7 +27,7 @@ use ring::rand::SystemRandom;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// The form in which a resource's server is told who the person is.
@@ -215,6 +216,7 @@ async fn sign(
     key: AssertionKey,
     claims: ObjectWriter,
 ) -> Result<SecretText, Fault> {
+    static SLOW: LazyLock<Apart> = LazyLock::new(|| Apart::new(SLOW_SIGNATURES_MAX));
     const UNSIGNED: Fault = Fault::Internal("an assertion could not be signed");
     let token = match key {
         AssertionKey::Master => {
@@ -225,7 +227,7 @@ async fn sign(
             let slow = key.is_slow();
             let sign = move || key.sign(&SystemRandom::new(), assertion::TYPE, claims);
             // Milliseconds would hold up everybody else on this core.
-            let signed = if slow { tokio::task::spawn_blocking(sign).await.map_err(|_| UNSIGNED)? } else { sign() };
+            let signed = if slow { SLOW.run(sign).await.map_err(|_| Fault::CredentialUnavailable)? } else { sign() };
             signed.map_err(|_| UNSIGNED)?
         }
     };

@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::upstream::BadUpstream;
+use crate::apart;
 
 /// Where requests can be sent.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl Address {
     pub(super) async fn connect(&self, tls: Option<&Arc<ClientConfig>>) -> io::Result<Stream> {
         let stream = match &self.place {
             Place::Address(address, port) => TcpStream::connect(SocketAddr::new(*address, *port)).await?,
-            Place::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await?,
+            Place::Name(name, port) => apart::connect(name, *port).await?,
             Place::Socket(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
         };
         stream.set_nodelay(true)?;

@@ -11,6 +11,7 @@ use portcullis_domain::limits;
 
 use super::leg::Leg;
 use super::upstream::Upstream;
+use crate::apart::{is_short, tell_of_shortage};
 
 /// One core's connections to an upstream. Clones share them; a pool must stay on the core that made it.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub(super) enum Unreachable {
     Down,
     /// It has not answered in time.
     Late,
-    /// Too many connections are open, and none became free in time.
+    /// Too many connections are open, and none became free in time; or the system gives none.
     Busy,
 }
 
@@ -84,6 +85,11 @@ impl Pool {
                 Ok(Ok(stream)) => {
                     let link = Link { leg: Box::new(Leg::new(stream)), place, _open: open };
                     return Ok(self.lease(link, true));
+                }
+                // No address is to blame for it, and another one would not help.
+                Ok(Err(error)) if is_short(&error) => {
+                    tell_of_shortage(&error);
+                    return Err(Unreachable::Busy);
                 }
                 Ok(Err(_)) => failure = Unreachable::Down,
                 Err(_) => failure = Unreachable::Late,

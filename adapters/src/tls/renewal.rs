@@ -2,6 +2,7 @@
 
 use super::server::{Acceptor, is_for};
 use super::{BadTls, OwnCertificate};
+use crate::apart::Apart;
 use portcullis_domain::hash::sha256_of;
 use portcullis_domain::limits::{CERTIFICATE_POLL, CONFIG_FILE_MAX};
 use std::io::{self, Read};
@@ -59,12 +60,13 @@ impl Renewal {
 
     /// Looks at the files for ever.
     pub async fn run(mut self) {
+        let threads = Apart::new(1);
         loop {
             tokio::time::sleep(CERTIFICATE_POLL).await;
             let (chain, key) = (self.chain.clone(), self.key.clone());
             // A file system that hangs must hold up nothing but this.
-            let read = tokio::task::spawn_blocking(move || Ok((whole(&chain)?, whole(&key)?))).await;
-            // The process is ending, or reading has panicked and said so.
+            let read = threads.run(move || Ok((whole(&chain)?, whole(&key)?))).await;
+            // There is no thread now, or reading has panicked and said so.
             let Ok(read) = read else { continue };
             let looked = self.look(read);
             self.tell(looked);

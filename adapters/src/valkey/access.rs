@@ -4,13 +4,13 @@
 use super::refusal::{Refusal, quoted};
 use super::resp::{Decoder, Frame, Value, command};
 use super::server::Server;
+use crate::apart;
 use portcullis_domain::secret::SecretText;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::fmt;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
@@ -82,7 +82,7 @@ pub(super) struct Ready {
 impl Access {
     /// Connects and logs in. Whoever calls sets a deadline.
     pub(super) async fn talk(&self, endpoint: &Endpoint) -> Result<(Talk, Protocol), Refusal> {
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(broken)?;
+        let stream = apart::connect(&endpoint.host, endpoint.port).await.map_err(broken)?;
         stream.set_nodelay(true).map_err(broken)?;
         let socket: Box<dyn Socket> = match &self.tls {
             None => Box::new(stream),

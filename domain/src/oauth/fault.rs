@@ -201,7 +201,7 @@ pub enum Fault {
     CredentialUnavailable,
     /// The server at which the person's token is exchanged refuses, or answers what cannot be used.
     CredentialRefused,
-    /// All connections to the protected server are in use.
+    /// All connections to the protected server are in use, or the system gives no new one.
     UpstreamBusy,
     /// The protected server did not begin to answer in time.
     UpstreamLate,
