@@ -194,6 +194,8 @@ pub const CUT_MARGIN: Duration = Duration::from_secs(2);
 pub const BROOM_DELAY: Duration = Duration::from_secs(10 * 60);
 /// How far the clock of a neighbour (identity provider) may differ.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// How far a gate's time may be ahead of a wall clock that was set back, before only a restart is of use.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long ago an ID token may have been issued: it comes straight from the provider, within seconds.
 pub const ID_TOKEN_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// One state change, from its first reading to its answer.

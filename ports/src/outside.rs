@@ -14,6 +14,11 @@ pub trait Clock: Send + Sync + 'static {
     /// The wall clock, for what is written down.
     fn now(&self) -> Timestamp;
 
+    /// How far [`Clock::now`] is ahead of what the wall clock shows, because that was set back.
+    fn ahead(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Time since some fixed point, never going back, for deadlines.
     fn monotonic(&self) -> Duration;
 

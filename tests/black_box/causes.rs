@@ -2,10 +2,14 @@
 
 use super::broker::exchange;
 use super::documents::{Site, world_with};
-use super::harness::{Ask, Client, Pkce, Request, Script, Tokens, World, configuration};
-use super::operator;
+use super::harness::browser::call_request;
+use super::harness::{Answer, Ask, Client, Connection, Pkce, Request, Script, Tokens, World, configuration};
+use super::streams::BOUND;
 use super::two::session_of;
+use super::valkey::{Make, Server};
+use super::{logout, operator};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 const AGENT: (&str, &str) = ("agent", "the secret of the agent 42");
 const SERVER: (&str, &str) = ("the-tools", "the secret of the tools 42");
@@ -94,6 +98,54 @@ fn r37_t085_t182_whatever_ends_a_session_ends_it_at_every_door() {
         let open: Vec<_> = doors(&world, &tokens.access).into_iter().filter(|(_, open)| *open).collect();
         assert!(open.is_empty(), "{cause}, and these are open: {open:?}");
         world.refresh(&agent(), &tokens.refresh).refuses(400, "invalid_grant");
+    }
+}
+
+/// Event streams of this session that are open: one that was opened in order to be told, and the answer to a call.
+fn streams(world: &World, access: &str) -> [Connection; 2] {
+    [Request::get("/mcp").header("Accept", "text/event-stream").bearer(access), call_request("/mcp", access)].map(
+        |request| {
+            let (answer, events) = Answer::events(&[]);
+            let mut next = Some(answer);
+            world.upstream.answers(move |_| next.take().unwrap());
+            let mut stream = world.connect();
+            stream.send(&request);
+            assert_eq!(stream.head().unwrap().status, 200);
+            events.send(":here\n\n");
+            assert!(stream.chunk().unwrap().is_some());
+            // Nobody ends it but the gate: whoever feeds it is still there.
+            std::mem::forget(events);
+            stream
+        },
+    )
+}
+
+#[test]
+fn p05_t235_whatever_ends_a_session_ends_what_is_open_of_it_within_a_second() {
+    let server = Server::start(Make::Valkey9);
+    let on_server = json!({ "type": "valkey", "valkey": { "url": server.url() } });
+    let logout: (&str, Cause) = ("the person logs out at the provider", |world, _| {
+        logout::accepted(world, json!({ "sid": "there", "sub": "ada" }));
+    });
+    let block: (&str, Cause) = ("the person is kept out", |world, _| {
+        assert_eq!(operator::done(world, "/cuts", json!({ "subject": "ada", "keep_out": true })), "blocked");
+    });
+    for storage in [json!({ "type": "memory" }), on_server] {
+        let world = World::with(|config| {
+            change(config);
+            config["storage"] = storage.clone();
+        });
+        for (cause, ends) in CAUSES.into_iter().chain([logout, block]) {
+            world.upstream.answers(|_| Answer::json("{}"));
+            let tokens = session_of(&world, &agent(), |ask| ask.set("scope", "mcp openid"), script());
+            let open = streams(&world, &tokens.access);
+            ends(&world, &tokens);
+            let over = Instant::now();
+            for mut stream in open {
+                assert!(stream.chunk().is_err(), "{storage}: {cause}");
+                assert!(over.elapsed() < BOUND, "{storage}: {cause}: {:?}", over.elapsed());
+            }
+        }
     }
 }
 

@@ -40,7 +40,7 @@ fn of(world: &World, client: &Client, subject: &str, sid: Value) -> Tokens {
 }
 
 #[track_caller]
-fn accepted(world: &World, over: Value) {
+pub fn accepted(world: &World, over: Value) {
     let answer = send(world, &token(world, &over));
     assert_eq!((answer.status, answer.text().as_str()), (200, ""), "{over}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));

@@ -17,6 +17,7 @@ mod authorize;
 mod broker;
 mod causes;
 mod clients;
+mod clock;
 mod codes;
 mod consent;
 mod cookies;

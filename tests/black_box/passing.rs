@@ -4,7 +4,7 @@
 //! |---|---|
 //! | T226, R67, R68; T227 | `t226_…`, `t227_…`, with a real person; the table of fields is in the HTTP adapter's tests |
 //! | T233 | `t233_…`; no policy is per tool, so no element of a batch is judged |
-//! | T235 | `t235_…` for who hangs up; the end of open streams at a revocation is not there yet |
+//! | T235 | `t235_…` for who hangs up; the end of open streams is in `streams`, `causes` and `clock` |
 //! | T236, R16 | `r16_…` |
 //! | T237 | `t237_…` |
 //! | RS-11 to RS-13, RS-20 to RS-22, RS-24 to RS-28, F-4, I-24 | tests of that name |

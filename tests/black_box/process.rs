@@ -109,6 +109,15 @@ impl Elsewhere {
         Self::with(&config, before, provider, upstream)
     }
 
+    /// Another one with this configuration, at addresses of its own, before the same provider and the same MCP server.
+    pub fn beside(&self, config: &Value) -> Self {
+        let mut config = config.clone();
+        for key in ["listen", "adminListen"] {
+            config[key] = json!(free_address());
+        }
+        Self::with(&config, "", self.world.provider.clone(), self.world.upstream.clone())
+    }
+
     pub fn with(config: &Value, before: &str, provider: Provider, upstream: Upstream) -> Self {
         let process = Process::start(config, before, Stdio::null());
         let (public, admin) = (address(config, "listen"), address(config, "adminListen"));

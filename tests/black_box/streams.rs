@@ -4,7 +4,7 @@
 //! |---|---|
 //! | RS-10 | `rs10_…`; the rule itself in domain `mcp_session` |
 //! | RS-11 | `rs11_…`: GET, DELETE, resumption, an unknown session |
-//! | T235, P5 | `t235_…`; a token's own end and `streamOverrun` in domain `oauth::admit`, with the clock as an argument |
+//! | T235, P5 | `t235_…`; a token's own end and `streamOverrun` in `clock`, every cause in `causes` |
 //! | T235, who hangs up | in `passing` |
 
 use super::harness::browser::call_request;
@@ -16,7 +16,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// In this time a revocation ends what is open (P5).
-const BOUND: Duration = Duration::from_secs(1);
+pub const BOUND: Duration = Duration::from_secs(1);
 
 /// What a client is told of this session of the server.
 fn opened(world: &World, access: &str, id: &'static str) -> String {
@@ -109,7 +109,7 @@ fn before_a_socket() -> (World, TcpListener) {
 }
 
 /// The server's side of the next request, with its head and its body read.
-fn taken(listener: &TcpListener, body: &str) -> TcpStream {
+pub fn taken(listener: &TcpListener, body: &str) -> TcpStream {
     let (mut upstream, _) = listener.accept().unwrap();
     upstream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut heard = Vec::new();
@@ -122,8 +122,8 @@ fn taken(listener: &TcpListener, body: &str) -> TcpStream {
     upstream
 }
 
-const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-const CALL: &str = r#"{"id":1,"method":"tools/call"}"#;
+pub const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub const CALL: &str = r#"{"id":1,"method":"tools/call"}"#;
 
 #[test]
 fn t235_p05_what_is_open_ends_within_a_second_of_its_session() {

@@ -10,10 +10,10 @@ use crate::http::{AnswerBody, Counts, Handler, Peer, RequestBody};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Response, StatusCode};
 use portcullis_domain::key::{CutScope, Key};
-use portcullis_domain::limits::TRANSACT_DEADLINE;
+use portcullis_domain::limits::{CLOCK_AHEAD_MAX, TRANSACT_DEADLINE};
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::operation::Keys;
-use portcullis_ports::{IdentityProvider, Store, World};
+use portcullis_ports::{Clock, IdentityProvider, Store, World};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -54,13 +54,22 @@ impl<W: World> Admin<W> {
             return Answer::method(&[Method::GET, Method::HEAD]);
         }
         match path {
-            "/livez" => Answer::json(StatusCode::OK, r#"{"status":"ok"}"#),
+            "/livez" => self.lives(),
             "/readyz" => self.ready().await,
             "/metrics" => {
                 Answer::empty(StatusCode::OK).with(CONTENT_TYPE, "text/plain; version=0.0.4").filled(self.text())
             }
             _ => Answer::fault(Fault::NotFound),
         }
+    }
+
+    /// Whether a restart is of no use. Time never goes back within a process, so only a restart helps one that has followed a clock
+    /// far into the future.
+    fn lives(&self) -> Answer {
+        if self.world().clock().ahead() > CLOCK_AHEAD_MAX {
+            return Answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unavailable","reason":"clock"}"#);
+        }
+        Answer::json(StatusCode::OK, r#"{"status":"ok"}"#)
     }
 
     /// Ready is who can serve live sessions: the store answers, and the process is not about to end.
@@ -85,6 +94,9 @@ impl<W: World> Admin<W> {
         self.connections.write_metrics(&mut page);
         let ready = self.world().provider().discovered().is_some();
         page.gauge("provider_ready", "Whether the identity provider has been reached.").is(u8::from(ready));
+        let ahead = self.world().clock().ahead().as_secs();
+        page.gauge("clock_ahead_seconds", "How far the gate's time is ahead of a system clock that was set back.")
+            .is(ahead);
         page.into_text()
     }
 }

@@ -24,12 +24,15 @@ impl SystemClock {
     }
 }
 
+/// A clock that stands before 1970 reads as 1970: everything that ends is still in the future then, and everything that was issued
+/// in the meantime is refused as too new by nobody but the identity provider's judge.
+fn wall() -> Timestamp {
+    Timestamp::EPOCH.plus(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        // A clock that stands before 1970 reads as 1970: everything that ends is still in the future then, and everything that
-        // was issued in the meantime is refused as too new by nobody but the identity provider's judge.
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let wall = Timestamp::EPOCH.plus(since);
+        let wall = wall();
         let now = self.course.at(wall, || self.started.elapsed());
         let ahead = now.since(wall);
         if ahead > SET_BACK && self.said.may() {
@@ -40,6 +43,11 @@ impl Clock for SystemClock {
             );
         }
         now
+    }
+
+    fn ahead(&self) -> Duration {
+        let wall = wall();
+        self.course.at(wall, || self.started.elapsed()).since(wall)
     }
 
     fn monotonic(&self) -> Duration {

@@ -383,8 +383,11 @@ impl Live {
     }
 }
 
+/// A rotation that lies further ahead than the grace was noted by a clock that was wrong. It gives no grace: that would last until
+/// the time that the clock showed.
 fn recent(rotated: Option<Timestamp>, grace: Duration, now: Timestamp) -> bool {
-    !grace.is_zero() && rotated.is_some_and(|rotated| now.since(rotated) <= grace)
+    let near = |rotated: Timestamp| now.since(rotated) <= grace && rotated.since(now) <= grace;
+    !grace.is_zero() && rotated.is_some_and(near)
 }
 
 impl Why {
@@ -479,6 +482,16 @@ pub(crate) mod tests {
         assert!(!within(4, 50), "the current one is not superseded");
         assert!(!within(5, 50) && !within(0, 50));
         assert!(!live(&grant).within_grace(3, Duration::ZERO, NOW.plus(secs(50))), "no grace is none at all");
+    }
+
+    #[test]
+    fn t279_a_rotation_of_a_clock_that_was_far_ahead_gives_no_grace_until_then() {
+        let day = secs(24 * 3_600);
+        let grant = code().redeemed(1, Epoch::default(), NOW);
+        let ahead = grant.rotated(live(&grant), Epoch::default(), NOW.plus(day)).unwrap();
+        assert!(!live(&ahead).within_grace(1, secs(60), NOW));
+        assert!(live(&ahead).within_grace(1, secs(60), NOW.plus(day).minus(secs(60))), "clocks that differ a little");
+        assert!(!live(&ahead).within_grace(1, secs(60), NOW.plus(day).minus(secs(61))));
     }
 
     #[test]
