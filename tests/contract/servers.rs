@@ -2,7 +2,7 @@
 
 use crate::clauses::{self, increments, key, landed, load, value, write};
 use crate::engine::fixture::{BASE_URL, sealer};
-use crate::valkey::{Make, Options, Server, until};
+use crate::valkey::{Make, Options, Persistence, Proxy, Server, until};
 use portcullis_adapters::valkey::{Access, Endpoint, Mode, Refusal, Settings, Valkey};
 use portcullis_domain::operation::Keys;
 use portcullis_domain::record::Sealer;
@@ -141,6 +141,37 @@ fn t264_r83_callers_that_leave_cost_no_connection_and_nobody_gets_their_answers(
         }
         assert_eq!(connections(&server), before, "no connection was given up");
     });
+}
+
+#[test]
+fn t263_what_waits_for_a_silent_store_has_a_bound_and_whoever_comes_then_is_told_at_once() {
+    use portcullis_domain::limits::{STORE_QUEUE, STORE_UNANSWERED};
+    let server = Server::start(Make::Valkey9);
+    let proxy = Proxy::before(server.address());
+    let gate = Gate::ready(proxy.address());
+    proxy.black_hole(true);
+    gate.run(async {
+        let mut asking: Vec<_> =
+            (0..STORE_QUEUE * 2).map(|_| Box::pin(gate.store.load(Keys::of([key(34, 0)])))).collect();
+        let mut told = 0;
+        std::future::poll_fn(|context| {
+            for asked in &mut asking {
+                match asked.as_mut().poll(context) {
+                    std::task::Poll::Ready(answer) => {
+                        assert_eq!(answer.err(), Some(Unavailable));
+                        told += 1;
+                    }
+                    std::task::Poll::Pending => {}
+                }
+            }
+            std::task::Poll::Ready(())
+        })
+        .await;
+        // Of the others, some are under way already.
+        assert!(told >= STORE_QUEUE - STORE_UNANSWERED, "only {told} are told at once");
+    });
+    proxy.black_hole(false);
+    until("it answers again", || gate.run(gate.store.load(Keys::of([key(34, 0)]))).is_ok());
 }
 
 /// How many connections the server has taken, beside the one that asks.
@@ -436,6 +467,27 @@ fn check_says_what_a_server_forgets_to_tell_of_or_that_it_may_not_look() {
     let said = examined(with_password(server.address(), "hush"));
     assert!(said.contains("may not see its tracking-table-max-keys"), "{said}");
     assert_eq!(server.ask(&["DBSIZE"]).number(), 0, "nothing is left behind");
+}
+
+#[test]
+fn t270_check_says_where_what_was_acknowledged_may_not_be_on_the_disk() {
+    let late = "revocations among it; set appendfsync always";
+    for (persistence, said_to_be) in [
+        (Persistence::Always, None),
+        (Persistence::EverySecond, Some(late)),
+        (Persistence::Nothing, Some("set appendonly yes and appendfsync always")),
+    ] {
+        let server = Server::with(Options::of(Make::Valkey8).persistence(persistence));
+        let said = examined(settings(server.address()));
+        assert_eq!(said.contains("; but "), said_to_be.is_some(), "{persistence:?}: {said}");
+        assert!(said.contains(said_to_be.unwrap_or_default()), "{persistence:?}: {said}");
+        server.ask(&["CONFIG", "SET", "appendfsync", "no"]);
+        assert_eq!(
+            examined(settings(server.address())).contains(late),
+            persistence != Persistence::Nothing,
+            "{persistence:?}"
+        );
+    }
 }
 
 #[test]

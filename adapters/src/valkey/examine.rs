@@ -37,30 +37,49 @@ impl Inner {
     async fn look(&self, node: &Node) -> Option<String> {
         let link = node.link(Lane::Operations);
         let State::Up(endpoint, server) = link.state() else { return None };
-        let tracked = link.send(Batch::one(command(&[b"CONFIG", b"GET", TRACKED]))).await;
+        let settings = link.send(Batch::one(command(&[b"CONFIG", b"GET", TRACKED, SYNCED]))).await;
         let deed = if self.cluster.is_some() { Some(link.send(deed::question()).await) } else { None };
         let own = server.warnings().map(str::to_owned);
-        let more = [remembers_too_little(tracked), deed.and_then(keeps_to_itself)];
+        let settings = settings.ok().map(|answered| answered.value);
+        let more = [
+            settings.as_ref().and_then(remembers_too_little),
+            settings.as_ref().filter(|_| server.appends).and_then(syncs_late),
+            deed.and_then(keeps_to_itself),
+        ];
         let warnings: String = own.chain(more.into_iter().flatten()).map(|words| format!("; but {words}")).collect();
         Some(format!("{server} answers at {endpoint}{warnings}"))
     }
 }
 
 const TRACKED: &[u8] = b"tracking-table-max-keys";
+const SYNCED: &[u8] = b"appendfsync";
 
 /// How many names a server remembers that it has to tell a gate of: beyond that, gates forget what is true.
-fn remembers_too_little(answered: Result<Answered, Failure>) -> Option<String> {
-    let value = answered.ok()?.value;
-    if matches!(&value, Value::Error(said) if code(said) == b"NOPERM") {
+fn remembers_too_little(settings: &Value) -> Option<String> {
+    if matches!(settings, Value::Error(said) if code(said) == b"NOPERM") {
         return Some(format!(
-            "this user may not see its tracking-table-max-keys: see to it that it is {STORE_TRACKED_LEAST} or more, as it is by default"
+            "this user may not see its tracking-table-max-keys and appendfsync: see to it that the first is {STORE_TRACKED_LEAST} or \
+             more, as it is by default, and that the second is always, which is not the default"
         ));
     }
-    let most = value.under(TRACKED)?.number()?;
+    let most = settings.under(TRACKED)?.number()?;
     // Zero is without a bound.
     (1..STORE_TRACKED_LEAST).contains(&most).then(|| {
         format!("it tells of changes to {most} names only: set tracking-table-max-keys {STORE_TRACKED_LEAST} or more")
     })
+}
+
+/// Whether what it has acknowledged may not be on the disk yet.
+fn syncs_late(settings: &Value) -> Option<String> {
+    let when = match settings.under(SYNCED)?.str()? {
+        "always" => return None,
+        "everysec" => "once a second",
+        _ => "when its system likes to",
+    };
+    Some(format!(
+        "it puts its log on the disk {when}: when it is killed or its power fails, what it acknowledged in the last seconds is lost, \
+         revocations among it; set appendfsync always"
+    ))
 }
 
 fn keeps_to_itself(answered: Result<Answered, Failure>) -> Option<String> {

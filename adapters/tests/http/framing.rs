@@ -202,6 +202,18 @@ fn t223_nothing_is_upgraded() {
         assert_eq!(asked.header("http2-settings"), None);
         assert_eq!(asked.body, b"hi");
     }
+    // What comes behind in the other protocol is no request, and nobody's before there was a 101.
+    let asked = "GET /mcp HTTP/1.1\r\nHost: gate.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    for (behind, status) in [(&b"\x81\x05hello"[..], 400), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400)] {
+        let server = Server::ok();
+        let gate = Gate::before(server.address);
+        let mut client = gate.client();
+        client.send([asked.as_bytes(), behind].concat());
+        let answers: Vec<u16> = std::iter::from_fn(|| client.try_answer()).map(|answer| answer.status).collect();
+        assert!(matches!(answers.as_slice(), [200, last] | [last] if *last == status), "{answers:?}");
+        assert!(server.requests().iter().all(|request| request.body.is_empty()));
+        assert!(server.requests().len() <= 1);
+    }
     refused("CONNECT", "CONNECT gate.example:443 HTTP/1.1\r\nHost: gate.example:443\r\n\r\nGET / HTTP/1.1\r\n\r\n");
 }
 
