@@ -3,10 +3,10 @@
 //!
 //! | id | targets |
 //! |---|---|
-//! | F15, the request as the upstream gets it | `http-framing` (one reading), `http-request-headers` (fields), `http-passing` (a second reader) |
-//! | F16, the answer as the client gets it | `http-answer`, `http-response-headers` |
+//! | F15, the request as the upstream gets it | `http-framing` (one reading), `http-request-headers` (fields), `http-passing` (a second reader of heads), `http-through` (one of whole connections) |
+//! | F16, the answer as the client gets it | `http-answer` (also its body, by a second reader), `http-response-headers` |
 //! | F17, paths | `http-target`, and `oauth-route` for what needs no token |
-//! | F25, MCP's headers and the body | `http-passing`: both pass byte for byte, because nothing is admitted by them |
+//! | F25, MCP's headers and the body | `http-passing`, `http-through`: both pass byte for byte, because nothing is admitted by them |
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
@@ -19,6 +19,8 @@ use portcullis_adapters::http::framing::{Framing, Misframed, Place};
 use portcullis_adapters::http::headers::{self, Identity, Injected};
 use portcullis_adapters::http::peer::{self, Cidr, TrustedProxies};
 use url::Url;
+
+use crate::second::{self, Read};
 
 /// F15: however the bytes arrive, framing reads the same; and where a second reader finds the end of a head, framing finds it.
 pub fn framing(data: &[u8]) {
@@ -185,7 +187,7 @@ pub fn answer(data: &[u8]) {
     assert_eq!(whole, heard(bytes, 1), "byte by byte");
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut second = httparse::Response::new(&mut fields);
-    let Some(Answered { status, length, .. }) = whole else { return };
+    let Some(Answered { status, length, body: said, ended, .. }) = whole else { return };
     // Interim answers are left out, so that the second reader would read another one.
     if bytes.starts_with(b"HTTP/1.1 1") || bytes.starts_with(b"HTTP/1.0 1") {
         return;
@@ -204,6 +206,20 @@ pub fn answer(data: &[u8]) {
     if let (Some(length), [stated]) = (length, lengths.as_slice()) {
         let stated: Option<u64> = std::str::from_utf8(stated).ok().and_then(|stated| stated.parse().ok());
         assert!(Some(length) == stated || matches!(status, 204 | 304), "{length} {stated:?}");
+    }
+    if coded
+        && !matches!(status, 204 | 304)
+        && let Ok(httparse::Status::Complete(end)) = read
+    {
+        let rest = bytes.get(end..).unwrap_or_default();
+        match second::chunked(rest) {
+            Read::Whole(body, _) => {
+                assert!(ended == Some(true) || ended.is_none(), "it is whole, and more is waited for");
+                assert!(ended.is_none() || body == said, "two readers read two bodies");
+            }
+            Read::Partial => assert_ne!(ended, Some(true), "a part is passed off as the whole"),
+            Read::Bad => assert_ne!(ended, Some(true), "what has no end has been given one"),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub mod jose;
 pub mod mutation;
 pub mod oauth;
 pub mod oidc;
+pub mod second;
+pub mod through;
 pub mod valkey;
 pub mod wire;
 
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("http-request-headers", http::request_headers),
     ("http-response-headers", http::response_headers),
     ("http-target", http::target),
+    ("http-through", through::through),
     ("jose-claims", jose::claims),
     ("jose-jwks", jose::jwks),
     ("jose-jws", jose::jws),
