@@ -17,9 +17,11 @@
 mod engine;
 
 mod near;
+mod nodes;
 mod oracle;
 mod provider;
 mod run;
+mod slots;
 mod store;
 mod upstream;
 
@@ -103,6 +105,43 @@ fn the_canaries_are_caught() {
         let (seed, why) = found.unwrap_or_else(|| panic!("{broken:?} was not noticed"));
         println!("{broken:?} is caught by seed {seed}: {why}");
     }
+}
+
+#[test]
+fn p05_slots_that_move_keep_no_change_from_anybody_for_a_second() {
+    if let Some(seed) = variable("SEED") {
+        slots::run(seed, false).unwrap();
+        return;
+    }
+    let seeds = variable("SEEDS").unwrap_or(SEEDS);
+    let (found, seen) = search(seeds, |seed| slots::run(seed, false));
+    println!("seeds 0..{seeds}: {seen:#?}");
+    if let Some((seed, why)) = found {
+        panic!("SEED={seed}: {why}");
+    }
+    for what in [
+        "absence at hand",
+        "asked on",
+        "at hand",
+        "handed over",
+        "leases lost",
+        "moved on",
+        "resharded",
+        "written",
+        "written where it is on its way to",
+    ] {
+        assert!(seen.get(what).is_some_and(|times| *times > 0), "{what:?} was never seen");
+    }
+    // Where nobody is believed nothing is served late either, and that would prove nothing.
+    let share = |what| seen.get(what).copied().unwrap_or_default();
+    assert!(share("at hand") > share("moved on"), "what was read is at hand where nothing moves");
+}
+
+#[test]
+fn a_cache_that_believes_every_node_is_caught() {
+    let (found, _) = search(SEEDS, |seed| slots::run(seed, true));
+    let (seed, why) = found.expect("it was not noticed");
+    println!("it is caught by seed {seed}: {why}");
 }
 
 #[test]

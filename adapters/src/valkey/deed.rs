@@ -10,9 +10,12 @@
 //! propagation", and the documentation of `CLUSTER NODES`.
 
 use super::link::Batch;
+use super::near_cache::Line;
 use super::outcome::code;
 use super::resp::{Value, command};
-use std::sync::LazyLock;
+use portcullis_domain::operation::Epoch;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// A node's claim to its slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,83 @@ impl Deed {
         let (flags, claim) = (fields.nth(2)?, fields.nth(3)?.trim_end());
         let is_primary = flags.split(',').any(|flag| flag == "master");
         (is_primary && !claim.contains("->-")).then(|| Self { claim: claim.to_owned() })
+    }
+}
+
+/// The right to keep what is read over one link: the line that is its present connection, if the server tells of changes on that. In
+/// a cluster a line lasts for as long as the node states the same deed, and elsewhere for as long as the connection.
+///
+/// There is no I/O here and no clock, as in [`super::near_cache`]. What changes a tenure says how many leases that has ended.
+#[derive(Debug)]
+pub struct Tenure {
+    in_cluster: bool,
+    /// The life of the server, while there is a connection on which it tells of changes.
+    epoch: Option<Epoch>,
+    deed: Option<Deed>,
+    line: Option<Arc<Line>>,
+}
+
+impl Tenure {
+    /// Without a connection.
+    #[must_use]
+    pub const fn new(in_cluster: bool) -> Self {
+        Self { in_cluster, epoch: None, deed: None, line: None }
+    }
+
+    /// Whether there is a connection on which the server tells of changes.
+    #[must_use]
+    pub const fn watches(&self) -> bool {
+        self.epoch.is_some()
+    }
+
+    /// The line, while what is read on it may be kept.
+    #[must_use]
+    pub fn line(&self) -> Option<Arc<Line>> {
+        self.line.clone()
+    }
+
+    /// A connection to a server in this epoch, which tells of changes; or none of that kind any more.
+    pub fn begin(&mut self, epoch: Option<Epoch>) -> u64 {
+        self.epoch = epoch;
+        // A node of a cluster has yet to state its deed.
+        self.replace(epoch.filter(|_| !self.in_cluster).map(Line::new), None)
+    }
+
+    /// What was read so far is not served any more: the cluster says that the node has other slots now.
+    pub fn forget(&mut self) -> u64 {
+        self.replace(None, None)
+    }
+
+    /// The server has answered a PING, or the node of a cluster what it has, that was sent at this moment. Of the connection that
+    /// there is now, whichever it was when it was asked for.
+    pub fn answered(&mut self, answers: &Value, sent: Duration, now: Duration) -> u64 {
+        let mut lost = 0;
+        if self.in_cluster {
+            let deed = Deed::read(answers);
+            if deed != self.deed {
+                let line = self.epoch.filter(|_| deed.is_some()).map(Line::new);
+                lost = self.replace(line, deed);
+            }
+        }
+        if let Some(line) = &self.line {
+            if line.lapsed(now) {
+                lost = lost.saturating_add(1);
+            }
+            line.answered(sent);
+        }
+        lost
+    }
+
+    /// What came over the last line is not served any more.
+    fn replace(&mut self, line: Option<Arc<Line>>, deed: Option<Deed>) -> u64 {
+        self.deed = deed;
+        match std::mem::replace(&mut self.line, line) {
+            Some(last) => {
+                last.close();
+                1
+            }
+            None => 0,
+        }
     }
 }
 

@@ -18,7 +18,7 @@
 mod access;
 mod cluster;
 mod counts;
-mod deed;
+pub mod deed;
 mod examine;
 mod link;
 mod near;

@@ -6,13 +6,12 @@
 //! A node of a cluster is asked for its deed where another server is asked for a PING: a line is one connection under one deed,
 //! and its lease is renewed by the answers that state the same one.
 
-use super::deed::{self, Deed};
+use super::deed::{self, Tenure};
 use super::link::{Answered, Batch, Heard, Hearing, Link};
 use super::near_cache::{Line, NearCache};
 use super::resp::{Value, command};
 use crate::pace::Seldom;
 use crate::system::SystemClock;
-use portcullis_domain::operation::Epoch;
 use portcullis_ports::Clock;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -28,19 +27,11 @@ pub(super) struct Near {
     said_forbidden: Seldom,
 }
 
-/// One link of those that fill it: the line that is its present connection, if the server tells of changes on that.
+/// One link of those that fill it.
 pub(super) struct Watch {
     near: Arc<Near>,
     in_cluster: bool,
-    watched: Mutex<Watched>,
-}
-
-#[derive(Default)]
-struct Watched {
-    /// The life of the server, while there is a connection on which it tells of changes.
-    epoch: Option<Epoch>,
-    deed: Option<Deed>,
-    line: Option<Arc<Line>>,
+    tenure: Mutex<Tenure>,
 }
 
 impl Near {
@@ -66,7 +57,7 @@ impl Near {
 
     /// For one more link.
     pub(super) fn watch(self: &Arc<Self>, in_cluster: bool) -> Arc<Watch> {
-        Arc::new(Watch { near: Arc::clone(self), in_cluster, watched: Mutex::default() })
+        Arc::new(Watch { near: Arc::clone(self), in_cluster, tenure: Mutex::new(Tenure::new(in_cluster)) })
     }
 
     fn push(&self, items: &[Value]) {
@@ -95,78 +86,46 @@ impl Watch {
     pub(super) fn hearing(self: &Arc<Self>) -> Hearing {
         let watch = Arc::clone(self);
         Box::new(move |heard| match heard {
-            Heard::Up { epoch, watches } => watch.begin(watches.then_some(epoch)),
-            Heard::Renewed(epoch) => {
-                let watched = watch.watched().epoch.is_some();
-                watch.begin(watched.then_some(epoch));
-            }
+            Heard::Up { epoch, watches } => watch.change(|tenure| tenure.begin(watches.then_some(epoch))),
+            Heard::Renewed(epoch) => watch.change(|tenure| tenure.begin(tenure.watches().then_some(epoch))),
             Heard::Push(items) => watch.near.push(&items),
-            Heard::Down => watch.begin(None),
+            Heard::Down => watch.change(|tenure| tenure.begin(None)),
         })
     }
 
     /// The line that is the link's connection, while what is read on it may be kept.
     pub(super) fn line(&self) -> Option<Arc<Line>> {
-        self.watched().line.clone()
+        self.tenure().line()
     }
 
     /// What was read so far is not served any more: the cluster says that the node has other slots now.
     pub(super) fn forget(&self) {
-        self.replace(&mut self.watched(), None, None);
+        self.change(Tenure::forget);
     }
 
     /// Has the lease of the link's connection renewed, if the server tells of changes on it.
     pub(super) fn renew(self: &Arc<Self>, link: &Link) {
-        if self.watched().epoch.is_none() {
+        if !self.tenure().watches() {
             return;
         }
         let batch = if self.in_cluster { deed::question() } else { Batch::one(command(&[b"PING"])) };
         // Counted from before it waits to be sent, so that waiting makes a lease shorter and not longer.
         let (watch, sent) = (Arc::clone(self), self.near.now());
         link.send_then(batch, move |answered| {
-            if let Ok(answered) = answered {
-                watch.answered(sent, &answered);
+            if let Ok(Answered { value, .. }) = answered {
+                watch.complain(&value);
+                watch.change(|tenure| tenure.answered(&value, sent, watch.near.now()));
             }
         });
     }
 
-    /// Of the connection that there is now, whichever it was when it was asked for.
-    fn answered(&self, sent: Duration, answered: &Answered) {
-        let mut watched = self.watched();
-        if self.in_cluster {
-            self.complain(&answered.value);
-            let deed = Deed::read(&answered.value);
-            if deed != watched.deed {
-                let line = watched.epoch.filter(|_| deed.is_some()).map(Line::new);
-                self.replace(&mut watched, line, deed);
-            }
-        }
-        if let Some(line) = &watched.line {
-            if line.lapsed(self.near.now()) {
-                self.near.leases_lost.fetch_add(1, Relaxed);
-            }
-            line.answered(sent);
-        }
-    }
-
-    fn begin(&self, epoch: Option<Epoch>) {
-        let mut watched = self.watched();
-        watched.epoch = epoch;
-        // A node of a cluster has yet to state its deed.
-        self.replace(&mut watched, epoch.filter(|_| !self.in_cluster).map(Line::new), None);
-    }
-
-    /// What came over the last line is not served any more.
-    fn replace(&self, watched: &mut Watched, line: Option<Arc<Line>>, deed: Option<Deed>) {
-        watched.deed = deed;
-        if let Some(last) = std::mem::replace(&mut watched.line, line) {
-            last.close();
-            self.near.leases_lost.fetch_add(1, Relaxed);
-        }
+    fn change(&self, change: impl FnOnce(&mut Tenure) -> u64) {
+        let lost = change(&mut self.tenure());
+        self.near.leases_lost.fetch_add(lost, Relaxed);
     }
 
     fn complain(&self, answers: &Value) {
-        if deed::is_forbidden(answers) && self.near.said_forbidden.may() {
+        if self.in_cluster && deed::is_forbidden(answers) && self.near.said_forbidden.may() {
             tracing::warn!(
                 "every question is put to the cluster, because the user may not ask who has what: give it +cluster|info and \
                  +cluster|nodes"
@@ -174,8 +133,8 @@ impl Watch {
         }
     }
 
-    fn watched(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tenure(&self) -> MutexGuard<'_, Tenure> {
+        self.tenure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
