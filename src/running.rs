@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// Why a gate does not start.
@@ -31,6 +31,8 @@ pub enum NotStarted {
     Store(Refusal),
     /// The system refuses threads or sockets.
     System(io::Error),
+    /// The system's clock stands before 1970: no answer could be dated, and nothing judged by its age.
+    Clock,
 }
 
 impl fmt::Display for NotStarted {
@@ -46,6 +48,7 @@ impl fmt::Display for NotStarted {
             ),
             Self::Store(refusal) => write!(out, "storage.valkey: the store {refusal}; {}", refusal.instead()),
             Self::System(error) => write!(out, "the system refuses: {error}"),
+            Self::Clock => out.write_str("the system's clock stands before 1970: set it, and start the gate again"),
         }
     }
 }
@@ -89,6 +92,9 @@ impl Running {
         services: Vec<(String, Embedded)>,
         watcher: Option<Arc<dyn Watcher>>,
     ) -> Result<Self, NotStarted> {
+        if SystemTime::now() < SystemTime::UNIX_EPOCH {
+            return Err(NotStarted::Clock);
+        }
         let within = watcher.as_ref().map(|_| Watch::new("program"));
         let Wired {
             listen,

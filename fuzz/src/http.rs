@@ -4,7 +4,7 @@
 //! | id | targets |
 //! |---|---|
 //! | F15, the request as the upstream gets it | `http-framing` (one reading), `http-request-headers` (fields), `http-passing` (a second reader of heads), `http-through` (one of whole connections) |
-//! | F16, the answer as the client gets it | `http-answer` (also its body, by a second reader), `http-response-headers` |
+//! | F16, the answer as the client gets it | `http-answer` (also its body, by a second reader), `http-response-headers`, `http-back` (through a gate that runs) |
 //! | F17, paths | `http-target`, and `oauth-route` for what needs no token |
 //! | F25, MCP's headers and the body | `http-passing`, `http-through`: both pass byte for byte, because nothing is admitted by them |
 

@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("fetch-address", fetch::address),
     ("fetch-answers", fetch::answers),
     ("http-answer", http::answer),
+    ("http-back", through::back),
     ("http-client", http::client),
     ("http-framing", http::framing),
     ("http-passing", http::passing),

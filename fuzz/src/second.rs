@@ -99,6 +99,47 @@ pub fn requests(bytes: &[u8]) -> (Vec<Message>, Read<()>) {
     }
 }
 
+/// The first final answer of these bytes, to a GET, and how its end is known. `closed`: nothing comes behind them.
+#[must_use]
+pub fn answer(bytes: &[u8], closed: bool) -> Read<(u16, Message)> {
+    let mut place = 0;
+    loop {
+        let rest = bytes.get(place..).unwrap_or_default();
+        let end = rest.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
+        let Some(head) = end.and_then(|end| rest.get(..end)) else { return Read::Partial };
+        let mut space = [httparse::EMPTY_HEADER; 256];
+        let mut parsed = httparse::Response::new(&mut space);
+        let is_whole = matches!(parsed.parse(head), Ok(httparse::Status::Complete(end)) if end == head.len());
+        let Some(status) = parsed.code.filter(|_| is_whole && !lone_line_end(head)) else { return Read::Bad };
+        place += head.len();
+        if (100..200).contains(&status) && status != 101 {
+            continue;
+        }
+        let fields =
+            parsed.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
+        let mut message = Message { method: String::new(), target: String::new(), fields, body: Vec::new() };
+        let rest = bytes.get(place..).unwrap_or_default();
+        let (lengths, codings) = (message.all("content-length"), message.all("transfer-encoding"));
+        let body = match (lengths.as_slice(), codings.as_slice()) {
+            _ if matches!(status, 204 | 304) => Read::Whole(Vec::new(), 0),
+            // RFC 9112 section 6.3: the coding overrides the length.
+            (_, [coding]) if coding.eq_ignore_ascii_case(b"chunked") => chunked(rest),
+            ([length], []) => sized(length, rest),
+            ([], []) if closed => Read::Whole(rest.to_vec(), rest.len()),
+            ([], []) => Read::Partial,
+            _ => Read::Bad,
+        };
+        return match body {
+            Read::Bad => Read::Bad,
+            Read::Partial => Read::Partial,
+            Read::Whole(body, length) => {
+                message.body = body;
+                Read::Whole((status, message), place + length)
+            }
+        };
+    }
+}
+
 fn sized(length: &[u8], rest: &[u8]) -> Read<Vec<u8>> {
     let is_plain = !length.is_empty() && length.len() < 20 && length.iter().all(u8::is_ascii_digit);
     let length = std::str::from_utf8(length).ok().filter(|_| is_plain).and_then(|text| text.parse::<u64>().ok());
@@ -124,7 +165,8 @@ pub fn chunked(bytes: &[u8]) -> Read<Vec<u8>> {
         };
         let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
         let is_plain = !size.is_empty() && size.len() <= 16 && size.iter().all(u8::is_ascii_hexdigit);
-        let size = std::str::from_utf8(size).ok().filter(|_| is_plain).and_then(|size| u64::from_str_radix(size, 16).ok());
+        let size =
+            std::str::from_utf8(size).ok().filter(|_| is_plain).and_then(|size| u64::from_str_radix(size, 16).ok());
         let Some(size) = size else { return Read::Bad };
         if size == 0 {
             break;

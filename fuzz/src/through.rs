@@ -1,4 +1,4 @@
-//! F15, F25: whole connections through a gate that runs, from a client's bytes to what the MCP server reads of them.
+//! F15, F16, F25: whole connections through a gate that runs, from a client's bytes to what the MCP server reads of them, and back.
 //!
 //! The client sends what the input says. A second reader ([`second`]) says which requests these are, and the same reader stands in the
 //! place of the MCP server. It must read there exactly the requests that stood there, in their order, each with its own body, and nothing
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use hyper::header::HeaderValue;
 use hyper::{Request, Response, StatusCode};
 use portcullis_adapters::http::{
-    AnswerBody, Bound, Handler, Identity, Onward, Peer, Plain, Pool, RequestBody, Serving, Settings, Upstream, forward, serve,
+    AnswerBody, Bound, Handler, Identity, Onward, Peer, Plain, Pool, RequestBody, Serving, Settings, Upstream, forward,
+    serve,
 };
 use tokio::sync::watch;
 
@@ -27,12 +28,13 @@ const MOMENT: Duration = Duration::from_millis(5);
 /// Request bodies that pass.
 const BODY_MAX: u64 = 4_096;
 
+static STAGE: LazyLock<Stage> = LazyLock::new(Stage::set);
+
 /// F15, F25: see above.
 ///
 /// # Panics
 /// If the MCP server reads anything else than the client has said.
 pub fn through(data: &[u8]) {
-    static STAGE: LazyLock<Stage> = LazyLock::new(Stage::set);
     let (said, end) = second::requests(data);
     let (mut client, name) = STAGE.client();
     // A refusal closes the connection, and then nobody takes the rest.
@@ -69,6 +71,68 @@ pub fn through(data: &[u8]) {
     assert!(came.len() >= heard.passed, "answers without requests");
 }
 
+/// F16: whatever the MCP server answers, the client reads one answer, which is the one that a second reader reads, or is told that
+/// there is none, or sees it break off; and what comes behind it is the answer to nobody.
+///
+/// # Panics
+/// If a client reads anything else.
+pub fn back(data: &[u8]) {
+    let stage = &*STAGE;
+    *stage.script.lock().expect("nobody panics with it") = Some(data.to_vec());
+    let (mut client, name) = stage.client();
+    // What others have left behind is not kept for ever.
+    drop(stage.came(&name));
+    client.set_read_timeout(Some(PATIENCE)).expect("an option of every socket");
+    let ask = |client: &mut TcpStream, target: &str, fields: &str| {
+        let _ = client.write_all(format!("GET {target} HTTP/1.1\r\nHost: gate.example\r\n{fields}\r\n").as_bytes());
+    };
+    ask(&mut client, TOLD, "");
+    let (mut bytes, mut piece, mut closed) = (Vec::new(), [0; 16_384], false);
+    let heard = loop {
+        match second::answer(&bytes, false) {
+            Read::Partial if !closed => match client.read(&mut piece) {
+                Ok(0) => closed = true,
+                Ok(count) => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
+                Err(error) => {
+                    let waits = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                    assert!(!waits, "the server has closed, and more is waited for");
+                    closed = true;
+                }
+            },
+            Read::Partial => break None,
+            Read::Bad => panic!("what the gate answers is no answer"),
+            Read::Whole(answer, length) => break Some((answer, length)),
+        }
+    };
+    let said = second::answer(data, true);
+    let Some(((status, message), length)) = heard else { return };
+    let own = matches!(status, 502..=504) && message.body.is_empty();
+    match &said {
+        Read::Whole((other, said), _) => {
+            assert!(
+                own || (status == *other && message.body == said.body),
+                "{status} {message:?}, and not {other} {said:?}"
+            );
+        }
+        Read::Partial | Read::Bad => assert!(own, "{status} {message:?} is whole, and what was said is not"),
+    }
+    // Whoever asks next on the same connection gets an answer of their own, if any.
+    ask(&mut client, "/end", "Connection: close\r\n");
+    let mut rest = bytes.split_off(length);
+    while let Ok(count @ 1..) = client.read(&mut piece) {
+        rest.extend_from_slice(piece.get(..count).unwrap_or_default());
+    }
+    if !rest.is_empty() {
+        let Read::Whole((200, next), end) = second::answer(&rest, true) else {
+            panic!("{:?}", rest.escape_ascii().to_string())
+        };
+        assert_eq!((next.all("x-of").as_slice(), end), (&[name.as_bytes()][..], rest.len()), "it is somebody else's");
+    }
+}
+
+/// What the script is the answer to.
+const TOLD: &str = "/told";
+
 /// Whether what came is what was said: the method, the target, the body byte for byte, and what MCP says in headers.
 fn is_the_same(said: &Message, came: &Message) -> bool {
     let target = !said.target.starts_with('/') || said.target == came.target;
@@ -93,9 +157,13 @@ fn is_the_same(said: &Message, came: &Message) -> bool {
 struct Stage {
     gate: SocketAddr,
     came: Came,
+    script: Script,
     _serving: Serving,
     _stop: watch::Sender<bool>,
 }
+
+/// What is answered once, as it is, before the connection ends.
+type Script = Arc<Mutex<Option<Vec<u8>>>>;
 
 /// By the name of the client's connection, what came of it; nothing for what is no request.
 type Came = Arc<Mutex<Vec<(String, Option<Message>)>>>;
@@ -106,11 +174,12 @@ impl Stage {
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).expect("a socket in the temporary folder");
         let came = Came::default();
-        let seen = Arc::clone(&came);
+        let script = Script::default();
+        let (seen, told) = (Arc::clone(&came), Arc::clone(&script));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let seen = Arc::clone(&seen);
-                std::thread::spawn(move || answer(stream, &seen));
+                let (seen, told) = (Arc::clone(&seen), Arc::clone(&told));
+                std::thread::spawn(move || answer(stream, &seen, &told));
             }
         });
         let upstream = Upstream::parse(&format!("unix:{}:/", path.display()), Some("/")).expect("an address");
@@ -120,14 +189,15 @@ impl Stage {
         let (stop, stopped) = watch::channel(false);
         let handler = move |_| Everything(Arc::new(Pool::new(Arc::clone(&upstream))));
         let serving = serve(bound, Settings::default(), Plain, handler, stopped).expect("threads");
-        Self { gate, came, _serving: serving, _stop: stop }
+        Self { gate, came, script, _serving: serving, _stop: stop }
     }
 
     /// A connection, and its name. Each goes to another address of this machine, so that no pair of ports comes twice.
     fn client(&self) -> (TcpStream, String) {
         static COUNT: AtomicU16 = AtomicU16::new(0);
         let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let stream = TcpStream::connect((Ipv4Addr::new(127, 9, high, low), self.gate.port())).expect("the gate listens");
+        let stream =
+            TcpStream::connect((Ipv4Addr::new(127, 9, high, low), self.gate.port())).expect("the gate listens");
         let own = stream.local_addr().expect("it is connected");
         stream.set_nodelay(true).expect("an option of every socket");
         (stream, own.port().to_string())
@@ -173,7 +243,7 @@ impl Handler for Everything {
 }
 
 /// Reads requests as strictly as can be, and answers each. The gate asks one after the other, so that nothing lies behind one.
-fn answer(mut stream: UnixStream, came: &Came) {
+fn answer(mut stream: UnixStream, came: &Came, script: &Script) {
     let (mut bytes, mut piece) = (Vec::new(), [0; 16_384]);
     loop {
         let message = match second::request(&bytes) {
@@ -192,10 +262,17 @@ fn answer(mut stream: UnixStream, came: &Came) {
             _ => None,
         });
         let whole = message.is_some();
+        if message.as_ref().is_some_and(|message| message.target == TOLD)
+            && let Some(script) = script.lock().expect("nobody panics with it").take()
+        {
+            let _ = stream.write_all(&script);
+            return;
+        }
+        let of = name.clone().unwrap_or_default();
         // What has no name, or is no request, is somebody's: of whoever looks next.
         came.lock().expect("nobody panics with it").push((name.unwrap_or_default(), message));
-        let answer = b"HTTP/1.1 200 OK\r\nX-Passed: yes\r\nContent-Length: 0\r\n\r\n";
-        if !whole || stream.write_all(answer).is_err() {
+        let answer = format!("HTTP/1.1 200 OK\r\nX-Passed: yes\r\nX-Of: {of}\r\nContent-Length: 0\r\n\r\n");
+        if !whole || stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
         bytes.clear();

@@ -76,7 +76,7 @@ pub(super) fn run(
         Err(refused @ (NotStarted::Listen(..) | NotStarted::Inherited(..) | NotStarted::Store(_))) => {
             return terminal.fail(refused, Exit::Unavailable);
         }
-        Err(refused @ NotStarted::System(_)) => return terminal.fail(refused, Exit::System),
+        Err(refused @ (NotStarted::System(_) | NotStarted::Clock)) => return terminal.fail(refused, Exit::System),
     };
     let said = said(&running);
     if !said.is_empty() && terminal.print(&said) != Exit::Done {

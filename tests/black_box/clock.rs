@@ -11,14 +11,18 @@
 use super::harness::browser::{exchange_request, refresh_request};
 use super::harness::http::once;
 use super::harness::signer::{assertion, keys, proven};
-use super::harness::{Ask, Connection, PATIENCE, Pkce, REDIRECT, Request, Returned, Script, Tokens, World, eventually};
-use super::process::Elsewhere;
+use super::harness::{
+    Ask, Connection, PATIENCE, Pkce, Provider, REDIRECT, Request, Returned, Script, Tokens, Upstream, World,
+    configuration, eventually,
+};
+use super::process::{Elsewhere, Process};
 use super::streams::{BOUND, CALL, EVENTS, taken};
 use super::valkey::{Make, Options, Persistence, Server};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -362,4 +366,14 @@ fn t279_p13_a_clock_that_was_far_ahead_for_a_moment_costs_a_restart_and_on_a_ser
     let pkce = Pkce::new();
     let code = fresh.code(&client, &pkce);
     assert_eq!(fresh.send(&exchange_request(&client, &code, &pkce)).status, 200);
+}
+
+#[test]
+fn t279_a_gate_whose_clock_stands_before_all_times_does_not_start() {
+    let folder = Folder::new();
+    folder.show(-70 * YEAR);
+    let (provider, upstream) = (Provider::start(), Upstream::start());
+    let mut process = Process::start(&configuration(&provider, &upstream), &folder.words(), Stdio::null());
+    assert!(process.ended().is_some_and(|status| status != 0));
+    assert!(process.log().contains("clock stands before 1970: set it"), "{}", process.log());
 }
