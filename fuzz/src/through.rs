@@ -123,10 +123,12 @@ pub fn back(data: &[u8]) {
         rest.extend_from_slice(piece.get(..count).unwrap_or_default());
     }
     if !rest.is_empty() {
-        let Read::Whole((200, next), end) = second::answer(&rest, true) else {
-            panic!("{:?}", rest.escape_ascii().to_string())
-        };
-        assert_eq!((next.all("x-of").as_slice(), end), (&[name.as_bytes()][..], rest.len()), "it is somebody else's");
+        let next = second::answer(&rest, true);
+        let Read::Whole((status, next), end) = next else { panic!("{:?}", rest.escape_ascii().to_string()) };
+        // The server has closed a connection that it had not said it would: that may show only when something was sent on it.
+        let is_own = status == 502 && next.body.is_empty() && next.all("x-of").is_empty();
+        let is_for_it = status == 200 && next.all("x-of") == [name.as_bytes()];
+        assert!((is_own || is_for_it) && end == rest.len(), "it is somebody else's: {status} {next:?}");
     }
 }
 
