@@ -19,6 +19,7 @@ use portcullis_adapters::http::{
 };
 use tokio::sync::watch;
 
+use crate::http::is_plain;
 use crate::second::{self, Message, Read};
 
 /// What a client waits for at the most: whoever waits in vain has another reading than the second reader.
@@ -145,7 +146,7 @@ fn is_the_same(said: &Message, came: &Message) -> bool {
     };
     let mcp = |message: &Message, all: bool| -> Vec<(String, Vec<u8>)> {
         let passes = |name: &str| {
-            name.starts_with("mcp-") && (all || !named(name)) && (!name.contains('_') || name.starts_with("mcp-param-"))
+            name.starts_with("mcp-") && (all || !named(name)) && (is_plain(name) || name.starts_with("mcp-param-"))
         };
         let mut fields: Vec<_> = message.fields.iter().filter(|(name, _)| passes(name)).cloned().collect();
         // Fields of one name keep their order; those of different names have none.
