@@ -295,7 +295,10 @@ fn clients_are_read_again_on_a_signal_and_on_change_and_a_bad_file_changes_nothi
     process.signal("-HUP");
     eventually("the clients are taken over", || known("second"));
     assert!(!known("first") && known("third"));
-    assert!(process.log().contains("sessionDuration") && process.log().contains("restart"), "{}", process.log());
+    // The log is written by a thread of its own.
+    eventually("it says what a restart is needed for", || {
+        process.log().contains("sessionDuration") && process.log().contains("restart")
+    });
     assert_eq!(world.refresh(&Client::public("first"), &tokens.refresh).status, 401, "who is not registered any more");
     assert!(world.admits(&tokens.access), "a session that there is goes on until its end or a cut");
 
