@@ -201,7 +201,7 @@ mod tests {
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if self.room == 0 && self.full > 0 {
-                self.full -= 1;
+                self.full = self.full.saturating_sub(1);
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let count = if self.full > 0 { bytes.len().min(self.room) } else { bytes.len() };
