@@ -38,6 +38,7 @@ use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::RedirectPolicy;
 use portcullis_domain::oauth::resource::{Resource, Resources};
 use portcullis_domain::operation::Epoch;
+use portcullis_domain::seal::CurrentRing;
 use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::gateway::Gateway;
 use portcullis_ports::{Clock, Entropy, World};
@@ -206,7 +207,7 @@ pub(crate) fn wire(
     let base_url = base_url.as_str();
     let tls = tls.map(|tls| listener_tls(&tls, "tls", Some(base_url))).transpose()?;
     let admin_tls = admin_tls.map(|tls| listener_tls(&tls, "adminTls", None)).transpose()?;
-    let ring = Arc::new(keys::key_ring(master_keys, base_url, &entropy, clock.now())?);
+    let ring = CurrentRing::of(keys::key_ring(master_keys, base_url, &entropy, clock.now())?);
     let epoch = entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"))?;
     let webhook = webhook.map(|webhook| watching::webhook(webhook, &ca_files, &epoch)).transpose()?;
     let watching = Watching { within, webhook };

@@ -12,7 +12,7 @@ use crate::oauth::cut::Cut;
 use crate::oauth::grant::Grant;
 use crate::oauth::identity::Identity;
 use crate::operation::{Fact, Stored, Write};
-use crate::seal::{KeyRing, Purpose, Unopened};
+use crate::seal::{CurrentRing, Purpose, Unopened};
 use crate::time::Timestamp;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -118,7 +118,7 @@ const KIND_RING_CHECK: u8 = 5;
 /// Seals and opens records for a store that keeps bytes. It shows no key.
 #[derive(Clone, Debug)]
 pub struct Sealer {
-    ring: Arc<KeyRing>,
+    ring: Arc<CurrentRing>,
 }
 
 /// The version byte in front of a stored record.
@@ -127,10 +127,16 @@ const FORMAT: u8 = 1;
 const HEAD_LEN: usize = 1 + 16 + 8;
 
 impl Sealer {
-    /// The capability to seal and open records under this ring.
+    /// The capability to seal and open records under this ring, whichever it is at the time.
     #[must_use]
-    pub const fn new(ring: Arc<KeyRing>) -> Self {
+    pub const fn new(ring: Arc<CurrentRing>) -> Self {
         Self { ring }
+    }
+
+    /// The check of its ring, as the store keeps it: another one as soon as another key seals.
+    #[must_use]
+    pub fn checks(&self, now: Timestamp) -> Vec<[u8; 16]> {
+        self.ring.now().checks(now).collect()
     }
 
     /// The stored form of one write.
@@ -149,6 +155,7 @@ impl Sealer {
         head.extend_from_slice(&write.stamp.0);
         head.extend_from_slice(&write.until.millis().to_be_bytes());
         self.ring
+            .now()
             .seal(Purpose::Record, Salt::of(write.stamp), &write.key.to_string(), &head, &body, now)
             .ok_or(Unstorable)
     }
@@ -168,7 +175,7 @@ impl Sealer {
     pub fn open(&self, key: &Key, stored: &[u8]) -> Result<Fact, Damaged> {
         let stamp = Self::stamp(stored).ok_or(Damaged)?;
         let until = stored.get(17..HEAD_LEN).and_then(|bytes| bytes.try_into().ok()).ok_or(Damaged)?;
-        match self.ring.open(Purpose::Record, &key.to_string(), HEAD_LEN, stored) {
+        match self.ring.now().open(Purpose::Record, &key.to_string(), HEAD_LEN, stored) {
             Ok(opened) => {
                 let record = Arc::new(Record::decode(key, &opened.body).map_err(|Broken| Damaged)?);
                 let until = Timestamp::from_millis(u64::from_be_bytes(until));

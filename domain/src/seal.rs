@@ -8,11 +8,15 @@
 //! by counting. A sealed value reads `head || key id (4) || salt (16) || ciphertext || tag (16)`, and its associated data
 //! is everything before the ciphertext and the name of the place where it is kept.
 
+mod current;
+
 use crate::fresh::Salt;
 use crate::hash::mac_of;
+use crate::jose::sign::Signer;
 use crate::limits::{MASTER_KEY_DISTINCT_MIN, MASTER_KEYS_MAX};
 use crate::secret::Secret;
 use crate::time::Timestamp;
+pub use current::{CurrentRing, RingNumber};
 use ring::{aead, hkdf, hmac};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -97,7 +101,7 @@ struct Expanded {
     client_id: hmac::Key,
     session: hmac::Key,
     csrf: hmac::Key,
-    signing: Secret<32>,
+    signer: Signer,
     check: [u8; 16],
 }
 
@@ -199,20 +203,29 @@ impl KeyRing {
         key.map(|key| mac_of(key.mac(purpose), label, parts))
     }
 
-    /// The Ed25519 seed of the key that seals now, and its id.
+    /// The Ed25519 key of the master key that seals now.
     #[must_use]
-    pub fn signing(&self, now: Timestamp) -> Option<(KeyId, &Secret<32>)> {
-        self.sealing(now).map(|key| (key.id, &key.signing))
+    pub fn signer(&self, now: Timestamp) -> Option<&Signer> {
+        self.sealing(now).map(|key| &key.signer)
     }
 
-    /// The Ed25519 seeds of all keys that sign or will: their public halves are published.
-    pub fn signing_seeds(&self) -> impl Iterator<Item = (KeyId, &Secret<32>)> {
-        self.keys.iter().filter(|key| !key.client_ids_only).map(|key| (key.id, &key.signing))
+    /// The Ed25519 keys of all that sign or will: their public halves are published.
+    pub fn signers(&self) -> impl Iterator<Item = &Signer> {
+        self.keys.iter().filter(|key| !key.client_ids_only).map(|key| &key.signer)
     }
 
-    /// A public fingerprint of each full key, for the record that tells replicas with another ring apart.
-    pub fn checks(&self) -> impl Iterator<Item = [u8; 16]> {
-        self.keys.iter().filter(|key| !key.client_ids_only).map(|key| key.check)
+    /// A public fingerprint of each full key, for the record that tells replicas with another ring apart. That of the key that seals
+    /// now is the first.
+    pub fn checks(&self, now: Timestamp) -> impl Iterator<Item = [u8; 16]> {
+        let first = self.sealing(now).map(|key| key.check);
+        let full = self.keys.iter().filter(|key| !key.client_ids_only).map(|key| key.check);
+        first.into_iter().chain(full.filter(move |check| Some(*check) != first))
+    }
+
+    /// How many keys it holds.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.keys.len()
     }
 
     fn sealing(&self, now: Timestamp) -> Option<&Expanded> {
@@ -221,6 +234,14 @@ impl KeyRing {
 
     fn named(&self, id: KeyId) -> Option<&Expanded> {
         self.keys.iter().find(|key| key.id == id && !key.client_ids_only)
+    }
+}
+
+/// Two are equal if they hold the same keys for the same uses in the same order.
+impl PartialEq for KeyRing {
+    fn eq(&self, other: &Self) -> bool {
+        let use_of = |key: &Expanded| (key.check, key.seals_from, key.client_ids_only);
+        self.keys.iter().map(use_of).eq(other.keys.iter().map(use_of))
     }
 }
 
@@ -251,7 +272,7 @@ impl Expanded {
             client_id: expand.mac("portcullis client id"),
             session: expand.mac("portcullis session header"),
             csrf: expand.mac("portcullis csrf"),
-            signing: expand.bytes("portcullis signing seed"),
+            signer: Signer::from_seed(&expand.bytes("portcullis signing seed")),
             check: *expand.bytes("portcullis ring check").expose(),
         }
     }
@@ -346,7 +367,7 @@ pub(crate) mod tests {
         MasterKey { secret: Secret::new(bytes), seals_from: Timestamp::EPOCH, client_ids_only: false }
     }
 
-    fn ring(keys: &[MasterKey]) -> KeyRing {
+    pub(crate) fn ring(keys: &[MasterKey]) -> KeyRing {
         KeyRing::new(keys, "https://gate.example", NOW).unwrap()
     }
 
@@ -418,7 +439,7 @@ pub(crate) mod tests {
         assert_eq!(retired.mac_under(id, MacPurpose::ClientId, "x", &[b"y"]), Some(mac));
         assert_eq!(retired.mac_under(id, MacPurpose::Csrf, "x", &[b"y"]), None);
         assert_eq!(retired.open(Purpose::Record, "place", 4, &sealed(&old)).err(), Some(Unopened::UnknownKey));
-        assert_eq!(retired.signing_seeds().count(), 1);
+        assert_eq!(retired.signers().count(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::{CheckedRedirect, Kind, Redirect, RedirectPolicy};
 use portcullis_domain::oauth::register::{read, register};
 use portcullis_domain::oauth::resource::{Resource, Resources};
-use portcullis_domain::seal::{KeyRing, MasterKey};
+use portcullis_domain::seal::{CurrentRing, KeyRing, MasterKey};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::json;
@@ -197,7 +197,7 @@ pub(crate) fn new_policy() -> Policy {
     let resources = vec![resource(&["/mcp", "/sse"], false), resource(&["/"], false), resource(&["/tree"], true)];
     Policy {
         base_url: base_url.into(),
-        ring: Arc::new(KeyRing::new(&[key], base_url, NOW).expect("a ring")),
+        ring: CurrentRing::of(KeyRing::new(&[key], base_url, NOW).expect("a ring")),
         lifetimes: Lifetimes::default(),
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy { open: true, token: None, known: true },

@@ -70,8 +70,8 @@ pub fn authorize(data: &[u8]) {
             assert_eq!(asked.flow.state.as_deref(), form.one("state").expect("it stands once"));
             assert!(asked.flow.scopes.within(asked.resource.scope_set()));
             assert!(form.repeated_except(&["resource"]).is_none());
-            let sealed = asked.flow.seal(&asked.wishes, &policy().ring, &fresh(), NOW).expect("a key seals");
-            let (again, wishes) = Flow::open(&policy().ring, &sealed, NOW).expect("it opens");
+            let sealed = asked.flow.seal(&asked.wishes, &policy().ring.now(), &fresh(), NOW).expect("a key seals");
+            let (again, wishes) = Flow::open(&policy().ring.now(), &sealed, NOW).expect("it opens");
             assert!(again == asked.flow && wishes == asked.wishes);
         }
         Err(Refused::Page(fault)) => {
@@ -111,7 +111,7 @@ fn asked(form: &Form<'_>) -> Result<Asked<'static>, Refused> {
 
 /// F12: of sealed values only the exact ones open. The input is XORed onto a good one, or stands for one by itself.
 pub fn sealed(data: &[u8]) {
-    let ring = &policy().ring;
+    let ring = &policy().ring.now();
     let fresh = fresh();
     let field = flow().seal(&Wishes::default(), ring, &fresh, NOW).expect("a key seals");
     let login = Login::begin(flow(), None, &fresh, NOW);
@@ -140,7 +140,7 @@ pub fn sealed(data: &[u8]) {
 
 fn answers(cookie: &str, token: &str, field: &str) -> bool {
     let (cookie, token, flow) = (Some(cookie), Some(token), Some(field));
-    Answer { same_origin: true, cookie, token, flow, choice: Some("approve") }.judge(&policy().ring, NOW).is_ok()
+    Answer { same_origin: true, cookie, token, flow, choice: Some("approve") }.judge(&policy().ring.now(), NOW).is_ok()
 }
 
 /// A gateway with one login whose code has not been redeemed, and that code.
@@ -221,7 +221,7 @@ pub fn assertion(data: &[u8]) {
 /// F21: whatever is no token of ours is read as none, and no token is read as one of another kind.
 pub fn tokens(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let ring = &policy().ring;
+    let ring = &policy().ring.now();
     assert_eq!(AccessToken::open(ring, text).err(), Some(Fault::TokenUnknown), "nobody can seal but we");
     let (code, refresh) = (Code::parse(text), RefreshToken::parse(text));
     assert!(code.is_err() || refresh.is_err());

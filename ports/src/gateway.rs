@@ -205,7 +205,7 @@ impl<W: World> Gateway<W> {
         }
         let presented = caller.cookies.one(&self.cookies.csrf()).ok().flatten();
         let cookie = CsrfCookie::of(presented, &fresh);
-        let ring = &self.policy.ring;
+        let ring = &self.policy.ring.now();
         let sealed = asked
             .flow
             .seal(&asked.wishes, ring, &fresh, now)
@@ -231,7 +231,7 @@ impl<W: World> Gateway<W> {
             choice: only("choice")?,
         };
         let event = |happened, client| Event::new(happened).by(client).from(caller.address);
-        let (choice, flow, wishes) = answer.judge(&self.policy.ring, now).inspect_err(|fault| {
+        let (choice, flow, wishes) = answer.judge(&self.policy.ring.now(), now).inspect_err(|fault| {
             self.note(now, Event::new(Happened::BrowserMismatch).from(caller.address).under(*fault));
         })?;
         let redirect = CheckedRedirect::reopened(&flow.redirect).ok_or(Fault::RedirectUnregistered)?;
@@ -260,7 +260,7 @@ impl<W: World> Gateway<W> {
         now: Timestamp,
         fresh: &Fresh,
     ) -> Result<Onward, Fault> {
-        let ring = &self.policy.ring;
+        let ring = &self.policy.ring.now();
         let login = Login::begin(flow, wishes.max_age, fresh, now);
         let state = login.state();
         let cookie = SetCookie { name: self.cookies.login(state.expose()), value: login.seal(ring, fresh, now)? };
@@ -320,7 +320,7 @@ impl<W: World> Gateway<W> {
 
     fn resume(&self, cookie: &str, state: &str, caller: Caller<'_>, now: Timestamp) -> Result<Login, Fault> {
         let cookie = caller.cookies.one(cookie).map_err(|_| Fault::BrowserUnknown)?.ok_or(Fault::BrowserUnknown)?;
-        Login::resume(&self.policy.ring, cookie, state, now)
+        Login::resume(&self.policy.ring.now(), cookie, state, now)
     }
 
     /// Redeems the provider's code, judges who it vouches for, and issues ours: the code, and what the person is called.
@@ -454,7 +454,7 @@ impl<W: World> Gateway<W> {
             Some(_) => Some(self.speaker(&presented, false, address).await?),
             None => None,
         };
-        let Some(token) = Revocable::parse(&self.policy.ring, token) else { return Ok(()) };
+        let Some(token) = Revocable::parse(&self.policy.ring.now(), token) else { return Ok(()) };
         let authenticated = speaker.is_some_and(|speaker| speaker.authenticated);
         let client = speaker.map(|speaker| speaker.client);
         transact(&self.world, Revoke { token, client, authenticated, address }).await

@@ -8,7 +8,7 @@ use portcullis_adapters::tls::{self, OwnCertificate};
 use portcullis_adapters::valkey::{Access, Endpoint, Mode, Refusal, Sentinels, Settings, Tls, Valkey};
 use portcullis_domain::operation::{Epoch, Facts, Keys, Write};
 use portcullis_domain::record::Sealer;
-use portcullis_domain::seal::KeyRing;
+use portcullis_domain::seal::CurrentRing;
 use portcullis_ports::{Clock, Outcome, Seen, Store, Unavailable};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,13 +55,13 @@ impl Sessions {
     pub(super) fn new(
         storage: Storage,
         ca_files: &[CaFile],
-        ring: &Arc<KeyRing>,
+        ring: &Arc<CurrentRing>,
         epoch: Epoch,
     ) -> Result<Self, Complaints> {
         let Storage { kind: _judged_with_it, valkey, stale_for, stream_stale_for: _for_the_gate } = storage;
         let Some(configured) = valkey else { return Ok(Self::Memory(Memory::new(epoch))) };
         let settings = settings(configured, ca_files, stale_for)?;
-        Ok(Self::Valkey(Valkey::new(settings, Sealer::new(Arc::clone(ring)), ring.checks().collect())))
+        Ok(Self::Valkey(Valkey::new(settings, Sealer::new(Arc::clone(ring)))))
     }
 
     /// Writes what this process holds of it.

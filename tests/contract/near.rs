@@ -153,7 +153,7 @@ fn p05_a_connection_that_ended_and_a_server_that_forgot_everything_take_what_was
 fn while_the_store_is_away_what_was_known_is_served_as_long_as_is_said() {
     for (stale_for, served) in [(Duration::ZERO, false), (Duration::from_secs(2), true)] {
         let mut server = Server::start(Make::Valkey9);
-        let gate = Gate::with(Settings { stale_for, ..settings(server.address()) }, sealer(), vec![[1; 16]]);
+        let gate = Gate::with(Settings { stale_for, ..settings(server.address()) }, sealer());
         assert_eq!(gate.run(gate.store.ready()), Ok(()));
         put(&gate, key(64, 0), 1);
         warm(&gate, key(64, 0));

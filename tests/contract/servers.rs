@@ -3,13 +3,14 @@
 use crate::clauses::{self, increments, key, landed, load, value, write};
 use crate::engine::fixture::{BASE_URL, sealer};
 use crate::valkey::{Make, Options, Persistence, Proxy, Server, until};
+use portcullis_adapters::system::SystemClock;
 use portcullis_adapters::valkey::{Access, Endpoint, Mode, Refusal, Settings, Valkey};
 use portcullis_domain::operation::Keys;
 use portcullis_domain::record::Sealer;
-use portcullis_domain::seal::{KeyRing, MasterKey};
+use portcullis_domain::seal::{CurrentRing, KeyRing, MasterKey};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
-use portcullis_ports::{Outcome, Seen, Store, Unavailable};
+use portcullis_ports::{Clock, Outcome, Seen, Store, Unavailable};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 impl Gate {
-    pub(crate) fn with(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
-        let store = Valkey::new(settings, sealer, checks);
+    pub(crate) fn with(settings: Settings, sealer: Sealer) -> Self {
+        let store = Valkey::new(settings, sealer);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let links = store.clone();
         let background = std::thread::spawn(move || {
@@ -41,7 +42,7 @@ impl Gate {
     }
 
     pub(crate) fn on(address: SocketAddr) -> Self {
-        Self::with(settings(address), sealer(), vec![[1; 16]])
+        Self::with(settings(address), sealer())
     }
 
     /// One that is ready.
@@ -231,21 +232,40 @@ fn t271_a_server_that_may_evict_is_refused_and_says_why() {
 #[test]
 fn p02_a_gate_with_other_master_keys_is_refused_and_one_that_rotates_is_not() {
     let server = Server::start(Make::Valkey9);
-    let gate = |keys: &[u8]| {
-        let masters: Vec<MasterKey> = keys.iter().map(|first| master(*first)).collect();
-        let ring = KeyRing::new(&masters, BASE_URL, Timestamp::from_secs(1)).unwrap();
-        let checks = ring.checks().collect();
-        let gate = Gate::with(settings(server.address()), Sealer::new(Arc::new(ring)), checks);
+    let gate = |masters: &[MasterKey]| {
+        let gate = Gate::with(settings(server.address()), Sealer::new(ring(masters)));
         gate.run(gate.store.ready())
     };
-    assert_eq!(gate(&[1]), Ok(()));
-    assert_eq!(gate(&[1]), Ok(()), "the same ring");
-    assert_eq!(gate(&[2]), Err(Refusal::OtherRing));
+    let of = |keys: &[u8]| keys.iter().map(|first| master(*first)).collect::<Vec<_>>();
+    assert_eq!(gate(&of(&[1])), Ok(()));
+    assert_eq!(gate(&of(&[1])), Ok(()), "the same ring");
+    assert_eq!(gate(&of(&[2])), Err(Refusal::OtherRing));
     // The rotation, in two deploys, each replica at its own time; then the first key goes.
     for ring in [&[1, 2][..], &[1], &[1, 2], &[2, 1], &[1, 2], &[2, 1], &[2]] {
-        assert_eq!(gate(ring), Ok(()), "{ring:?}");
+        assert_eq!(gate(&of(ring)), Ok(()), "{ring:?}");
     }
-    assert_eq!(gate(&[1]), Err(Refusal::OtherRing));
+    assert_eq!(gate(&of(&[1])), Err(Refusal::OtherRing));
+}
+
+#[test]
+fn t159_a_key_that_begins_to_seal_by_itself_takes_the_check_over() {
+    let server = Server::start(Make::Valkey9);
+    let now = SystemClock::start().now();
+    let next = Sealer::new(ring(&[master(2)]));
+    let gate = |seconds: u64| {
+        let new = MasterKey { seals_from: now.plus(Duration::from_secs(seconds)), ..master(2) };
+        let gate = Gate::with(settings(server.address()), Sealer::new(ring(&[new, master(1)])));
+        assert_eq!(gate.run(gate.store.ready()), Ok(()));
+        gate
+    };
+    let early = gate(86_400);
+    assert_eq!(early.run(early.store.try_ring(&next)), Err(Refusal::OtherRing), "the old one seals still");
+    let late = gate(1);
+    until("the key before it can go", || late.run(late.store.try_ring(&next)) == Ok(()));
+}
+
+fn ring(masters: &[MasterKey]) -> Arc<CurrentRing> {
+    CurrentRing::of(KeyRing::new(masters, BASE_URL, Timestamp::from_secs(1)).unwrap())
 }
 
 fn master(first: u8) -> MasterKey {
@@ -346,7 +366,7 @@ fn t267_another_history_of_the_same_process_is_seen_by_the_script_itself() {
 #[test]
 fn t269_what_keeps_somebody_out_waits_for_replicas_where_that_is_asked() {
     let primary = Server::start(Make::Valkey9);
-    let gate = Gate::with(Settings { wait: 1, ..settings(primary.address()) }, sealer(), vec![[1; 16]]);
+    let gate = Gate::with(Settings { wait: 1, ..settings(primary.address()) }, sealer());
     assert_eq!(gate.run(gate.store.ready()), Ok(()));
     let durable = |value| clauses::durable(write(key(40, 0), value));
     let facts = gate.run(load(&gate.store, [key(40, 0)]));
@@ -371,7 +391,7 @@ fn t269_what_keeps_somebody_out_waits_for_replicas_where_that_is_asked() {
 fn t269_what_waits_for_replicas_at_the_same_time_waits_once() {
     // There is no replica, so a WAIT lasts a second: meanwhile the others gather, and are acknowledged, or not, together.
     let server = Server::start(Make::Valkey9);
-    let gate = Gate::with(Settings { wait: 1, ..settings(server.address()) }, sealer(), vec![[1; 16]]);
+    let gate = Gate::with(Settings { wait: 1, ..settings(server.address()) }, sealer());
     assert_eq!(gate.run(gate.store.ready()), Ok(()));
     let end = |login: u8| {
         let (store, key) = (gate.store.clone(), key(42, login));
@@ -420,7 +440,7 @@ fn t275_the_documented_user_is_enough_and_may_do_nothing_else() {
     assert_eq!(documented.map(|line| line.replace("PASSWORD", "hush")).as_deref(), Some(USER));
     for make in Make::ALL {
         let server = Server::with(Options::of(make).acl(&[USER, "user default on nopass ~* &* +@all"]));
-        let gate = Gate::with(with_password(server.address(), "hush"), sealer(), vec![[1; 16]]);
+        let gate = Gate::with(with_password(server.address(), "hush"), sealer());
         assert_eq!(gate.run(gate.store.ready()), Ok(()), "{make:?}");
         gate.run(async {
             let facts = load(&gate.store, [key(50, 0)]).await;
@@ -453,7 +473,7 @@ fn t275_the_documented_user_is_enough_and_may_do_nothing_else() {
 
 /// What `check` says of it.
 pub(crate) fn examined(settings: Settings) -> String {
-    runtime().block_on(Valkey::new(settings, sealer(), vec![[1; 16]]).examine()).unwrap()
+    runtime().block_on(Valkey::new(settings, sealer()).examine()).unwrap()
 }
 
 #[test]
@@ -495,7 +515,7 @@ fn t270_check_says_where_what_was_acknowledged_may_not_be_on_the_disk() {
 fn t262_a_login_that_is_refused_and_a_permission_that_is_missing_are_told_apart() {
     let server = Server::with(Options::of(Make::Valkey8).acl(&[USER, "user default on nopass ~* &* +@all"]));
     let refused = |settings| {
-        let gate = Gate::with(settings, sealer(), vec![[1; 16]]);
+        let gate = Gate::with(settings, sealer());
         gate.run(gate.store.ready()).unwrap_err()
     };
     let wrong = refused(with_password(server.address(), "wrong"));
@@ -506,7 +526,7 @@ fn t262_a_login_that_is_refused_and_a_permission_that_is_missing_are_told_apart(
     server.ask(&["ACL", "SETUSER", "portcullis", "+info"]);
 
     // What is taken away while the gate runs is 503, and comes back with the permission.
-    let gate = Gate::with(Settings { wait: 0, ..with_password(server.address(), "hush") }, sealer(), vec![[1; 16]]);
+    let gate = Gate::with(Settings { wait: 0, ..with_password(server.address(), "hush") }, sealer());
     assert_eq!(gate.run(gate.store.ready()), Ok(()));
     let facts = gate.run(load(&gate.store, [key(51, 0)]));
     server.ask(&["ACL", "SETUSER", "portcullis", "-set"]);

@@ -6,7 +6,7 @@ use crate::engine::scheduler::Scheduler;
 use crate::engine::stores::{Bytes, Failing, Failure, Span};
 use portcullis_domain::operation::{Epoch, Fact, Keys};
 use portcullis_domain::record::Sealer;
-use portcullis_domain::seal::{KeyRing, MasterKey};
+use portcullis_domain::seal::{CurrentRing, KeyRing, MasterKey};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{Outcome, Seen, Store, Unavailable};
@@ -71,7 +71,7 @@ fn p09_a_record_under_a_key_that_is_gone_is_unreadable_and_can_be_replaced() {
         other.iter_mut().zip(100..).for_each(|(byte, value)| *byte = value);
         let master = MasterKey { secret: Secret::new(other), seals_from: Timestamp::EPOCH, client_ids_only: false };
         let ring = KeyRing::new(&[master], crate::engine::fixture::BASE_URL, Timestamp::EPOCH).unwrap();
-        let former = Bytes::new(Sealer::new(Arc::new(ring)), Epoch([1; 16]));
+        let former = Bytes::new(Sealer::new(CurrentRing::of(ring)), Epoch([1; 16]));
         let facts = load(&former, [key(1, 0)]).await;
         landed(&former, &facts, vec![write(key(1, 0), 1)]).await;
 

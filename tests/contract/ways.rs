@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub(crate) fn gate(settings: Settings) -> Gate {
-    Gate::with(settings, sealer(), vec![[1; 16]])
+    Gate::with(settings, sealer())
 }
 
 fn with_tls(config: Arc<ClientConfig>, server_name: Option<&str>) -> Access {

@@ -20,7 +20,7 @@ use portcullis_domain::oauth::scope::Scopes;
 use portcullis_domain::oauth::sever::Sever;
 use portcullis_domain::oauth::token::{AccessToken, Code, RefreshToken};
 use portcullis_domain::record::Sealer;
-use portcullis_domain::seal::{KeyRing, MasterKey};
+use portcullis_domain::seal::{CurrentRing, KeyRing, MasterKey};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use std::sync::{Arc, LazyLock};
@@ -33,17 +33,17 @@ pub(crate) const ISSUER: &str = "https://idp.example";
 const RESOURCE: &str = "https://gate.example/mcp";
 const REDIRECT: &str = "http://127.0.0.1/callback";
 
-static RING: LazyLock<Arc<KeyRing>> = LazyLock::new(|| {
+static RING: LazyLock<Arc<CurrentRing>> = LazyLock::new(|| {
     let mut bytes = [0; 32];
     for (byte, value) in bytes.iter_mut().zip(1..) {
         *byte = value;
     }
     let master = MasterKey { secret: Secret::new(bytes), seals_from: Timestamp::EPOCH, client_ids_only: false };
-    Arc::new(KeyRing::new(&[master], BASE_URL, Timestamp::EPOCH).expect("32 distinct bytes are a key"))
+    CurrentRing::of(KeyRing::new(&[master], BASE_URL, Timestamp::EPOCH).expect("32 distinct bytes are a key"))
 });
 
 /// Master keys, expanded once for all runs.
-pub(crate) fn ring() -> Arc<KeyRing> {
+pub(crate) fn ring() -> Arc<CurrentRing> {
     Arc::clone(&RING)
 }
 
@@ -184,7 +184,7 @@ impl Party {
     /// The client revokes its session; or another client tries to.
     pub(crate) fn revoke(&self, token: &str, wrong: bool) -> Revoke {
         let client = if wrong { client_hash(u64::MAX) } else { self.client };
-        let token = Revocable::parse(&RING, token).expect("a token of ours");
+        let token = Revocable::parse(&RING.now(), token).expect("a token of ours");
         Revoke { token, client: Some(client), authenticated: true, address: None }
     }
 }
@@ -209,7 +209,7 @@ impl Wrong {
 
 /// A request to the protected resource.
 pub(crate) fn admit<'a>(access: &str, scopes: &'a Scopes) -> Admit<'a> {
-    let token = AccessToken::open(&RING, access).expect("an access token of ours");
+    let token = AccessToken::open(&RING.now(), access).expect("an access token of ours");
     let wish = Wish::Enter { resource: resource(), scopes };
     Admit { token: Arc::new(token), wish, identity: true }
 }

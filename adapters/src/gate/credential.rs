@@ -7,7 +7,6 @@ use super::id_token::{self, IdTokenAt};
 use super::minted::{Credential, Decided, Minted};
 use crate::apart::Apart;
 use crate::fetch::{Caps, Fetch, Method, Request};
-use portcullis_domain::jose::jwk::Key;
 use portcullis_domain::jose::operator_key::OperatorKey;
 use portcullis_domain::jose::sign::Signer;
 use portcullis_domain::limits::{CREDENTIAL_MARGIN, PROVIDER_ANSWER_MAX, PROVIDER_DEADLINE, SLOW_SIGNATURES_MAX};
@@ -17,7 +16,7 @@ use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::policy::Policy;
 use portcullis_domain::oauth::visitor::Visitor;
 use portcullis_domain::oidc::request::BackChannel;
-use portcullis_domain::seal::KeyId;
+use portcullis_domain::seal::KeyRing;
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::json::ObjectWriter;
@@ -122,22 +121,16 @@ pub(crate) struct Told<'a> {
 
 /// Makes credentials, and keeps them.
 pub(crate) struct Credentials {
-    own: Arc<[(KeyId, Signer)]>,
     minted: Arc<Minted>,
 }
 
+impl Default for Credentials {
+    fn default() -> Self {
+        Self { minted: Arc::new(Minted::new()) }
+    }
+}
+
 impl Credentials {
-    /// By the keys of this policy.
-    pub(crate) fn new(policy: &Policy) -> Self {
-        let own = policy.ring.signing_seeds().map(|(id, seed)| (id, Signer::from_seed(seed))).collect();
-        Self { own, minted: Arc::new(Minted::new()) }
-    }
-
-    /// The public halves of the keys of the policy.
-    pub(crate) fn published(&self) -> impl Iterator<Item = Key> {
-        self.own.iter().map(|(_, signer)| signer.public().clone())
-    }
-
     /// The credential with which whoever is at this place is told of somebody in this form, if it wants one.
     pub(crate) async fn of<W: World>(
         &self,
@@ -149,6 +142,12 @@ impl Credentials {
     ) -> Result<Option<Credential>, Fault> {
         let (Told { visitor, version, id_token }, policy) = (told, gateway.policy());
         let held = || id_token::held(gateway, &self.minted, visitor.person, id_token, now);
+        let ring = policy.ring.now();
+        // An assertion is of no more use than the key that signed it: under another key, another one is made.
+        let signer = match form {
+            Form::Assertion(Asserted { key: AssertionKey::Master, .. }) => ring.signer(now).map_or("", Signer::kid),
+            _ => "",
+        };
         let kind: &[u8] = match form {
             Form::Headers | Form::SubjectOnly => return Ok(None),
             Form::IdToken => return held()?.await.map(Some),
@@ -157,6 +156,7 @@ impl Credentials {
         };
         let decided = Decided::by(&[
             kind,
+            signer.as_bytes(),
             place.as_bytes(),
             &visitor.person.0,
             visitor.session.as_bytes(),
@@ -166,14 +166,14 @@ impl Credentials {
         let made = match form {
             Form::Headers | Form::SubjectOnly | Form::IdToken => return Ok(None),
             Form::Assertion(asserted) => {
-                self.minted.get(decided, now, None, || self.assertion(asserted, policy, visitor, now)).await
+                self.minted.get(decided, now, None, || assertion(asserted, policy, &ring, visitor, now)).await
             }
             Form::Exchange(exchange) => {
                 let Exchange { downstream, subject, fetch } = &**exchange;
                 let (downstream, fetch) = (downstream.clone(), fetch.clone());
                 match subject {
                     Subject::Assertion(asserted) => {
-                        let subject = || self.assertion(asserted, policy, visitor, now);
+                        let subject = || assertion(asserted, policy, &ring, visitor, now);
                         self.minted.get(decided, now, None, || exchanged(downstream, fetch, subject(), now)).await
                     }
                     Subject::IdToken => {
@@ -185,44 +185,35 @@ impl Credentials {
         };
         made.map(Some)
     }
+}
 
-    fn assertion(
-        &self,
-        asserted: &Asserted,
-        policy: &Policy,
-        visitor: &Visitor,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<Credential, Fault>> + Send + use<> {
-        let said = Assertion {
-            issuer: &policy.base_url,
-            audience: &asserted.audience,
-            claims: &visitor.claims,
-            session: &visitor.session,
-            scope: visitor.scopes.line(),
-        };
-        let (claims, renew) = said.write(asserted.life, visitor.until, now);
-        let own = policy.ring.signing(now).map(|(id, _)| id);
-        let (signers, key) = (Arc::clone(&self.own), asserted.key.clone());
-        async move {
-            let token = sign(&signers, own, key, claims).await?;
-            Credential::bearer(token.expose(), renew, renew.plus(CREDENTIAL_MARGIN))
-        }
+fn assertion(
+    asserted: &Asserted,
+    policy: &Policy,
+    ring: &Arc<KeyRing>,
+    visitor: &Visitor,
+    now: Timestamp,
+) -> impl Future<Output = Result<Credential, Fault>> + Send + use<> {
+    let said = Assertion {
+        issuer: &policy.base_url,
+        audience: &asserted.audience,
+        claims: &visitor.claims,
+        session: &visitor.session,
+        scope: visitor.scopes.line(),
+    };
+    let (claims, renew) = said.write(asserted.life, visitor.until, now);
+    let (ring, key) = (Arc::clone(ring), asserted.key.clone());
+    async move {
+        let token = sign(&ring, key, claims, now).await?;
+        Credential::bearer(token.expose(), renew, renew.plus(CREDENTIAL_MARGIN))
     }
 }
 
-async fn sign(
-    own: &[(KeyId, Signer)],
-    id: Option<KeyId>,
-    key: AssertionKey,
-    claims: ObjectWriter,
-) -> Result<SecretText, Fault> {
+async fn sign(ring: &KeyRing, key: AssertionKey, claims: ObjectWriter, now: Timestamp) -> Result<SecretText, Fault> {
     static SLOW: LazyLock<Apart> = LazyLock::new(|| Apart::new(SLOW_SIGNATURES_MAX));
     const UNSIGNED: Fault = Fault::Internal("an assertion could not be signed");
     let token = match key {
-        AssertionKey::Master => {
-            let signer = own.iter().find(|(own, _)| Some(*own) == id).map(|(_, signer)| signer).ok_or(UNSIGNED)?;
-            signer.sign(assertion::TYPE, claims)
-        }
+        AssertionKey::Master => ring.signer(now).ok_or(UNSIGNED)?.sign(assertion::TYPE, claims),
         AssertionKey::Operator(key) => {
             let slow = key.is_slow();
             let sign = move || key.sign(&SystemRandom::new(), assertion::TYPE, claims);

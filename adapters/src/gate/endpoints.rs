@@ -80,7 +80,7 @@ pub(crate) async fn answer<W: World>(
         Route::Register => call.register().unwrap_or_else(Answer::fault_to_bearer),
         Route::Registration => call.registration().unwrap_or_else(Answer::fault_to_bearer),
         Route::Metadata => call.metadata(),
-        Route::Jwks => Answer::document(gate.jwks.to_vec()),
+        Route::Jwks => Answer::document(gate.jwks()),
         Route::Health => call.health(),
         Route::Resource | Route::ForwardAuth | Route::Nothing => Answer::fault(Fault::NotFound),
     })
@@ -120,7 +120,7 @@ struct Call<'a, W: World> {
 impl<W: World> Call<'_, W> {
     /// What the request shows of a living session.
     fn vouch(&self) -> Option<Vouch> {
-        let ring = &self.gate.gateway.policy().ring;
+        let ring = &self.gate.gateway.policy().ring.now();
         match self.received.authorization() {
             Ok(Authorization::Bearer(token)) => Vouch::bearer(ring, token),
             _ => Vouch::of(ring, &self.received.form().ok()?),

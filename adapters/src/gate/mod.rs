@@ -42,6 +42,7 @@ use credential::Credentials;
 use hyper::{Request, Response};
 use metrics::{Cells, Metrics};
 use portcullis_domain::jose::jwk::KeySet;
+use portcullis_domain::jose::sign::Signer;
 use portcullis_domain::limits::TARGET_MAX;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::metadata::Metadata;
@@ -62,7 +63,6 @@ pub struct Gate<W: World> {
     gateway: Gateway<W>,
     routes: Routes,
     metadata: Metadata,
-    jwks: Arc<[u8]>,
     site: answer::Site,
     pages: pages::Gate,
     proxies: TrustedProxies,
@@ -95,18 +95,15 @@ impl<W: World> Gate<W> {
         streams: Streams,
     ) -> Result<Arc<Self>, NotALink> {
         let policy = gateway.policy();
-        let credentials = Credentials::new(policy);
-        let keys = credentials.published().chain(protection.published().cloned()).collect();
         Ok(Arc::new(Self {
             pages: pages::Gate::new(&policy.base_url, provider)?,
             routes: Routes::of(&policy.base_url),
             metadata: Metadata::of(policy),
-            jwks: KeySet::of(keys).to_json().into_bytes().into(),
             site: answer::Site::of(&policy.base_url),
             proxies,
             protection,
             bearers: Bearers::new(),
-            credentials,
+            credentials: Credentials::default(),
             metrics: Metrics::default(),
             streams,
             gateway,
@@ -123,6 +120,13 @@ impl<W: World> Gate<W> {
             cells: self.metrics.on_core(),
             ids: Arc::new(RequestIds::new()),
         }
+    }
+
+    /// The public keys of everything that signs here, or will: RFC 7517 section 5.
+    fn jwks(&self) -> Vec<u8> {
+        let ring = self.gateway.policy().ring.now();
+        let own = ring.signers().map(Signer::public);
+        KeySet::of(own.chain(self.protection.published()).cloned().collect()).to_json().into_bytes()
     }
 
     /// Writes what is counted here.

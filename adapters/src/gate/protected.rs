@@ -22,6 +22,7 @@ use portcullis_domain::key::Person;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
 use portcullis_domain::oauth::visitor::Visitor;
+use portcullis_domain::seal::RingNumber;
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::header::Challenge;
@@ -319,7 +320,9 @@ pub(super) async fn admit<W: World>(
     address: IpAddr,
 ) -> Result<Admission, Fault> {
     let authorization = read::single(headers, &AUTHORIZATION)?.ok_or(Fault::TokenMissing)?;
-    let known = gate.bearers.recall(authorization).filter(|known| known.is_for(resource));
+    // Asked before anything is opened: what was worked out under other keys is worked out again.
+    let ring = gate.gateway.policy().ring.number();
+    let known = gate.bearers.recall(authorization).filter(|known| known.ring == ring && known.is_for(resource));
     let bearer = match &known {
         Some(known) => known.bearer.clone(),
         None => match read::authorization(headers)? {
@@ -370,8 +373,8 @@ pub(super) async fn admit<W: World>(
     let (identity, renew, id_token) = Box::pin(introduce(gate, resource, &protected.form, told)).await?;
     let is_wanted = matches!(protected.behind, Behind::Here(_)) || gate.protection.watch().is_some();
     let visitor = is_wanted.then(|| Arc::new(Visitor { id_token, ..visitor }));
-    let known =
-        Known { bearer: bearer.clone(), of: version, identity: Arc::clone(&identity), visitor: visitor.clone(), renew };
+    let (of, shown) = (version, Arc::clone(&identity));
+    let known = Known { ring, bearer: bearer.clone(), of, identity: shown, visitor: visitor.clone(), renew };
     gate.bearers.remember(authorization, known);
     Ok(Admission { bearer, person, identity, visitor })
 }
@@ -395,6 +398,8 @@ async fn introduce<W: World>(
 /// What is worked out once of a bearer.
 #[derive(Clone)]
 pub(crate) struct Known {
+    /// The master keys under which it was worked out.
+    ring: RingNumber,
     bearer: Bearer,
     /// The version of the identity record that the identity was made of.
     of: Stamp,

@@ -18,7 +18,7 @@ impl Valkey {
         let Self(inner) = self;
         inner.begin();
         let begin = Instant::now();
-        while let Err(refusal) = inner.compare_rings(Claim::No).await {
+        while let Err(refusal) = inner.compare_rings(&inner.sealer, Claim::No).await {
             let refusal = inner.refusal().unwrap_or(refusal);
             if refusal.needs_somebody() || begin.elapsed() > STORE_CONNECT_DEADLINE {
                 return Err(refusal);

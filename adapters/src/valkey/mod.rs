@@ -47,6 +47,7 @@ pub use nodes::Node;
 use portcullis_domain::key::Partition;
 use portcullis_domain::limits::{NEAR_BYTES_MAX, NEAR_PING, STORE_CONNECT_DEADLINE, STORE_PROBE, STORE_RETRY_FIRST};
 use portcullis_domain::record::Sealer;
+use portcullis_ports::Clock;
 pub use refusal::Refusal;
 pub use script::SCRIPT;
 pub use sentinel::Sentinels;
@@ -96,7 +97,6 @@ struct Inner {
     prefix: String,
     wait: u32,
     sealer: Sealer,
-    checks: Vec<[u8; 16]>,
     clock: SystemClock,
     entropy: SystemEntropy,
     near: Arc<Near>,
@@ -112,9 +112,9 @@ struct Inner {
 }
 
 impl Valkey {
-    /// A store, to be used as soon as [`Valkey::run`] runs. `checks` are the fingerprints of the ring that `sealer` seals under.
+    /// A store, to be used as soon as [`Valkey::run`] runs.
     #[must_use]
-    pub fn new(settings: Settings, sealer: Sealer, checks: Vec<[u8; 16]>) -> Self {
+    pub fn new(settings: Settings, sealer: Sealer) -> Self {
         let Settings { mode, access, prefix, wait, stale_for } = settings;
         let near = Near::new(NEAR_BYTES_MAX, stale_for, prefix.clone());
         let access = Arc::new(access);
@@ -129,7 +129,6 @@ impl Valkey {
             prefix,
             wait,
             sealer,
-            checks,
             clock: SystemClock::start(),
             entropy: SystemEntropy::new(),
             near,
@@ -147,7 +146,7 @@ impl Valkey {
         let Self(inner) = self;
         inner.begin();
         let mut pause = STORE_RETRY_FIRST;
-        while let Err(refusal) = inner.compare_rings(Claim::Yes).await {
+        while let Err(refusal) = inner.compare_rings(&inner.sealer, Claim::Yes).await {
             inner.set_refused(Some(refusal));
             tokio::time::sleep(pause).await;
             pause = pause.saturating_mul(2).min(STORE_PROBE);
@@ -160,12 +159,33 @@ impl Valkey {
             }
         }
         inner.admitted.store(true, Relaxed);
+        let mut claimed = inner.checks();
         loop {
             tokio::time::sleep(STORE_PROBE).await;
+            // The check is sealed by the key that seals: when the one before it leaves the ring, it is not missed.
+            let checks = inner.checks();
+            if checks != claimed && inner.compare_rings(&inner.sealer, Claim::Yes).await.is_ok() {
+                claimed = checks;
+            }
             if let (Mode::Sentinel(sentinels), Some(node)) = (&inner.mode, inner.node.get()) {
                 inner.follow(sentinels, node).await;
             }
         }
+    }
+
+    /// Asks the store whether a gate with the ring of this sealer may use it, and leaves that ring's check there.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherRing`] if its ring has no key in common with that of the gate that left the last check; or why it cannot be
+    /// asked.
+    pub async fn try_ring(&self, sealer: &Sealer) -> Result<(), Refusal> {
+        let Self(inner) = self;
+        inner.compare_rings(sealer, Claim::Yes).await
+    }
+
+    /// Forgets what was read before now: it may have been opened by a key that is not in the ring any more.
+    pub fn forget(&self) {
+        self.0.near.cache.all_changed();
     }
 
     /// Waits until the store can be used, but no longer than it takes to know that it cannot.
@@ -224,6 +244,10 @@ impl Inner {
                 node.watch().renew(node.link(Lane::Questions));
             }
         }
+    }
+
+    fn checks(&self) -> Vec<[u8; 16]> {
+        self.sealer.checks(self.clock.now())
     }
 
     /// The server that keeps a partition, as far as is known.

@@ -13,7 +13,7 @@ use portcullis_domain::fresh::Stamp;
 use portcullis_domain::hash;
 use portcullis_domain::key::Key;
 use portcullis_domain::operation::{Fact, Facts, Keys, Landed, Write};
-use portcullis_domain::record::Record;
+use portcullis_domain::record::{Record, Sealer};
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{Clock, Entropy, Outcome, Seen, Store, Unavailable};
 use std::future::{Future, poll_fn};
@@ -58,7 +58,7 @@ impl Store for Valkey {
         let outcome = if inner.is_admitted() {
             // Until the outcome is known, and then again, before anybody hears of it.
             let _barred = inner.near.cache.barred(writes.iter().map(|write| write.key));
-            inner.write(&seen, writes).await
+            inner.write(&inner.sealer, &seen, writes).await
         } else {
             Outcome::Away
         };
@@ -119,7 +119,8 @@ impl Valkey {
         match read {
             // It is looked for where the slot is by now, or is on its way to: that is used once, and not kept.
             Err(NoReading::Lost | NoReading::Away) if inner.cluster.is_some() => {
-                inner.facts(&keys, inner.ask(partition, Lane::Questions, batch).await, Lane::Questions)
+                let answered = inner.ask(partition, Lane::Questions, batch).await;
+                inner.facts(&inner.sealer, &keys, answered, Lane::Questions)
             }
             read => read,
         }
@@ -132,7 +133,7 @@ impl Valkey {
         node.link(Lane::Questions).send_then(batch, move |answered| {
             let facts = match &answered {
                 Ok(Answered { value, .. }) if is_redirection(value) => Err(NoReading::Away),
-                _ => inner.facts(&keys, answered, Lane::Questions),
+                _ => inner.facts(&inner.sealer, &keys, answered, Lane::Questions),
             };
             if let (Ok(facts), Some(line)) = (&facts, watch.line()) {
                 for (key, fact) in facts.iter() {
@@ -175,11 +176,11 @@ impl Inner {
     /// Reads keys, each where it is; none waits for the others.
     async fn read(&self, keys: &Keys) -> Result<Facts, NoReading> {
         let parts = self.parts(keys);
-        joined(together(parts.iter().map(|part| self.read_part(part))).await)
+        joined(together(parts.iter().map(|part| self.read_part(&self.sealer, part))).await)
     }
 
     /// Reads keys that one server has.
-    async fn read_part(&self, keys: &Keys) -> Result<Facts, NoReading> {
+    async fn read_part(&self, sealer: &Sealer, keys: &Keys) -> Result<Facts, NoReading> {
         let batch = self.reading(keys).map_err(|Unavailable| NoReading::Damaged)?;
         let partition = keys.iter().next().ok_or(NoReading::Damaged)?.partition();
         // A reading changes nothing: one whose connection has died is made once more on the next.
@@ -187,7 +188,7 @@ impl Inner {
             Err(Failure::Lost) => self.ask(partition, Lane::Operations, batch).await,
             answered => answered,
         };
-        self.facts(keys, answered, Lane::Operations)
+        self.facts(sealer, keys, answered, Lane::Operations)
     }
 
     /// The command that reads these keys.
@@ -198,7 +199,13 @@ impl Inner {
     }
 
     /// What its answer says.
-    fn facts(&self, keys: &Keys, answered: Result<Answered, Failure>, lane: Lane) -> Result<Facts, NoReading> {
+    fn facts(
+        &self,
+        sealer: &Sealer,
+        keys: &Keys,
+        answered: Result<Answered, Failure>,
+        lane: Lane,
+    ) -> Result<Facts, NoReading> {
         let Answered { value, epoch } = answered.map_err(|failure| match failure {
             Failure::Lost => NoReading::Lost,
             Failure::NotSent | Failure::OtherEpoch => NoReading::Away,
@@ -213,15 +220,15 @@ impl Inner {
         };
         let mut facts = Facts::new(epoch);
         for (key, value) in keys.iter().zip(values) {
-            facts.add(*key, self.fact(key, value).map_err(|Unavailable| NoReading::Damaged)?);
+            facts.add(*key, self.fact(sealer, key, value).map_err(|Unavailable| NoReading::Damaged)?);
         }
         Ok(facts)
     }
 
-    fn fact(&self, key: &Key, value: &Value) -> Result<Fact, Unavailable> {
+    fn fact(&self, sealer: &Sealer, key: &Key, value: &Value) -> Result<Fact, Unavailable> {
         match value {
             Value::Null => Ok(Fact::Absent),
-            Value::Text(bytes) => self.sealer.open(key, bytes).map_err(|_| {
+            Value::Text(bytes) => sealer.open(key, bytes).map_err(|_| {
                 if self.said_damaged.may() {
                     tracing::error!(name = %self.name(key), "a record of the store is damaged, or somebody has moved it");
                 }
@@ -231,13 +238,13 @@ impl Inner {
         }
     }
 
-    async fn write(&self, seen: &Seen, writes: Vec<Write>) -> Outcome {
+    async fn write(&self, sealer: &Sealer, seen: &Seen, writes: Vec<Write>) -> Outcome {
         let Some(partition) = writes.first().map(|write| write.key.partition()) else {
             return Outcome::Landed(Landed { acknowledged: 0 });
         };
         let now = self.clock.now();
         let durable = self.wait > 0 && writes.iter().any(|write| write.durable);
-        let Some(sealed) = self.seal(seen, &writes, now) else { return Outcome::Full };
+        let Some(sealed) = seal(sealer, seen, &writes, now) else { return Outcome::Full };
         let wait = durable.then_some(self.wait);
         let lane = if durable { Lane::Durable } else { Lane::Operations };
         let call = Call::new(seen, sealed, now, |key| self.name(key), wait);
@@ -254,16 +261,6 @@ impl Inner {
             Err(Failure::Lost) => Outcome::Unknown,
             Err(Failure::OtherEpoch) => Outcome::Stale,
         }
-    }
-
-    /// Nothing if one of them is too large for any store.
-    fn seal(&self, seen: &Seen, writes: &[Write], now: Timestamp) -> Option<Vec<Sealed>> {
-        let seal = |write: &Write| {
-            let place = seen.iter().position(|(key, _)| *key == write.key)?.checked_add(1)?;
-            let bytes = self.sealer.seal(write, now).ok()?;
-            Some(Sealed { place, until: write.until, bytes })
-        };
-        writes.iter().map(seal).collect()
     }
 
     fn outcome(&self, value: &Value, lane: Lane) -> Outcome {
@@ -308,18 +305,18 @@ impl Inner {
         }
     }
 
-    /// Compares this gate's master keys with those that the store was begun with.
+    /// Compares the master keys of this sealer with those that the store was begun with.
     ///
     /// A ring that opens the store's check shares a key with the ring that wrote it, as during a rotation, and leaves its own
     /// check behind.
-    pub(super) async fn compare_rings(&self, claim: Claim) -> Result<(), Refusal> {
+    pub(super) async fn compare_rings(&self, sealer: &Sealer, claim: Claim) -> Result<(), Refusal> {
         let unreachable = || Refusal::Unreachable("it does not answer".to_owned());
-        let keys = Keys::of([Key::RingCheck]);
+        let (keys, checks) = (Keys::of([Key::RingCheck]), sealer.checks(self.clock.now()));
         for _ in 0..RING_ROUNDS {
-            let facts = self.read(&keys).await.map_err(|_| unreachable())?;
+            let facts = self.read_part(sealer, &keys).await.map_err(|_| unreachable())?;
             match facts.of(&Key::RingCheck) {
                 Ok(Fact::Unreadable(_)) => return Err(Refusal::OtherRing),
-                Ok(Fact::Found(stored)) if is_check(&stored.record, &self.checks) => return Ok(()),
+                Ok(Fact::Found(stored)) if is_check(&stored.record, &checks) => return Ok(()),
                 Ok(Fact::Found(_) | Fact::Absent) if claim == Claim::No => return Ok(()),
                 Ok(Fact::Found(_) | Fact::Absent) => {}
                 Err(_) => return Err(unreachable()),
@@ -330,10 +327,10 @@ impl Inner {
                 key: Key::RingCheck,
                 stamp: Stamp(hash::first(stamp.expose())),
                 until: Timestamp::FAR,
-                record: Arc::new(Record::RingCheck(self.checks.clone())),
+                record: Arc::new(Record::RingCheck(checks.clone())),
                 durable: false,
             };
-            match self.write(&Seen::of(&facts), vec![write]).await {
+            match self.write(sealer, &Seen::of(&facts), vec![write]).await {
                 Outcome::Landed(_) => return Ok(()),
                 Outcome::Stale | Outcome::Unknown => {}
                 Outcome::Full | Outcome::Away | Outcome::Undurable => return Err(unreachable()),
@@ -341,6 +338,16 @@ impl Inner {
         }
         Err(unreachable())
     }
+}
+
+/// Nothing if one of them is too large for any store.
+fn seal(sealer: &Sealer, seen: &Seen, writes: &[Write], now: Timestamp) -> Option<Vec<Sealed>> {
+    let seal = |write: &Write| {
+        let place = seen.iter().position(|(key, _)| *key == write.key)?.checked_add(1)?;
+        let bytes = sealer.seal(write, now).ok()?;
+        Some(Sealed { place, until: write.until, bytes })
+    };
+    writes.iter().map(seal).collect()
 }
 
 /// All of it, or why a part of it is missing. The first part's epoch is that of all: nothing lands but what was seen in the

@@ -305,7 +305,8 @@ pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
     if let Some(client) = policy.clients.now().iter().find(|client| client.id == client_id) {
         return Ok(client.clone());
     }
-    let signed = client_id::open(client_id, &policy.ring).ok_or(Fault::ClientUnknown)?;
+    let ring = policy.ring.now();
+    let signed = client_id::open(client_id, &ring).ok_or(Fault::ClientUnknown)?;
     let judged = signed.declared.redirects.iter().map(|uri| Redirect::register(uri, &policy.redirects));
     let redirects: Vec<Redirect> = judged.collect::<Result<_, _>>().map_err(|_| Fault::ClientPolicy)?;
     // Who could not register today is not known today: closing registration closes it for ids that were handed out before, too.
@@ -318,7 +319,7 @@ pub fn lookup(policy: &Policy, client_id: &str) -> Result<Client, Fault> {
         .declared
         .method
         .has_secret()
-        .then(|| signed.derive(client_id, Derived::ClientSecret, &policy.ring).ok_or(Fault::ClientUnknown))
+        .then(|| signed.derive(client_id, Derived::ClientSecret, &ring).ok_or(Fault::ClientUnknown))
         .transpose()?;
     Ok(Client {
         id: client_id.to_owned(),
@@ -473,9 +474,8 @@ pub(crate) mod tests {
     use crate::oauth::client_id::{Declared, sign};
     use crate::oauth::policy::tests::{NOW, policy};
     use crate::oauth::policy::{Clients, RegistrationPolicy};
-    use crate::seal::KeyRing;
     use crate::seal::tests::master;
-    use std::sync::Arc;
+    use crate::seal::{CurrentRing, KeyRing};
 
     const CB: &str = "https://app.example/cb";
 
@@ -505,7 +505,7 @@ pub(crate) mod tests {
     fn registered(policy: &Policy, redirects: &[&str], method: AuthMethod, salt: Option<[u8; 16]>) -> String {
         let redirects = redirects.iter().map(|uri| (*uri).to_owned()).collect();
         let declared = Declared { name: Some("Self".into()), redirects, method, keys: None, refreshes: false };
-        sign(&declared, salt.as_ref(), &policy.ring, NOW).unwrap()
+        sign(&declared, salt.as_ref(), &policy.ring.now(), NOW).unwrap()
     }
 
     /// The client that a request speaks for, authenticated.
@@ -539,8 +539,10 @@ pub(crate) mod tests {
         {
             assert_eq!(lookup(&policy, unknown).err(), Some(Fault::ClientUnknown), "{unknown:?}");
         }
-        let elsewhere =
-            Policy { ring: Arc::new(KeyRing::new(&[master(50)], "https://gate.example", NOW).unwrap()), ..policy };
+        let elsewhere = Policy {
+            ring: CurrentRing::of(KeyRing::new(&[master(50)], "https://gate.example", NOW).unwrap()),
+            ..policy
+        };
         assert_eq!(lookup(&elsewhere, &id).err(), Some(Fault::ClientUnknown));
     }
 

@@ -199,7 +199,7 @@ impl Issued<'_> {
         Ok(Tokens {
             grant: id,
             expires_in: access.expires.since(now),
-            access: access.seal(&policy.ring, fresh.salt("access token"), now)?,
+            access: access.seal(&policy.ring.now(), fresh.salt("access token"), now)?,
             refresh: refreshes.then(|| RefreshToken::of(id, grant, generation)),
             scopes,
         })

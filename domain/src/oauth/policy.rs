@@ -8,7 +8,7 @@ use crate::oauth::grant::Lifetimes;
 use crate::oauth::redirect::RedirectPolicy;
 use crate::oauth::resource::Resources;
 use crate::oauth::stranger::Trusted;
-use crate::seal::KeyRing;
+use crate::seal::CurrentRing;
 use crate::secret::SecretText;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -18,7 +18,7 @@ pub struct Policy {
     /// The base URL without a trailing slash: the issuer, byte for byte, everywhere.
     pub base_url: String,
     /// The master keys.
-    pub ring: Arc<KeyRing>,
+    pub ring: Arc<CurrentRing>,
     /// How long what is issued lives.
     pub lifetimes: Lifetimes,
     /// Which redirect URIs a client may register.
@@ -86,6 +86,7 @@ impl RegistrationPolicy {
 pub(crate) mod tests {
     use super::*;
     use crate::oauth::resource::{Resource, ResourceScope};
+    use crate::seal::KeyRing;
     use crate::seal::tests::master;
     use crate::time::Timestamp;
 
@@ -98,7 +99,7 @@ pub(crate) mod tests {
         let resource = Resource::new(base_url, vec!["/mcp".into()], false, scopes, None).unwrap();
         Policy {
             base_url: base_url.into(),
-            ring: Arc::new(KeyRing::new(&[master(1)], base_url, NOW).unwrap()),
+            ring: CurrentRing::of(KeyRing::new(&[master(1)], base_url, NOW).unwrap()),
             lifetimes: Lifetimes::default(),
             redirects: RedirectPolicy::default(),
             registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },

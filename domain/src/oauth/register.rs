@@ -62,7 +62,7 @@ pub fn register(
         refreshes: client_metadata::refreshes(&body)?,
     };
     let salt = method.is_confidential().then(|| fresh.secret::<16>("client id"));
-    let id = client_id::sign(&declared, salt.as_ref().map(|salt| salt.expose()), &policy.ring, now)
+    let id = client_id::sign(&declared, salt.as_ref().map(|salt| salt.expose()), &policy.ring.now(), now)
         .ok_or(Fault::ClientMetadata("it is too long in all"))?;
     registered(policy, &id).ok_or(Fault::Internal("a new client_id does not open"))
 }
@@ -120,8 +120,9 @@ impl Registered {
 }
 
 fn registered(policy: &Policy, id: &str) -> Option<Registered> {
-    let signed = client_id::open(id, &policy.ring)?;
-    let management = signed.derive(id, Derived::RegistrationAccessToken, &policy.ring);
+    let ring = policy.ring.now();
+    let signed = client_id::open(id, &ring)?;
+    let management = signed.derive(id, Derived::RegistrationAccessToken, &ring);
     Some(Registered { client: client::lookup(policy, id).ok()?, issued: signed.issued, management })
 }
 

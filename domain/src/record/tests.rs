@@ -17,6 +17,7 @@ use crate::oauth::identity::tests::claims;
 use crate::oauth::identity::{Claims, Listed};
 use crate::oauth::upstream::{Brought, Lease};
 use crate::operation::Epoch;
+use crate::seal::KeyRing;
 use crate::seal::tests::master;
 use crate::secret::SecretText;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ const PERSON: Person = Person([0xa1; 16]);
 const UNTIL: Timestamp = Timestamp::from_secs(1_086_400);
 
 fn sealer() -> Sealer {
-    Sealer::new(Arc::new(KeyRing::new(&[master(1)], "https://gate.example", Timestamp::EPOCH).unwrap()))
+    Sealer::new(CurrentRing::of(KeyRing::new(&[master(1)], "https://gate.example", Timestamp::EPOCH).unwrap()))
 }
 
 fn later(seconds: u64) -> Timestamp {

@@ -33,7 +33,7 @@ impl<W: World> Gateway<W> {
     /// # Errors
     /// [`Fault::TokenUnknown`].
     pub fn open(&self, bearer: &str) -> Result<Arc<AccessToken>, Fault> {
-        AccessToken::open(&self.policy.ring, bearer).map(Arc::new)
+        AccessToken::open(&self.policy.ring.now(), bearer).map(Arc::new)
     }
 
     /// Admits the bearer of an access token to a resource, or not. To be asked for every request.
@@ -72,7 +72,7 @@ impl<W: World> Gateway<W> {
     /// [`Fault::UpstreamDown`] if it is no session id.
     pub fn bind_session(&self, person: Person, resource: ResourceHash, id: &[u8]) -> Result<String, Fault> {
         let now = self.world.clock().now();
-        mcp_session::bind(&self.policy.ring, person, resource, id, now).map_err(|_| Fault::UpstreamDown)
+        mcp_session::bind(&self.policy.ring.now(), person, resource, id, now).map_err(|_| Fault::UpstreamDown)
     }
 
     /// The protected server's session id in what a client of this person sends.
@@ -85,7 +85,7 @@ impl<W: World> Gateway<W> {
         resource: ResourceHash,
         value: &'v [u8],
     ) -> Result<&'v [u8], Fault> {
-        mcp_session::release(&self.policy.ring, person, resource, value).ok_or(Fault::McpSession)
+        mcp_session::release(&self.policy.ring.now(), person, resource, value).ok_or(Fault::McpSession)
     }
 }
 

@@ -17,12 +17,11 @@ use portcullis_domain::oauth::policy::{Policy, RegistrationPolicy};
 use portcullis_domain::oauth::redirect::{CheckedRedirect, Kind, RedirectPolicy};
 use portcullis_domain::oauth::register;
 use portcullis_domain::oauth::resource::{Resource, ResourceScope, Resources};
-use portcullis_domain::seal::{KeyRing, MasterKey};
+use portcullis_domain::seal::{CurrentRing, KeyRing, MasterKey};
 use portcullis_domain::secret::{Secret, SecretText};
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::form::Form;
 use portcullis_ports::gateway::{ConsentPage, SetCookie, Welcome};
-use std::sync::Arc;
 
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -315,7 +314,7 @@ fn policy() -> Policy {
     };
     Policy {
         base_url: base_url.into(),
-        ring: Arc::new(KeyRing::new(&[key], base_url, NOW).unwrap()),
+        ring: CurrentRing::of(KeyRing::new(&[key], base_url, NOW).unwrap()),
         lifetimes: Lifetimes::default(),
         redirects: RedirectPolicy::default(),
         registration: RegistrationPolicy { known: true, ..RegistrationPolicy::default() },
