@@ -57,6 +57,9 @@ const arrangements = [
     runs: (gate) => [
       ['claude-code', './clients/claude-code.mjs', { mcp: gate.mcp }],
       ['codex', './clients/codex.mjs', { mcp: gate.mcp }],
+      ['gemini', './clients/gemini.mjs', { mcp: gate.mcp }],
+      ['inspector', './clients/inspector.mjs', { mcp: gate.mcp }],
+      ['the page of inspector', './clients/inspector-page.mjs', { mcp: gate.mcp }],
       ['mcp-client', './clients/mcp-client.mjs', { mcp: gate.mcp, user: 'bob' }],
       ['faults of the provider', './clients/faults.mjs', { mcp: gate.mcp, provider: gate.provider }],
     ],

@@ -37,7 +37,8 @@ export async function visit({ said }, mcp, user, place) {
 
 async function address(said) {
   for (let attempt = 0; attempt < 300; attempt += 1) {
-    const found = /(http\S+\/oauth\/authorize\?\S+)\s/.exec(said.join(''))?.[1];
+    // At a terminal the address may be a link, which control characters begin and end.
+    const found = /(http[!-~]+\/oauth\/authorize\?[!-~]+)[^!-~]/.exec(said.join(''))?.[1];
     if (found) return found;
     await sleep(100);
   }
