@@ -41,3 +41,4 @@ pub mod telemetry;
 mod wiring;
 
 pub use running::{NotStarted, Running, wait_for_signal};
+pub use wiring::{NotTakenOver, TakenOver};

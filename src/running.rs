@@ -2,7 +2,7 @@
 
 use crate::config::{Complaints, Config};
 use crate::sessions::Sessions;
-use crate::wiring::{Parts, Wired, take_over, wire};
+use crate::wiring::{NotTakenOver, Parts, TakenOver, Wired, take_over, wire};
 use portcullis_adapters::gate::{Admin, Embedded, Gate};
 use portcullis_adapters::http::{Bound, Plain, Serving, Settings, serve};
 use portcullis_adapters::valkey::Refusal;
@@ -64,6 +64,7 @@ pub struct Running {
     background: JoinHandle<()>,
     watcher: Option<JoinHandle<()>>,
     gate: Arc<Gate<Parts>>,
+    asking: tokio::runtime::Handle,
 }
 
 impl Running {
@@ -162,6 +163,7 @@ impl Running {
         };
         let administering = administering.map_err(NotStarted::System)?;
 
+        let handle = runtime.handle().clone();
         let background = std::thread::Builder::new()
             .name("background".to_owned())
             .spawn(move || {
@@ -202,16 +204,24 @@ impl Running {
             background,
             watcher,
             gate: asked,
+            asking: handle,
         })
     }
 
-    /// Takes over from this configuration what can change while the gate runs: the operator's clients, all at once. How many
-    /// there are now.
+    /// Takes over from this configuration what can change while the gate runs: the operator's clients and the master keys, all at
+    /// once. Waits, blocking, for the store, which has to take other master keys for its own.
     ///
     /// # Errors
-    /// What is wrong with them; the ones from before stay then.
-    pub fn take_over(&self, config: Config) -> Result<usize, Complaints> {
-        take_over(self.gate.gateway().policy(), config)
+    /// What is wrong with them; what there was before stays then.
+    pub fn take_over(&self, config: Config) -> Result<TakenOver, NotTakenOver> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let gate = Arc::clone(&self.gate);
+        self.asking.spawn(async move {
+            let gateway = gate.gateway();
+            // Nobody listening means that the program ends.
+            let _ = answer.send(take_over(gateway.world(), gateway.policy(), config).await);
+        });
+        answered.recv().unwrap_or(Err(NotTakenOver::Ended))
     }
 
     /// The operator's hand on sessions, for the program that the gate is part of.

@@ -7,10 +7,12 @@ mod reach;
 mod relying_party;
 mod resources;
 mod store;
+mod taking_over;
 mod trusted;
 mod watching;
 
-pub(crate) use clients::take_over;
+pub(crate) use taking_over::take_over;
+pub use taking_over::{NotTakenOver, TakenOver};
 
 use crate::config::{
     CertificateFile, Cidr as ConfiguredCidr, Complaint, Complaints, Config, Domain, PerAddress, PerClient, RateLimits,

@@ -1,11 +1,12 @@
 //! The configuration while the gate runs: read again on SIGHUP and when it has changed, and taken over as far as it can be.
 
-use crate::Running;
 use crate::config::{Complaints, Config, Process, Surroundings, Unreadable};
+use crate::{Running, TakenOver};
 use portcullis_domain::hash;
 use portcullis_domain::secret::SecretText;
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The configuration as it was last read.
@@ -13,10 +14,12 @@ pub(super) struct Reading {
     path: PathBuf,
     fingerprint: [u8; 32],
     members: Map<String, Value>,
+    /// It is new, and is to be taken over as soon as the store can be asked.
+    waits: bool,
 }
 
 /// What is taken over while the gate runs, of the keys at the top.
-const TAKEN_OVER: [&str; 2] = ["clients", "trustedClients"];
+const TAKEN_OVER: [&str; 4] = ["clients", "masterKeyFile", "masterKeys", "trustedClients"];
 
 impl Reading {
     /// The first reading.
@@ -26,7 +29,10 @@ impl Reading {
     pub(super) fn first(path: &Path) -> Result<(Self, Config), Complaints> {
         let around = Noting::default();
         let config = Config::load(path, &around)?;
-        Ok((Self { path: path.to_owned(), fingerprint: around.fingerprint.get(), members: members(path) }, config))
+        Ok((
+            Self { path: path.to_owned(), fingerprint: around.fingerprint.get(), members: members(path), waits: false },
+            config,
+        ))
     }
 
     /// Reads again, and takes over what can be: if anything that was read has changed, or whenever it is `asked` for. What cannot be
@@ -34,15 +40,26 @@ impl Reading {
     pub(super) fn again(&mut self, running: &Running, asked: bool) {
         let around = Noting::default();
         let config = Config::load(&self.path, &around);
-        if std::mem::replace(&mut self.fingerprint, around.fingerprint.get()) == around.fingerprint.get() && !asked {
+        let has_changed = std::mem::replace(&mut self.fingerprint, around.fingerprint.get()) != self.fingerprint;
+        let is_new = has_changed || asked;
+        if !is_new && !self.waits {
             return;
         }
-        match config.and_then(|config| running.take_over(config)) {
-            Ok(clients) => {
+        self.waits = false;
+        let config = match config {
+            Ok(config) => config,
+            Err(complaints) => return unusable(&complaints),
+        };
+        match running.take_over(config) {
+            Ok(TakenOver { clients, master_keys }) => {
                 let members = members(&self.path);
                 let restart = changed(&self.members, &members);
                 self.members = members;
-                tracing::info!(clients, "the configuration was read again, and its clients are taken over");
+                tracing::info!(
+                    clients,
+                    master_keys,
+                    "the configuration was read again, and its clients and master keys are taken over"
+                );
                 if !restart.is_empty() {
                     tracing::warn!(
                         keys = restart.join(", "),
@@ -50,11 +67,18 @@ impl Reading {
                     );
                 }
             }
-            Err(complaints) => {
-                tracing::error!(%complaints, "the configuration cannot be used; everything stays as it was");
+            Err(refused) => {
+                self.waits = refused.is_passing();
+                if is_new {
+                    unusable(&refused);
+                }
             }
         }
     }
+}
+
+fn unusable(complaints: &dyn fmt::Display) {
+    tracing::error!(%complaints, "the configuration cannot be used; everything stays as it was");
 }
 
 /// The keys at the top that are not taken over and differ.
@@ -101,9 +125,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn keys_that_take_a_restart_are_named_and_clients_are_not_among_them() {
+    fn keys_that_take_a_restart_are_named_and_clients_and_master_keys_are_not_among_them() {
         let map = |json: Value| json.as_object().cloned().unwrap_or_default();
-        let before = map(json!({ "baseUrl": "a", "listen": "b", "clients": [1] }));
+        let before = map(json!({ "baseUrl": "a", "listen": "b", "clients": [1], "masterKeys": [1] }));
         let after =
             map(json!({ "baseUrl": "a", "listen": "c", "clients": [2], "trustedClients": ["x"], "logLevel": "info" }));
         assert_eq!(changed(&before, &after), ["listen", "logLevel"]);

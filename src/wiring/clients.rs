@@ -1,22 +1,10 @@
-//! The operator's clients, as they are when the gate starts and as they become while it runs.
+//! The operator's clients.
 
 use super::complaint;
-use crate::config::{Client as ConfiguredClient, ClientId, Complaints, Config};
+use crate::config::{Client as ConfiguredClient, ClientId, Complaints};
 use portcullis_domain::oauth::client::{Client, Configured};
 use portcullis_domain::oauth::client_keys::ClientKeys;
-use portcullis_domain::oauth::policy::Policy;
 use portcullis_domain::oauth::redirect::RedirectPolicy;
-
-/// Puts the clients of this configuration in the place of the ones that there are, all at once. Everything else in it is left alone.
-///
-/// # Errors
-/// What only the rules themselves could judge; nothing has changed then.
-pub(crate) fn take_over(policy: &Policy, config: Config) -> Result<usize, Complaints> {
-    let clients = operators_clients(config.clients, &config.trusted_clients, &policy.redirects)?;
-    let count = clients.len();
-    policy.clients.replace(clients);
-    Ok(count)
-}
 
 /// The clients that the configuration names.
 pub(super) fn operators_clients(

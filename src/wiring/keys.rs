@@ -11,7 +11,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The ring of these keys.
+/// The ring of these keys, when the gate starts.
 pub(super) fn key_ring(
     keys: MasterKeys,
     base_url: &str,
@@ -21,14 +21,7 @@ pub(super) fn key_ring(
     let draw = || entropy.draw().map_err(|_| complaint("", "the system gives no random bytes", "start it elsewhere"));
     let single = |secret| vec![MasterKey { secret, seals_from: Timestamp::EPOCH, client_ids_only: false }];
     let (path, keys) = match keys {
-        MasterKeys::Given(keys) => {
-            let key = |key: crate::config::MasterKey| MasterKey {
-                secret: key.key,
-                seals_from: key.seals_from.unwrap_or(Timestamp::EPOCH),
-                client_ids_only: key.client_ids_only,
-            };
-            ("masterKeys", keys.into_iter().map(key).collect())
-        }
+        MasterKeys::Given(keys) => ("masterKeys", given(keys)),
         MasterKeys::ToCreate(path) => {
             let secret = draw()?;
             keep(&path, &secret).map_err(|error| {
@@ -42,19 +35,45 @@ pub(super) fn key_ring(
         }
         MasterKeys::DangerRandom => ("dangerRandomMasterKey", single(draw()?)),
     };
-    KeyRing::new(&keys, base_url, now).map_err(|refused| {
-        let at = |place: usize| format!("{path}[{place}]");
-        let draw = "draw a new one with portcullis keygen";
-        match refused {
-            RingRefused::Empty => complaint(path, "is empty", draw),
-            RingRefused::TooMany => complaint(path, "has too many keys", "remove those that are no longer needed"),
-            RingRefused::NoneSeals => {
-                complaint(path, "has no key that seals now", "let one key seal from the beginning")
-            }
-            RingRefused::Repeated(place) => complaint(&at(place), "is there already", draw),
-            RingRefused::LowEntropy(place) => complaint(&at(place), "is not a random key", draw),
+    KeyRing::new(&keys, base_url, now).map_err(|refused| no_ring(path, refused))
+}
+
+/// The ring that is to take the place of the one that there is; nothing if that one stays. While the gate runs, no key is drawn.
+pub(super) fn next_ring(
+    keys: MasterKeys,
+    base_url: &str,
+    now: Timestamp,
+    present: &KeyRing,
+) -> Result<Option<KeyRing>, Complaints> {
+    match keys {
+        MasterKeys::Given(keys) => {
+            let ring = KeyRing::new(&given(keys), base_url, now).map_err(|refused| no_ring("masterKeys", refused))?;
+            Ok((ring != *present).then_some(ring))
         }
-    })
+        MasterKeys::ToCreate(_) => Err(complaint("masterKeyFile", "is not there any more", "put it back")),
+        MasterKeys::DangerRandom => Ok(None),
+    }
+}
+
+fn given(keys: Vec<crate::config::MasterKey>) -> Vec<MasterKey> {
+    let key = |key: crate::config::MasterKey| MasterKey {
+        secret: key.key,
+        seals_from: key.seals_from.unwrap_or(Timestamp::EPOCH),
+        client_ids_only: key.client_ids_only,
+    };
+    keys.into_iter().map(key).collect()
+}
+
+fn no_ring(path: &str, refused: RingRefused) -> Complaints {
+    let at = |place: usize| format!("{path}[{place}]");
+    let draw = "draw a new one with portcullis keygen";
+    match refused {
+        RingRefused::Empty => complaint(path, "is empty", draw),
+        RingRefused::TooMany => complaint(path, "has too many keys", "remove those that are no longer needed"),
+        RingRefused::NoneSeals => complaint(path, "has no key that seals now", "let one key seal from the beginning"),
+        RingRefused::Repeated(place) => complaint(&at(place), "is there already", draw),
+        RingRefused::LowEntropy(place) => complaint(&at(place), "is not a random key", draw),
+    }
 }
 
 /// Writes a new master key where only this user can read it; never over a file that is there. What could not be written whole is taken

@@ -64,6 +64,20 @@ impl Sessions {
         Ok(Self::Valkey(Valkey::new(settings, Sealer::new(Arc::clone(ring)))))
     }
 
+    /// Puts the next ring in the place of the one that there is, once the store has taken it for one that belongs to its records.
+    pub(super) async fn exchange_ring(&self, present: &CurrentRing, next: &Arc<CurrentRing>) -> Result<(), Refusal> {
+        match self {
+            // What is in memory is not sealed.
+            Self::Memory(_) => present.replace(next.now()),
+            Self::Valkey(valkey) => {
+                valkey.try_ring(&Sealer::new(Arc::clone(next))).await?;
+                present.replace(next.now());
+                valkey.forget();
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what this process holds of it.
     pub(super) fn write_metrics(&self, page: &mut Exposition) {
         match self {

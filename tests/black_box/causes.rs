@@ -190,7 +190,7 @@ fn t059_t085_a_client_that_the_operator_takes_away_redeems_and_refreshes_nothing
     change(&mut config);
     config["clients"].as_array_mut().unwrap().remove(0);
     config.as_object_mut().unwrap().remove("tokenExchangeBroker");
-    world.gate.take_over(&config);
+    world.gate.take_over(&config).unwrap();
     world.exchange(&agent(), &code, &pkce).refuses(401, "invalid_client");
     world.refresh(&agent(), &tokens.refresh).refuses(401, "invalid_client");
 }

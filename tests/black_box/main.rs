@@ -53,6 +53,7 @@ mod refresh;
 mod registration;
 mod resource;
 mod revoke;
+mod rotation;
 mod secrets;
 mod shared_store;
 mod shortage;

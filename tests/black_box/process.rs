@@ -2,6 +2,7 @@
 //!
 //! | id | where |
 //! |---|---|
+//! | T159 | `t159_…`: a file of master keys |
 //! | T246 | `t246_…`: no file descriptor left; T283 is in `shortage` |
 //! | T281 | `t281_…`: requests in progress, streams, connections at rest and the exit status |
 
@@ -10,6 +11,8 @@ use super::harness::{
     Answer, Ask, Client, Connection, Gate, PATIENCE, Pkce, Provider, REDIRECT, Request, Tokens, Upstream, World,
     configuration, eventually, free_address, until_ready,
 };
+use crate::valkey::server::Folder;
+use crate::valkey::{Make, Options, Persistence, Server};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -319,4 +322,68 @@ fn clients_are_read_again_on_a_signal_and_on_change_and_a_bad_file_changes_nothi
     eventually("the new secret", || third("seventeen-letters"));
     assert!(!third("sixteen-letters-"));
     assert!(!process.log().contains("letters"), "no secret in the log");
+}
+
+#[test]
+fn t159_a_file_of_master_keys_is_read_again_and_one_that_cannot_be_used_changes_nothing() {
+    let (old, new, other) = ("0f1e2d3c4b5a69788796a5b4c3d2e1f0", "f0e1d2c3b4a5968778695a4b3c2d1e0f", "other");
+    let key = |seed: &str| portcullis_domain::hash::sha256(seed.as_bytes()).map(|byte| format!("{byte:02x}")).concat();
+    let folder = Folder::new();
+    let file = folder.0.join("keys");
+    // As whole as a file can be replaced.
+    let keys = |text: &str| {
+        std::fs::write(folder.0.join("next"), text).unwrap();
+        std::fs::rename(folder.0.join("next"), &file).unwrap();
+    };
+    keys(&key(old));
+    let mut server = Server::with(Options::of(Make::Valkey9).persistence(Persistence::Always));
+    let gate = Elsewhere::start("", |config| {
+        config.as_object_mut().unwrap().remove("masterKeys");
+        config["masterKeyFile"] = json!(file);
+        config["storage"] = json!({ "type": "valkey", "valkey": { "url": server.url() } });
+    });
+    let (world, process) = (&gate.world, &gate.process);
+    let published = || world.send(&Request::get("/.well-known/jwks.json")).json()["keys"].as_array().unwrap().len();
+    let client = world.public_client("A client");
+    let tokens = world.tokens(&client);
+    let complained = |of: &'static str| {
+        let before = process.log().matches(of).count();
+        move || process.log().matches(of).count() > before
+    };
+
+    // Without a signal.
+    keys(&[key(old), key(new)].join("\n"));
+    eventually("both are published", || published() == 2);
+    eventually("it is told of", || process.log().contains("\"master_keys\":2"));
+
+    for bad in ["", "nonsense", &[&key(old), &*key(old)].join("\n")] {
+        let said = complained("cannot be used");
+        keys(bad);
+        eventually("it is complained of", said);
+    }
+    let said = complained("cannot be used");
+    std::fs::remove_file(&file).unwrap();
+    eventually("it is complained of", said);
+    let said = complained("were written under other master keys");
+    keys(&key(other));
+    process.signal("-HUP");
+    eventually("the store has refused it", said);
+    assert_eq!(published(), 2);
+    assert!(world.admits(&tokens.access));
+
+    // While the store cannot be asked, the ones from before stay; when it can be, nobody has to say it again.
+    server.kill();
+    eventually("the store is missed", || world.call("/mcp", &tokens.access).status == 503);
+    let said = complained("cannot be reached");
+    keys(&[key(new), key(old), key(other)].join("\n"));
+    eventually("the store could not be asked", said);
+    assert_eq!(published(), 2);
+    server.again();
+    eventually("the store is asked", || published() == 3);
+    eventually("the store is back", || world.call("/mcp", &tokens.access).status == 200);
+    let next = Tokens::of(&world.refresh(&client, &tokens.refresh));
+    assert!(world.admits(&next.access));
+    for key in [key(old), key(new), key(other)] {
+        assert!(!process.log().contains(&key[..16]), "no key in the log");
+    }
 }

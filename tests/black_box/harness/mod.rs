@@ -238,10 +238,10 @@ impl Gate {
         }
     }
 
-    /// Lets it take over what may change while it runs.
-    pub fn take_over(&self, config: &Value) {
+    /// Lets it take over what may change while it runs; or why it does not.
+    pub fn take_over(&self, config: &Value) -> Result<(), String> {
         let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
-        self.running.as_ref().unwrap().take_over(config).unwrap_or_else(|complaints| panic!("{complaints}"));
+        self.running.as_ref().unwrap().take_over(config).map(drop).map_err(|refused| refused.to_string())
     }
 
     /// Tells it to end, without waiting.
