@@ -257,7 +257,7 @@ fn refusal_of(bytes: impl Into<Vec<u8>>) -> Option<Refusal> {
 // ---- Where a call may go.
 
 #[test]
-fn t123_special_use_addresses_are_not_dialled() {
+fn as_14_t123_special_use_addresses_are_not_dialled() {
     run(async {
         let peer = Peer::says("HTTP/1.1 200 OK\r\n\r\n").await;
         let port = peer.address.port();

@@ -104,6 +104,12 @@ pub fn registration(data: &[u8]) {
     let again =
         register(answer.to_string().as_bytes(), None, policy(), NOW, &fresh).expect("an answer is a registration");
     assert_eq!(again.answer(policy()).expose(), found.answer(policy()).expose());
+    let text = answer.to_string();
+    for name in ["client_id", "redirect_uris", "token_endpoint_auth_method"] {
+        let member = answer.member(name).expect("an answer has it").to_string();
+        let twice = text.replacen('{', &format!("{{\"{name}\":{member},"), 1);
+        assert!(register(twice.as_bytes(), None, policy(), NOW, &fresh).is_err(), "{name} twice");
+    }
     let token = answer.optional_text("registration_access_token").expect("text, if there is one");
     assert_eq!(read(id, token, policy()).is_ok(), client.method() != AuthMethod::None);
     // Nothing of the id can be changed: which letter is changed, the input decides.

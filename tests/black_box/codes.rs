@@ -21,7 +21,7 @@ fn goes_back(world: &World, ask: &Ask, error: &str) {
 }
 
 #[test]
-fn t042_t046_without_a_challenge_no_login_begins() {
+fn as_19_t042_t046_without_a_challenge_no_login_begins() {
     let world = World::start();
     let client = world.public_client("A client");
     let good = Ask::of(&client, &Pkce::new());

@@ -50,7 +50,7 @@ fn get(world: &World, target: &str) -> Response {
 }
 
 #[test]
-fn t133_r46_r49_every_url_comes_from_the_configuration() {
+fn i_9_t133_r46_r49_every_url_comes_from_the_configuration() {
     let world = World::start();
     for path in DOCUMENTS {
         let plain = get(&world, path);

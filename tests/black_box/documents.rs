@@ -172,12 +172,15 @@ fn t107_an_id_that_is_no_document_s_address_is_never_fetched() {
         format!("{base}/%2e%2E/c"),
         format!("{base}/c\\x"),
         format!("{base}/c\tx"),
+        format!("{base}/c\rx"),
         format!("{base}/{}", "c".repeat(2_048)),
         base.replace("127.0.0.1", "127.1") + "/c",
         base.replace("127.0.0.1", "2130706433") + "/c",
         "https://93.184.215.14/c".to_owned(),
         "https://[2606:4700::1111]/c".to_owned(),
         "https://app.example:8443/c".to_owned(),
+        "https://app.example:0/c".to_owned(),
+        "https://app.example:/c".to_owned(),
         "https://App.example/c".to_owned(),
         "https://app.example./c".to_owned(),
         "https://äpp.example/c".to_owned(),
@@ -221,6 +224,17 @@ fn t109_t110_t111_t130_whatever_is_wrong_with_a_document_it_is_told_in_the_same_
         "/twice",
         http("200 OK", json, good("/twice").replacen('{', r#"{"client_name":"Other","#, 1).as_bytes()),
     ));
+    for (path, again) in [("/two-ids", "client_id"), ("/two-places", "redirect_uris")] {
+        // The same value twice is twice, too.
+        let whole: Value = serde_json::from_str(&good(path)).unwrap();
+        let twice = good(path).replacen('{', &format!("{{\"{again}\":{},", whole[again]), 1);
+        cases.push((path, http("200 OK", json, twice.as_bytes())));
+    }
+    cases.push(("/comment", http("200 OK", json, format!("/* good */ {}", good("/comment")).as_bytes())));
+    let untyped = good("/untyped");
+    cases.push(("/untyped", format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{untyped}", untyped.len()).into()));
+    let placeless = document(&site.url("/placeless"), json!({ "redirect_uris": null })).to_string();
+    cases.push(("/placeless", http("200 OK", json, placeless.as_bytes())));
     cases.push(("/list", http("200 OK", json, format!("[{}]", good("/list")).as_bytes())));
     cases.push(("/more", http("200 OK", json, format!("{} {{}}", good("/more")).as_bytes())));
     cases.push(("/other", http("200 OK", json, good("/another").as_bytes())));

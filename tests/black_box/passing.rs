@@ -345,7 +345,7 @@ fn i24_t234_an_upstream_that_is_down_or_will_not_is_never_a_401() {
 }
 
 #[test]
-fn f4_rs13_rs26_the_head_of_a_stream_comes_before_its_first_event_and_comments_pass() {
+fn i25_f4_rs13_rs26_the_head_of_a_stream_comes_before_its_first_event_and_comments_pass() {
     let (world, tokens) = with_session();
     for request in [
         Request::get("/mcp").header("Accept", "text/event-stream").bearer(&tokens.access),

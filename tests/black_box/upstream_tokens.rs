@@ -30,7 +30,7 @@ fn expires_in(response: &super::harness::Response) -> u64 {
 }
 
 #[test]
-fn m07_an_access_token_never_outlives_the_providers_own() {
+fn as_29_m07_an_access_token_never_outlives_the_providers_own() {
     let (world, client) = like_dex();
     let (pkce, script) = (Pkce::new(), Script { members: json!({ "expires_in": 240 }), ..Script::default() });
     let code = world.code_for(&Ask::of(&client, &pkce), script);

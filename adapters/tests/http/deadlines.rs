@@ -193,7 +193,7 @@ fn t235_a_client_that_takes_nothing_of_a_stream_is_cut_off() {
 }
 
 #[test]
-fn no_deadline_ends_a_silent_event_stream() {
+fn i25_no_deadline_ends_a_silent_event_stream() {
     let server = Server::scripted(|mut line| {
         line.request();
         line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn i_19_an_id_outlives_the_rotation_of_its_key_and_not_its_gateway() {
+    fn as_18_i_19_an_id_outlives_the_rotation_of_its_key_and_not_its_gateway() {
         let old = sign(&claude_code(), None, &ring(&[master(1)]), NOW).unwrap();
         assert!(open(&old, &ring(&[master(100), master(1)])).is_some());
         let retired = MasterKey { client_ids_only: true, ..master(1) };
