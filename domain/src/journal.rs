@@ -79,11 +79,13 @@ pub enum Happened {
     OperatorRefreshed,
     /// Somebody without the operator's token has asked for what only the operator may do.
     OperatorRefused,
+    /// The master keys are other ones, or in another order, since now.
+    KeysExchanged,
 }
 
 impl Happened {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::ClientRegistered,
         Self::RegistrationRefused,
         Self::ClientAuthenticationFailed,
@@ -120,6 +122,7 @@ impl Happened {
         Self::OperatorErased,
         Self::OperatorRefreshed,
         Self::OperatorRefused,
+        Self::KeysExchanged,
     ];
 
     /// The event's name in the journal: stable, lower case, for alerts to match.
@@ -163,6 +166,7 @@ impl Happened {
             Self::OperatorErased             => "operator_erased_person",
             Self::OperatorRefreshed          => "operator_refreshed_session",
             Self::OperatorRefused            => "operator_token_refused",
+            Self::KeysExchanged              => "master_keys_exchanged",
         }
     }
 

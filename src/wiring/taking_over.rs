@@ -5,9 +5,10 @@ use super::clients::operators_clients;
 use super::keys::next_ring;
 use crate::config::{Complaints, Config};
 use portcullis_adapters::valkey::Refusal;
+use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::oauth::policy::Policy;
 use portcullis_domain::seal::CurrentRing;
-use portcullis_ports::Clock;
+use portcullis_ports::{Clock, Journal};
 use std::fmt;
 
 /// What there is after a configuration was taken over.
@@ -61,6 +62,7 @@ pub(crate) async fn take_over(parts: &Parts, policy: &Policy, config: Config) ->
     let next = next_ring(master_keys, &policy.base_url, parts.clock.now(), &policy.ring.now()).map_err(wrong)?;
     if let Some(next) = next {
         parts.store.exchange_ring(&policy.ring, &CurrentRing::of(next)).await.map_err(NotTakenOver::Store)?;
+        parts.journal.note(parts.clock.now(), &Event::new(Happened::KeysExchanged));
     }
     let taken = TakenOver { clients: clients.len(), master_keys: policy.ring.now().count() };
     policy.clients.replace(clients);

@@ -2,7 +2,7 @@
 //!
 //! | id | where |
 //! |---|---|
-//! | T159 | `t159_…`: a signing key is there before it signs, and gone with its master key |
+//! | T159, T290 | `t159_…`: a signing key is there before it signs, and gone with its master key |
 
 use crate::harness::browser::{Authorization, Browser, Consent, call_request, exchange_request, refresh_request};
 use crate::harness::{
@@ -119,7 +119,7 @@ impl<'a> HandedOut<'a> {
 }
 
 #[test]
-fn t159_master_keys_are_exchanged_in_turn_without_a_restart_and_end_what_they_alone_could_open() {
+fn t159_t290_master_keys_are_exchanged_in_turn_without_a_restart_and_end_what_they_alone_could_open() {
     let gate = Rotating::start();
     let none: [&str; 0] = [];
     let first = HandedOut::by(&gate.world);
@@ -151,6 +151,9 @@ fn t159_master_keys_are_exchanged_in_turn_without_a_restart_and_end_what_they_al
     let fresh = HandedOut::by(&gate.world);
     assert_eq!(gate.published(), (1, Some(0)));
     assert_eq!(fresh.refused(), none);
+    assert_eq!(gate.world.happened("master_keys_exchanged"), 5);
+    gate.becomes(keys(&[OLD]));
+    assert_eq!(gate.world.happened("master_keys_exchanged"), 5, "they are the same");
 }
 
 /// Two gates on one server, which change their keys one after the other.
