@@ -75,7 +75,12 @@ impl Drop for Folder {
 
 impl Timed {
     fn start(change: impl FnOnce(&mut Value)) -> Self {
+        Self::at(0, change)
+    }
+
+    fn at(offset: i64, change: impl FnOnce(&mut Value)) -> Self {
         let folder = Folder::new();
+        folder.show(offset);
         Self { gate: Elsewhere::start(&folder.words(), change), folder }
     }
 
@@ -366,6 +371,24 @@ fn t279_p13_a_clock_that_was_far_ahead_for_a_moment_costs_a_restart_and_on_a_ser
     let pkce = Pkce::new();
     let code = fresh.code(&client, &pkce);
     assert_eq!(fresh.send(&exchange_request(&client, &code, &pkce)).status, 200);
+}
+
+#[test]
+fn t279_a_gate_whose_clock_and_the_server_s_are_far_apart_says_so_when_it_begins() {
+    let server = Server::start(Make::Redis7);
+    for (offset, apart) in [(0, false), (3_600, true), (-3_600, true)] {
+        let timed = Timed::at(offset, |config| {
+            config["storage"] = json!({ "type": "valkey", "valkey": { "url": server.url() } });
+        });
+        eventually("it says who keeps its sessions", || timed.log().contains("sessions are kept by Redis"));
+        // Warnings come right behind that line.
+        eventually("it says what else there is", || timed.log().contains("set appendonly yes"));
+        if apart {
+            eventually("it says so", || timed.log().contains("more than five seconds apart"));
+        } else {
+            assert!(!timed.log().contains("seconds apart"), "{}", timed.log());
+        }
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl SystemClock {
 
 /// A clock that stands before 1970 reads as 1970: everything that ends is still in the future then, and everything that was issued
 /// in the meantime is refused as too new by nobody but the identity provider's judge.
-fn wall() -> Timestamp {
+pub(crate) fn wall() -> Timestamp {
     Timestamp::EPOCH.plus(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 

@@ -11,6 +11,7 @@ mod turnstiles;
 
 pub(crate) use buckets::Buckets;
 pub use clock::SystemClock;
+pub(crate) use clock::wall;
 pub use entropy::SystemEntropy;
 pub use journal::{CountedJournal, LogJournal};
 pub use limiter::{AddressLimiter, PersonLimiter, Rates};

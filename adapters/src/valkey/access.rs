@@ -5,6 +5,7 @@ use super::refusal::{Refusal, quoted};
 use super::resp::{Decoder, Frame, Value, command};
 use super::server::Server;
 use crate::apart;
+use crate::system::wall;
 use portcullis_domain::secret::SecretText;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -105,7 +106,7 @@ impl Access {
             talk.fine(&[b"SELECT", self.database.to_string().as_bytes()]).await?;
         }
         let info = talk.fine(&[b"INFO"]).await?;
-        let server = info.str().and_then(Server::read).ok_or(Refusal::Nonsense)?;
+        let server = info.str().and_then(|info| Server::read(info, wall())).ok_or(Refusal::Nonsense)?;
         server.judge()?;
         let watches = purpose == Purpose::Questions && protocol == Protocol::Third;
         if watches {

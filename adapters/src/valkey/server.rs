@@ -3,7 +3,9 @@
 //! `INFO` is asked for everything, because it needs no permission to read the configuration (`CONFIG GET` is often forbidden).
 
 use super::refusal::Refusal;
+use portcullis_domain::limits::STORE_CLOCKS_APART;
 use portcullis_domain::operation::Epoch;
+use portcullis_domain::time::Timestamp;
 use std::fmt;
 
 /// A server, as of the moment when it was asked.
@@ -27,14 +29,19 @@ pub struct Server {
     pub appends: bool,
     /// What it does when its memory is full.
     pub eviction: String,
+    /// Whether its clock and ours showed times that were too far apart.
+    pub is_apart: bool,
 }
 
 impl Server {
-    /// From the text of `INFO`. What is not there is taken for the worst: a server that does not say what it does is not used.
+    /// From the text of `INFO`, and what our clock shows. What is not there is taken for the worst: a server that does not say what it
+    /// does is not used.
     #[must_use]
-    pub fn read(info: &str) -> Option<Self> {
+    pub fn read(info: &str, now: Timestamp) -> Option<Self> {
         let own = field(info, "valkey_version");
         let run = field(info, "run_id")?;
+        let micros = field(info, "server_time_usec").and_then(|time| time.parse::<u64>().ok());
+        let clock = micros.and_then(|micros| micros.checked_div(1_000)).map(Timestamp::from_millis);
         Some(Self {
             is_valkey: own.is_some(),
             version: version(own.or_else(|| field(info, "redis_version"))?),
@@ -45,6 +52,7 @@ impl Server {
             is_loading: field(info, "loading") != Some("0"),
             appends: field(info, "aof_enabled") == Some("1"),
             eviction: field(info, "maxmemory_policy").unwrap_or("unknown").to_owned(),
+            is_apart: clock.is_some_and(|clock| now.since(clock).max(clock.since(now)) > STORE_CLOCKS_APART),
         })
     }
 
@@ -78,7 +86,11 @@ impl Server {
         let forgets = (!self.appends).then_some(
             "the store keeps no log on disk, and forgets sessions when it ends: set appendonly yes and appendfsync always",
         );
-        old.into_iter().chain(forgets)
+        let apart = self.is_apart.then_some(
+            "the store's clock and this gate's are more than five seconds apart, and one of them is wrong: sessions end too early or too \
+             late, and cuts miss what has begun; have one time service set both",
+        );
+        old.into_iter().chain(forgets).chain(apart)
     }
 }
 
@@ -138,46 +150,62 @@ mod tests {
         aof_enabled:1\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n# Replication\r\nrole:master\r\nmaster_replid:ff112233445566778899aabbccddeeff00112233\r\n\
         # Cluster\r\ncluster_enabled:0\r\n";
 
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn read(info: &str) -> Option<Server> {
+        Server::read(info, NOW)
+    }
+
+    #[test]
+    fn t279_a_clock_that_is_far_from_ours_is_warned_of() {
+        for (seconds, apart) in [(0, false), (4, false), (-4, false), (6, true), (-6, true), (400_000_000, true)] {
+            let time = 1_800_000_000_i64.saturating_add(seconds);
+            let server = read(&format!("{INFO}server_time_usec:{time}000000\r\n")).unwrap();
+            assert_eq!((server.is_apart, server.warnings().count()), (apart, usize::from(apart)), "{seconds}");
+        }
+        assert!(!read(&format!("{INFO}server_time_usec:x\r\n")).unwrap().is_apart, "who does not say is not blamed");
+    }
+
     #[test]
     fn a_server_says_what_it_is() {
-        let server = Server::read(INFO).unwrap();
+        let server = read(INFO).unwrap();
         assert!(server.is_valkey && server.is_primary && server.appends && !server.is_cluster && !server.is_loading);
         assert_eq!(server.version, [8, 1, 8]);
         assert_eq!(server.judge(), Ok(()));
         assert_eq!(server.warnings().count(), 0);
-        assert_eq!(Server::read(&INFO.replace("run_id", "x")), None);
-        assert_eq!(Server::read(&INFO.replace("master_replid", "x")), None);
+        assert_eq!(read(&INFO.replace("run_id", "x")), None);
+        assert_eq!(read(&INFO.replace("master_replid", "x")), None);
     }
 
     #[test]
     fn t271_a_server_that_may_evict_live_records_is_refused() {
         for policy in ["allkeys-lru", "volatile-ttl", "volatile-random", ""] {
-            let server = Server::read(&INFO.replace("noeviction", policy)).unwrap();
+            let server = read(&INFO.replace("noeviction", policy)).unwrap();
             assert_eq!(server.judge(), Err(Refusal::Evicts(policy.to_owned())));
         }
-        let silent = Server::read(&INFO.replace("maxmemory_policy", "x")).unwrap();
+        let silent = read(&INFO.replace("maxmemory_policy", "x")).unwrap();
         assert!(silent.judge().is_err(), "a server that does not say is not trusted");
     }
 
     #[test]
     fn r82_old_servers_and_servers_that_forget_are_warned_of() {
-        let warned = |from: &str, to: &str| Server::read(&INFO.replace(from, to)).unwrap().warnings().count();
+        let warned = |from: &str, to: &str| read(&INFO.replace(from, to)).unwrap().warnings().count();
         assert_eq!(warned("aof_enabled:1", "aof_enabled:0"), 1);
         for (version, old) in [("8.1.5", 1), ("8.1.6", 0), ("9.0.4", 1), ("9.0.5", 0), ("9.1.0", 0), ("7.2.9", 1)] {
             assert_eq!(warned("8.1.8", version), old, "{version}");
         }
         let redis = INFO.replace("valkey_version:8.1.8\r\n", "");
-        assert_eq!(Server::read(&redis).unwrap().warnings().count(), 0);
-        assert_eq!(Server::read(&redis.replace("7.2.4", "6.2.0")).unwrap().warnings().count(), 1);
+        assert_eq!(read(&redis).unwrap().warnings().count(), 0);
+        assert_eq!(read(&redis.replace("7.2.4", "6.2.0")).unwrap().warnings().count(), 1);
     }
 
     #[test]
     fn t267_another_process_or_another_history_is_another_epoch() {
-        let Server { run, epoch: first, .. } = Server::read(INFO).unwrap();
-        assert_ne!(Server::read(&INFO.replace("run_id:00", "run_id:01")).unwrap().epoch, first);
-        assert_ne!(Server::read(&INFO.replace("replid:ff", "replid:fe")).unwrap().epoch, first);
+        let Server { run, epoch: first, .. } = read(INFO).unwrap();
+        assert_ne!(read(&INFO.replace("run_id:00", "run_id:01")).unwrap().epoch, first);
+        assert_ne!(read(&INFO.replace("replid:ff", "replid:fe")).unwrap().epoch, first);
         assert_eq!(Role::read(&run, INFO).unwrap(), Role { is_primary: true, epoch: first });
         assert_eq!(history(first), "ff11223344556677");
-        assert_eq!(Server::read(&INFO.replace("replid:ff", "replid:zz")), None);
+        assert_eq!(read(&INFO.replace("replid:ff", "replid:zz")), None);
     }
 }

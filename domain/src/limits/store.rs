@@ -45,5 +45,7 @@ pub const CLUSTER_PAUSE: Duration = Duration::from_millis(10);
 pub const STORE_TRACKED_LEAST: i64 = 1_000_000;
 /// One question to a Sentinel.
 pub const SENTINEL_DEADLINE: Duration = Duration::from_millis(700);
+/// How far a server's clock may be from that of a gate before that is worth a warning.
+pub const STORE_CLOCKS_APART: Duration = Duration::from_secs(5);
 const _: () = assert!(STORE_WAIT.as_millis() < STORE_REPLY_DEADLINE.as_millis());
 const _: () = assert!(SENTINEL_DEADLINE.as_millis() < STORE_CONNECT_DEADLINE.as_millis());
