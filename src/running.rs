@@ -1,6 +1,6 @@
 //! A gate that runs: its listeners, its background work, and its end.
 
-use crate::config::{Complaints, Config};
+use crate::config::{AdminListen, Complaints, Config};
 use crate::sessions::Sessions;
 use crate::wiring::{NotTakenOver, Parts, TakenOver, Wired, take_over, wire};
 use portcullis_adapters::gate::{Admin, Embedded, Gate};
@@ -12,10 +12,12 @@ use portcullis_ports::{Watcher, World};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// Why a gate does not start.
@@ -25,6 +27,8 @@ pub enum NotStarted {
     Configuration(Complaints),
     /// A listener's address cannot be had.
     Listen(SocketAddr, io::Error),
+    /// The admin listener's socket cannot be made.
+    ListenAt(PathBuf, io::Error),
     /// The listener at standard input listens at the first address, and the configuration says the second.
     Inherited(SocketAddr, SocketAddr),
     /// The store must not be used as it is.
@@ -42,6 +46,11 @@ impl fmt::Display for NotStarted {
             Self::Listen(address, error) => {
                 write!(out, "cannot listen on {address}: {error}; choose another address, or stop what listens there")
             }
+            Self::ListenAt(path, error) => write!(
+                out,
+                "cannot listen at {}: {error}; name another path, or stop what listens there",
+                path.display()
+            ),
             Self::Inherited(handed, wanted) => write!(
                 out,
                 "standard input is a listener at {handed}, and listen is {wanted}: make the two the same, or hand over none"
@@ -58,7 +67,7 @@ impl std::error::Error for NotStarted {}
 /// A running gate. Dropping it without [`Running::join`] leaves its threads to themselves.
 pub struct Running {
     public: SocketAddr,
-    admin: SocketAddr,
+    admin: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     listeners: Vec<Serving>,
     background: JoinHandle<()>,
@@ -130,8 +139,14 @@ impl Running {
             Some(inherited) => return Err(NotStarted::Inherited(inherited.address(), listen)),
             None => bind(listen, cores)?,
         };
-        let admin = bind(admin_listen, 1)?;
-        let (public_address, admin_address) = (public.address(), admin.address());
+        let admin = match admin_listen {
+            AdminListen::Address(address) => AdminBound::Address(bind(address, 1)?),
+            AdminListen::Socket(path) => {
+                AdminBound::Socket(Bound::at(&path).map_err(|error| NotStarted::ListenAt(path, error))?)
+            }
+        };
+        let (admin_place, admin_address) = (admin.place(), admin.address());
+        let public_address = public.address();
         let (stop, stopped) = watch::channel(false);
 
         let watcher = watching.within.clone().zip(watcher);
@@ -157,9 +172,12 @@ impl Running {
         let serving = serving.map_err(NotStarted::System)?;
         let answers = Admin::new(Arc::clone(&gate), operator, sources, Arc::clone(serving.counts()));
         let on_admin = move |_| answers.clone();
-        let (administering, admin_renewal) = match admin_tls {
-            None => (serve(admin, for_admin, Plain, on_admin, stopped), None),
-            Some((acceptor, renewal)) => (serve(admin, for_admin, acceptor, on_admin, stopped), Some(renewal)),
+        let (administering, admin_renewal) = match (admin, admin_tls) {
+            (AdminBound::Socket(bound), _) => (serve(bound, for_admin, Plain, on_admin, stopped), None),
+            (AdminBound::Address(bound), None) => (serve(bound, for_admin, Plain, on_admin, stopped), None),
+            (AdminBound::Address(bound), Some((acceptor, renewal))) => {
+                (serve(bound, for_admin, acceptor, on_admin, stopped), Some(renewal))
+            }
         };
         let administering = administering.map_err(NotStarted::System)?;
 
@@ -195,7 +213,7 @@ impl Running {
                 runtime.shutdown_background();
             })
             .map_err(NotStarted::System)?;
-        tracing::info!(public = %public_address, admin = %admin_address, "listening");
+        tracing::info!(public = %public_address, admin = %admin_place, "listening");
         Ok(Self {
             public: public_address,
             admin: admin_address,
@@ -236,9 +254,9 @@ impl Running {
         self.public
     }
 
-    /// Where the admin listener listens.
+    /// Where the admin listener listens; nothing if that is a Unix socket.
     #[must_use]
-    pub const fn admin(&self) -> SocketAddr {
+    pub const fn admin(&self) -> Option<SocketAddr> {
         self.admin
     }
 
@@ -257,6 +275,28 @@ impl Running {
         let _ = self.background.join();
         if let Some(watcher) = self.watcher {
             let _ = watcher.join();
+        }
+    }
+}
+
+/// Where the admin listener is bound.
+enum AdminBound {
+    Address(Bound),
+    Socket(Bound<UnixStream>),
+}
+
+impl AdminBound {
+    const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(bound) => Some(bound.address()),
+            Self::Socket(_) => None,
+        }
+    }
+
+    fn place(&self) -> AdminListen {
+        match self {
+            Self::Address(bound) => AdminListen::Address(bound.address()),
+            Self::Socket(bound) => AdminListen::Socket(bound.path().to_owned()),
         }
     }
 }

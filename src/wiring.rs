@@ -15,8 +15,8 @@ pub(crate) use taking_over::take_over;
 pub use taking_over::{NotTakenOver, TakenOver};
 
 use crate::config::{
-    CertificateFile, Cidr as ConfiguredCidr, Complaint, Complaints, Config, Domain, PerAddress, PerClient, RateLimits,
-    Tls as ConfiguredTls,
+    AdminListen, CertificateFile, Cidr as ConfiguredCidr, Complaint, Complaints, Config, Domain, PerAddress, PerClient,
+    RateLimits, Tls as ConfiguredTls,
 };
 use crate::telemetry::lines_lost;
 use clients::operators_clients;
@@ -125,7 +125,7 @@ pub(crate) struct Wired {
     /// Where the public listener goes.
     pub(crate) listen: SocketAddr,
     /// Where the admin listener goes.
-    pub(crate) admin_listen: SocketAddr,
+    pub(crate) admin_listen: AdminListen,
     /// How the public listener treats connections.
     pub(crate) settings: Settings,
     /// Its TLS, if it speaks any, and what keeps the certificate up to date.
@@ -230,7 +230,7 @@ pub(crate) fn wire(
         denied: lines(denied_client_document_domains),
         danger_loopback: danger_loopback_client_documents,
     };
-    let own = own_places(base_url, [listen, admin_listen], &resources);
+    let own = own_places(base_url, [Some(listen), admin_listen.address()], &resources);
     let strangers = strangers(&documents, own, &ca_files)?;
     let mut protection = Protection::default()
         .publishing(assertion_keys.iter().map(|key| key.public().clone()))

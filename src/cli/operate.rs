@@ -2,7 +2,7 @@
 
 use super::reload::Reading;
 use super::{Exit, Terminal};
-use crate::config::{Config, MasterKeys, Process};
+use crate::config::{AdminListen, Config, MasterKeys, Process};
 #[cfg(feature = "demo")]
 use crate::demo::{self, Demo};
 use crate::running::attend;
@@ -73,7 +73,12 @@ pub(super) fn run(
     let running = match Running::start(config) {
         Ok(running) => running,
         Err(NotStarted::Configuration(complaints)) => return terminal.complain(&complaints),
-        Err(refused @ (NotStarted::Listen(..) | NotStarted::Inherited(..) | NotStarted::Store(_))) => {
+        Err(
+            refused @ (NotStarted::Listen(..)
+            | NotStarted::ListenAt(..)
+            | NotStarted::Inherited(..)
+            | NotStarted::Store(_)),
+        ) => {
             return terminal.fail(refused, Exit::Unavailable);
         }
         Err(refused @ (NotStarted::System(_) | NotStarted::Clock)) => return terminal.fail(refused, Exit::System),
@@ -137,11 +142,20 @@ fn key_file(file: &Path) -> Result<String, String> {
 
 async fn look(wired: Wired) -> Vec<Result<String, String>> {
     let mut findings = Vec::new();
-    for (key, address) in [("listen", wired.listen), ("adminListen", wired.admin_listen)] {
-        findings.push(match Bound::new(address, 1) {
-            Ok(_) => Ok(format!("{key}: {address} is free")),
+    let bound = |address| Bound::new(address, 1).map(drop);
+    let admin = match &wired.admin_listen {
+        AdminListen::Address(address) => bound(*address),
+        AdminListen::Socket(path) => Bound::at(path).map(drop),
+    };
+    let listeners = [
+        ("listen", wired.listen.to_string(), bound(wired.listen)),
+        ("adminListen", wired.admin_listen.to_string(), admin),
+    ];
+    for (key, place, bound) in listeners {
+        findings.push(match bound {
+            Ok(()) => Ok(format!("{key}: {place} is free")),
             Err(error) => {
-                Err(format!("{key}: {address} cannot be had: {error}; stop what listens there, or choose another"))
+                Err(format!("{key}: {place} cannot be had: {error}; stop what listens there, or choose another"))
             }
         });
     }
@@ -172,13 +186,19 @@ async fn look(wired: Wired) -> Vec<Result<String, String>> {
     findings
 }
 
-/// Asks a gate's health endpoint.
+/// Asks a gate's health endpoint, also behind a Unix socket: `unix:/run/portcullis/admin.sock:/readyz`.
 pub(super) fn health(url: &str, terminal: &mut Terminal<'_>) -> Exit {
-    let config = FetchConfig { named_hosts: named_host(url).into_iter().collect(), ..FetchConfig::default() };
+    let socket = url.strip_prefix("unix:").and_then(|rest| rest.rsplit_once(":/"));
+    let url = socket.map_or_else(|| url.to_owned(), |(_, path)| format!("http://localhost/{path}"));
+    let config = FetchConfig { named_hosts: named_host(&url).into_iter().collect(), ..FetchConfig::default() };
     let asked = in_runtime(async {
         let fetch = Fetch::new(config).map_err(|bad| format!("{bad:?}"))?;
         let caps = Caps { deadline: CHECK_DEADLINE, answer_max: PROVIDER_ANSWER_MAX };
-        let answer = fetch.fetch(Request::get(url.to_owned(), "application/json"), caps).await;
+        let request = Request::get(url, "application/json");
+        let answer = match socket {
+            Some((socket, _)) => fetch.fetch_over(Path::new(socket), request, caps).await,
+            None => fetch.fetch(request, caps).await,
+        };
         match answer {
             Ok(answer) if answer.status == 200 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
             Ok(answer) => Err(format!("it answers with status {}", answer.status)),

@@ -7,6 +7,7 @@ mod complaint;
 mod document;
 mod identity;
 mod keys;
+mod listeners;
 mod master_keys;
 mod nearest;
 mod place;
@@ -22,6 +23,7 @@ pub use complaint::{Complaint, Complaints};
 pub use identity::{
     Assertion, AssertionAlgorithm, Audience, ConnectorId, Exchange, IdentityForm, SubjectToken, TokenKind,
 };
+pub use listeners::AdminListen;
 pub use master_keys::{MasterKey, MasterKeys};
 pub(crate) use nearest::nearest;
 pub use secrets::BearerSecret;
@@ -88,7 +90,7 @@ keys! {
     pub struct Config judged as ConfigDraft by safety::config {
         base_url: BaseUrl = required("baseUrl") "Where clients reach the gate, and its issuer: https, or http on loopback; no slash at the end.",
         listen: SocketAddr = or("listen", "127.0.0.1:8080") "Where the public listener listens.",
-        admin_listen: SocketAddr = or("adminListen", "127.0.0.1:9464") "Where the admin listener listens: probes and metrics without any login, and sessions with `adminToken`.",
+        admin_listen: AdminListen = or("adminListen", "127.0.0.1:9464") "Where the admin listener listens, an address or `unix:` and the path of a socket: probes and metrics without any login, and sessions with `adminToken`.",
         admin_token: Option<BearerSecret> = optional_secret(&["adminToken", "adminTokenFile"], limits::ADMIN_TOKEN_MIN) "The operator's bearer token on the admin listener. Without one nobody looks at sessions or ends them there.",
         admin_tls: Option<Tls> = optional("adminTls") "The certificate of the admin listener, which speaks TLS with it and plain HTTP without.",
         danger_plain_admin: bool = or("dangerPlainAdmin", false) "Take the admin token beyond loopback without TLS: whoever is on the way reads it.",

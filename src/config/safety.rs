@@ -1,5 +1,6 @@
 //! Rules between several keys: what would work and must not, and what cannot work together.
 
+use super::listeners::{listeners, own_listener};
 use super::place::Place;
 use super::urls::is_own;
 use super::{
@@ -12,7 +13,6 @@ use portcullis_domain::limits::{
 use portcullis_domain::oauth::client_id::PREFIX;
 use portcullis_domain::oauth::redirect::Kind;
 use portcullis_domain::oidc::issuer::{Issuer, is_of_many};
-use std::net::SocketAddr;
 
 /// The rules of the whole file. A rule whose keys could not all be read waits until they can.
 pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
@@ -84,48 +84,6 @@ fn shared_storage(draft: &ConfigDraft, at: &Place<'_>) {
     }
 }
 
-fn listeners(draft: &ConfigDraft, at: &Place<'_>) {
-    let (Some(listen), Some(admin)) = (draft.listen, draft.admin_listen) else { return };
-    if listen.port() == admin.port() && (listen.ip() == admin.ip() || is_any(listen) || is_any(admin)) {
-        at.key("adminListen").complain("is where the public listener listens", "use another port, such as 9464");
-    }
-    // What could not be read was complained of, and is not missing.
-    let tls = !matches!(draft.tls, Some(None));
-    let (Some(proxies), Some(danger)) = (&draft.trusted_proxy_cidrs, draft.danger_plain_http) else { return };
-    if !listen.ip().to_canonical().is_loopback() && proxies.is_empty() && !danger && !tls {
-        at.key("listen").complain(
-            "is beyond loopback, and nothing here says that a proxy with TLS stands in front",
-            "give tls, or listen on 127.0.0.1, or name the proxy in trustedProxyCIDRs, or set dangerPlainHttp",
-        );
-    }
-    admin_listener(draft, admin, at);
-    if tls && danger {
-        at.key("dangerPlainHttp").complain("is of no use beside tls", "remove it: the listener speaks no plain HTTP");
-    }
-    if tls && draft.base_url.as_ref().is_some_and(|base| !base.is_https()) {
-        at.key("tls").complain("is there, and baseUrl is http", "write https:// in baseUrl, or remove tls");
-    }
-}
-
-/// A token that opens every session must not be read on the way.
-fn admin_listener(draft: &ConfigDraft, admin: SocketAddr, at: &Place<'_>) {
-    let (Some(token), Some(danger)) = (&draft.admin_token, draft.danger_plain_admin) else { return };
-    let tls = !matches!(draft.admin_tls, Some(None));
-    if token.is_some() && !admin.ip().to_canonical().is_loopback() && !tls && !danger {
-        at.key("adminListen").complain(
-            "is beyond loopback, and the admin token would go there in the clear",
-            "give adminTls, or listen on 127.0.0.1, or remove adminToken, or set dangerPlainAdmin",
-        );
-    }
-    if danger && (tls || token.is_none()) {
-        at.key("dangerPlainAdmin").complain("is of no use with adminTls or without adminToken", "remove it");
-    }
-}
-
-fn is_any(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_unspecified()
-}
-
 fn lifetimes(draft: &ConfigDraft, at: &Place<'_>) {
     if let (Some(idle), Some(most)) = (draft.session_duration, draft.session_max_duration)
         && idle > most
@@ -145,7 +103,6 @@ fn resources(draft: &ConfigDraft, at: &Place<'_>) {
         at.key("resources").complain("holds too many resources", "keep at most 64");
     }
     let base = draft.base_url.as_ref().map_or("", |base| base.path());
-    let listeners = [(draft.listen, "is the gate itself"), (draft.admin_listen, "is the gate's admin listener")];
     for (index, resource) in resources.iter().enumerate() {
         let here = at.key("resources").item(index);
         let earlier = |path| resources.iter().take(index).any(|earlier: &Resource| earlier.paths.contains(path));
@@ -159,23 +116,10 @@ fn resources(draft: &ConfigDraft, at: &Place<'_>) {
             here.key("forwardAuth")
                 .complain("answers nobody without trustedProxyCIDRs", "name the proxy that asks there");
         }
-        for (listener, wrong) in listeners {
-            let leads = |upstream| listener.is_some_and(|listener| leads_to(upstream, listener));
-            if resource.upstreams.iter().any(leads) {
-                here.key("upstream").complain(wrong, "write the URL of the MCP server");
-            }
+        if let Some(wrong) = resource.upstreams.iter().find_map(|upstream| own_listener(draft, upstream)) {
+            here.key("upstream").complain(wrong, "write the URL of the MCP server");
         }
     }
-}
-
-/// Whether an upstream is one of the gate's own listeners, as far as the text tells.
-fn leads_to(upstream: &super::UpstreamUrl, listener: SocketAddr) -> bool {
-    let Some((host, port)) = upstream.host_and_port() else { return false };
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok().map(|address| address.to_canonical());
-    let own = listener.ip().to_canonical();
-    let here = host == "localhost" || address.is_some_and(|address| address.is_loopback() || address.is_unspecified());
-    port == listener.port()
-        && (address == Some(own) || (here && (is_any(listener) || (host == "localhost" && own.is_loopback()))))
 }
 
 fn documents(draft: &ConfigDraft, at: &Place<'_>) {

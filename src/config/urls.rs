@@ -123,6 +123,13 @@ impl UpstreamUrl {
         }
     }
 
+    /// The path of its socket, if it is one.
+    #[must_use]
+    pub fn socket(&self) -> Option<&str> {
+        let end = self.path.saturating_sub(1);
+        if self.kind == UpstreamKind::Socket { self.text.get("unix:".len()..end) } else { None }
+    }
+
     /// Its path, empty where none is written.
     #[must_use]
     pub fn path(&self) -> &str {

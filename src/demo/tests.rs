@@ -469,7 +469,7 @@ fn the_configuration_loads_and_names_what_runs() {
     let demo = Demo::start(listen).unwrap();
     let config = Config::read(demo.configuration(None).expose(), &Nowhere).unwrap();
     assert_eq!(config.listen, listen);
-    assert!(config.admin_listen == demo.admin && demo.admin.ip().is_loopback());
+    assert!(config.admin_listen.address() == Some(demo.admin) && demo.admin.ip().is_loopback());
     assert!(matches!(config.master_keys, MasterKeys::DangerRandom));
     let Provider::Oidc(_, oidc) = &config.provider else { panic!("another provider") };
     assert!(oidc.client_secret.same(demo.client_secret.expose()));

@@ -13,13 +13,14 @@ use std::net::{IpAddr, SocketAddr};
 /// not make the gate call them.
 pub(super) fn own_places(
     base_url: &str,
-    listen: [SocketAddr; 2],
+    listen: [Option<SocketAddr>; 2],
     resources: &[Resource],
 ) -> (Vec<String>, Vec<IpAddr>) {
     let base = Uri::parse(base_url).ok().and_then(|uri| uri.host_text().map(str::to_owned));
     let upstreams = resources.iter().flat_map(|resource| &resource.upstreams).filter_map(UpstreamUrl::host_and_port);
     let hosts = base.into_iter().chain(upstreams.map(|(host, _)| host.to_owned()));
-    (hosts.collect(), listen.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified()).collect())
+    let listen = listen.into_iter().flatten().map(|listener| listener.ip());
+    (hosts.collect(), listen.filter(|address| !address.is_unspecified()).collect())
 }
 
 /// What calls where strangers say: public addresses that are not the gate's own, and none that the configuration names for others.

@@ -11,6 +11,7 @@
 )]
 
 mod admin;
+mod admin_socket;
 mod allowance;
 mod assertions;
 mod authorize;

@@ -22,14 +22,16 @@ mod vet;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
 
 use crate::tls::{self, BadTls};
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use portcullis_domain::limits::FETCH_CALLS_MAX;
 use portcullis_domain::secret::SecretText;
@@ -269,6 +271,20 @@ impl<R: Resolver> Fetch<R> {
             tracing::debug!(host = target.authority(), cause = ?refusal, "outbound call refused");
         }
         answer
+    }
+
+    /// The same over a Unix socket, wherever the URL leads.
+    ///
+    /// # Errors
+    /// One [`Refusal`].
+    pub async fn fetch_over(&self, socket: &Path, request: Request, caps: Caps) -> Result<Answer, Refusal> {
+        let target = self.shared.places.judge(&request.url)?;
+        let prepared = exchange::prepare(request, &target)?;
+        let call = async {
+            let stream = UnixStream::connect(socket).await.map_err(|_| Refusal::Connect)?;
+            exchange::exchange(stream, prepared, caps.answer_max).await
+        };
+        timeout(caps.deadline, call).await.unwrap_or(Err(Refusal::Deadline))
     }
 
     async fn call(

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::body::{AnswerBody, Answering, RequestBody, Served};
+use super::bound::Socket;
 use super::framing::Place;
 use super::io::{Begun, Wire};
 use super::runtime::Counts;
@@ -32,7 +33,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 }
 
 /// Makes a byte stream of an accepted socket: TLS or nothing.
-pub trait Handshake: Clone + Send + Sync + 'static {
+pub trait Handshake<S: Socket = TcpStream>: Clone + Send + Sync + 'static {
     /// The stream.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -40,20 +41,20 @@ pub trait Handshake: Clone + Send + Sync + 'static {
     const FULL: &'static [u8];
 
     /// Agrees with the client. The head's deadline runs meanwhile.
-    fn shake(&self, socket: TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn shake(&self, socket: S) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 /// No TLS: the socket is the stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain;
 
-impl Handshake for Plain {
-    type Stream = TcpStream;
+impl<S: Socket> Handshake<S> for Plain {
+    type Stream = S;
 
     const FULL: &'static [u8] =
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n";
 
-    async fn shake(&self, socket: TcpStream) -> io::Result<TcpStream> {
+    async fn shake(&self, socket: S) -> io::Result<S> {
         Ok(socket)
     }
 }
@@ -120,8 +121,8 @@ impl Sever {
 }
 
 /// The vitals of a new connection, and its whole life as one future, which holds `held` to its end.
-pub(super) fn serve<T: Handshake, H: Handler>(
-    socket: TcpStream,
+pub(super) fn serve<S: Socket, T: Handshake<S>, H: Handler>(
+    socket: S,
     address: SocketAddr,
     handshake: T,
     handler: H,

@@ -6,6 +6,7 @@
 mod address;
 pub mod answer;
 mod body;
+mod bound;
 mod connection;
 mod door;
 mod forward;
@@ -23,9 +24,10 @@ mod vitals;
 mod wakes;
 
 pub use body::{AnswerBody, BodyFault, BrokenOff, EmbeddedBody, PassingBody, RequestBody, Witness, Witnessed};
+pub use bound::{Bound, Socket, SocketFile};
 pub use connection::{Handler, Handshake, Peer, Plain, Sever};
 pub use forward::{Onward, forward, hand_over};
 pub use headers::Identity;
 pub use pool::Pool;
-pub use runtime::{Bound, Counts, Serving, Settings, serve};
+pub use runtime::{Counts, Serving, Settings, serve};
 pub use upstream::{BadTarget, BadUpstream, Gauges, Upstream};

@@ -6,7 +6,6 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,10 +14,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portcullis_domain::limits;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::bound::{Bound, Socket};
 use super::connection::{self, Handler, Handshake};
 use super::door::{Door, Refused};
 use super::peer::TrustedProxies;
@@ -179,57 +178,6 @@ impl Counts {
     }
 }
 
-/// An address that is bound, once per core, and not yet listened on.
-#[derive(Debug)]
-pub struct Bound {
-    address: SocketAddr,
-    sockets: Vec<TcpSocket>,
-}
-
-impl Bound {
-    /// Binds the address for so many cores. Port 0 takes a free port, the same for all.
-    pub fn new(address: SocketAddr, cores: usize) -> io::Result<Self> {
-        // SO_REUSEPORT would let a second gateway of the same user share the port in silence, so that the address is
-        // taken without it first: that fails if anybody listens there.
-        let probe = socket(address, false)?;
-        let address = probe.local_addr()?;
-        drop(probe);
-        let sockets = (0..cores.max(1)).map(|_| socket(address, true)).collect::<io::Result<_>>()?;
-        Ok(Self { address, sockets })
-    }
-
-    /// The listener at standard input, where whoever started this process may have put one that listens already: systemd does
-    /// with `StandardInput=socket`. Nothing if standard input is something else.
-    pub fn inherited(cores: usize) -> io::Result<Option<Self>> {
-        // Standard input is the one descriptor that can be taken over without unsafe code.
-        let Ok(handed) = io::stdin().as_fd().try_clone_to_owned() else { return Ok(None) };
-        let handed = std::net::TcpStream::from(handed);
-        let Ok(address) = handed.local_addr() else { return Ok(None) };
-        // A connection, as inetd hands over, is no listener.
-        if handed.peer_addr().is_ok() {
-            return Ok(None);
-        }
-        handed.set_nonblocking(true)?;
-        // All cores accept from one queue. Listening on what listens already changes nothing but the queue's length.
-        let core = |_| Ok(TcpSocket::from_std_stream(handed.try_clone()?));
-        let sockets = (0..cores.max(1)).map(core).collect::<io::Result<_>>()?;
-        Ok(Some(Self { address, sockets }))
-    }
-
-    /// The address, with its real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(shared)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
 /// The running threads.
 #[derive(Debug)]
 pub struct Serving {
@@ -255,15 +203,16 @@ impl Serving {
 /// Starts one thread per bound socket. `handler` is called once on each, inside its runtime, with the core's number;
 /// what it returns is cloned for every connection. The threads end some time after `stop` becomes true: they take no
 /// new connections, close the idle ones and let requests in progress run on for `settings.drain`.
-pub fn serve<T, H>(
-    bound: Bound,
+pub fn serve<S, T, H>(
+    bound: Bound<S>,
     settings: Settings,
     handshake: T,
     handler: impl Fn(usize) -> H + Send + Sync + 'static,
     stop: watch::Receiver<bool>,
 ) -> io::Result<Serving>
 where
-    T: Handshake,
+    S: Socket,
+    T: Handshake<S>,
     H: Handler,
 {
     let handler = Arc::new(handler);
@@ -274,7 +223,7 @@ where
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _inside = runtime.enter();
-            socket.listen(BACKLOG)?
+            S::listen(socket)?
         };
         ready.push((runtime, listener));
     }
@@ -284,14 +233,13 @@ where
         let core = Core { handshake: handshake.clone(), counts: counts.clone(), settings: settings.clone() };
         let thread = std::thread::Builder::new().name(format!("core-{number}"));
         threads.push(
-            thread.spawn(move || runtime.block_on(async move { core.run(listener, handler(number), stop).await }))?,
+            thread.spawn(move || {
+                runtime.block_on(async move { core.run::<S, H>(listener, handler(number), stop).await })
+            })?,
         );
     }
     Ok(Serving { threads, counts })
 }
-
-/// Connections that the kernel keeps for one core until it takes them.
-const BACKLOG: u32 = 1_024;
 
 /// Connections that a core takes before it looks after those that it has.
 const ACCEPTS_PER_TURN: u8 = 8;
@@ -302,14 +250,19 @@ struct Core<T> {
     settings: Arc<Settings>,
 }
 
-enum Event {
+enum Event<S> {
     Stop,
     Tick,
-    Accepted(io::Result<(TcpStream, SocketAddr)>),
+    Accepted(io::Result<(S, SocketAddr)>),
 }
 
-impl<T: Handshake> Core<T> {
-    async fn run<H: Handler>(self, listener: TcpListener, handler: H, mut stop: watch::Receiver<bool>) {
+impl<T> Core<T> {
+    async fn run<S, H>(self, listener: S::Listener, handler: H, mut stop: watch::Receiver<bool>)
+    where
+        S: Socket,
+        T: Handshake<S>,
+        H: Handler,
+    {
         let mut ticker = Ticker::new(self.settings.clone(), self.counts.clone());
         let mut interval = tokio::time::interval(limits::TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -325,7 +278,7 @@ impl<T: Handshake> Core<T> {
                 taken = 0;
                 tokio::task::yield_now().await;
             }
-            match next(stopped.as_mut(), &mut interval, (!paused).then_some(&listener)).await {
+            match next::<S>(stopped.as_mut(), &mut interval, (!paused).then_some(&listener)).await {
                 Event::Stop => break,
                 Event::Tick => {
                     let is_round = ticker.tick(false);
@@ -349,14 +302,19 @@ impl<T: Handshake> Core<T> {
             }
         }
         self.counts.draining.store(true, Relaxed);
-        self.take_backlog(listener, &handler, &mut ticker).await;
+        self.take_backlog::<S, H>(listener, &handler, &mut ticker).await;
         self.drain(ticker, interval).await;
     }
 
     /// Whoever the kernel has already greeted is not sent away with a reset: for one more tick all who come are taken.
-    async fn take_backlog<H: Handler>(&self, listener: TcpListener, handler: &H, ticker: &mut Ticker) {
+    async fn take_backlog<S, H>(&self, listener: S::Listener, handler: &H, ticker: &mut Ticker)
+    where
+        S: Socket,
+        T: Handshake<S>,
+        H: Handler,
+    {
         let _ = tokio::time::timeout(limits::TICK, async {
-            while let Ok((stream, address)) = listener.accept().await {
+            while let Ok((stream, address)) = poll_fn(|cx| S::poll_accept(&listener, cx)).await {
                 self.take(stream, address, handler, ticker);
             }
         })
@@ -379,29 +337,33 @@ impl<T: Handshake> Core<T> {
         }
     }
 
-    fn take<H: Handler>(&self, stream: TcpStream, address: SocketAddr, handler: &H, ticker: &mut Ticker) {
+    fn take<S, H>(&self, stream: S, address: SocketAddr, handler: &H, ticker: &mut Ticker)
+    where
+        S: Socket,
+        T: Handshake<S>,
+        H: Handler,
+    {
         let place = match self.counts.door.enter(address.ip(), &self.settings) {
             Ok(place) => place,
             Err(refused) => {
                 self.counts.count_refused(refused, address);
-                let _ = stream.try_write(T::FULL);
+                stream.say(T::FULL);
                 return;
             }
         };
         self.counts.accepted.fetch_add(1, Relaxed);
-        // Without it small answers would wait for the client's delayed acknowledgement. Its failure costs only time.
-        let _ = stream.set_nodelay(true);
+        stream.hurry();
         let (vitals, connection) =
             connection::serve(stream, address, self.handshake.clone(), handler.clone(), self.counts.clone(), place);
         ticker.watch(vitals, tokio::spawn(connection).abort_handle());
     }
 }
 
-async fn next(
+async fn next<S: Socket>(
     mut stopped: Pin<&mut impl Future<Output = ()>>,
     interval: &mut Interval,
-    listener: Option<&TcpListener>,
-) -> Event {
+    listener: Option<&S::Listener>,
+) -> Event<S> {
     poll_fn(|cx| {
         if stopped.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Stop);
@@ -410,7 +372,7 @@ async fn next(
             return Poll::Ready(Event::Tick);
         }
         match listener {
-            Some(listener) => listener.poll_accept(cx).map(Event::Accepted),
+            Some(listener) => S::poll_accept(listener, cx).map(Event::Accepted),
             None => Poll::Pending,
         }
     })

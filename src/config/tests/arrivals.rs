@@ -27,7 +27,7 @@ fn arrivals() -> Vec<Arrival> {
             "https://a.example",
         ),
         ("listen", vec![("/listen", json!("127.0.0.1:1"))], |c| c.listen.to_string(), "127.0.0.1:1"),
-        ("adminListen", vec![("/adminListen", json!("127.0.0.1:2"))], |c| c.admin_listen.to_string(), "127.0.0.1:2"),
+        ("adminListen", vec![("/adminListen", json!("unix:/run/a"))], |c| c.admin_listen.to_string(), "unix:/run/a"),
         (
             "tls.certFile",
             vec![("/tls", json!({ "certFile": "/run/ca.pem", "keyFile": "/run/key.pem" }))],

@@ -203,6 +203,22 @@ fn keys_that_contradict_each_other_are_refused() {
     let many = numbered(65).into_iter().map(|path| json!({ "path": path, "upstream": "http://u" })).collect::<Vec<_>>();
     judge(&[
         (&[("/adminListen", json!("127.0.0.1:8080"))], "adminListen", "where the public listener listens"),
+        (&[("/adminListen", json!("unix:admin.sock"))], "adminListen", "is not the path of a socket"),
+        (&[("/adminListen", json!("unix:/run/a")), ("/adminTls", tls())], "adminTls", "of no use on a Unix socket"),
+        (
+            &[
+                ("/adminListen", json!("unix:/run/a")),
+                ("/adminToken", admin_token()),
+                ("/dangerPlainAdmin", json!(true)),
+            ],
+            "dangerPlainAdmin",
+            "of no use",
+        ),
+        (
+            &[("/adminListen", json!("unix:/run/a")), ("/resources/0/upstream", json!("unix:/run/a:/mcp"))],
+            "resources[0].upstream",
+            "is the gate's admin listener",
+        ),
         (&[("/adminListen", json!("0.0.0.0:8080"))], "adminListen", "where the public listener listens"),
         (
             &[("/resources/1", json!({ "paths": ["/x", "/mcp"], "upstream": "http://u" }))],

@@ -199,14 +199,14 @@ impl Gate {
         let tls = config.get("tls").map(|_| tls::client(rustls::ALL_VERSIONS, &["http/1.1"]));
         let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
         let running = Running::start_with(config, services).map_err(|error| error.to_string())?;
-        Ok(Self { public: running.public(), admin: running.admin(), tls, running: Some(running) })
+        Ok(Self { public: running.public(), admin: admin_of(&running), tls, running: Some(running) })
     }
 
     /// One that is watched by this process.
     pub fn watched(config: &Value, watcher: Arc<dyn portcullis::embed::Watcher>) -> Self {
         let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
         let running = Running::start_watched(config, Vec::new(), Some(watcher)).unwrap_or_else(|why| panic!("{why}"));
-        Self { public: running.public(), admin: running.admin(), tls: None, running: Some(running) }
+        Self { public: running.public(), admin: admin_of(&running), tls: None, running: Some(running) }
     }
 
     /// The operator's hand on its sessions.
@@ -255,6 +255,11 @@ impl Gate {
     pub fn until_ready(&self) {
         ready(self.connect(Ipv4Addr::LOCALHOST));
     }
+}
+
+/// Where it is, if it is at an address; nowhere if it is a socket.
+fn admin_of(running: &Running) -> SocketAddr {
+    running.admin().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
 impl Drop for Gate {
