@@ -19,7 +19,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// A gate in a process of its own, with its surroundings.
@@ -385,5 +386,43 @@ fn t159_a_file_of_master_keys_is_read_again_and_one_that_cannot_be_used_changes_
     assert!(world.admits(&next.access));
     for key in [key(old), key(new), key(other)] {
         assert!(!process.log().contains(&key[..16]), "no key in the log");
+    }
+}
+
+#[test]
+fn m19_a_gate_that_ends_tells_what_waits_and_does_not_wait_for_a_receiver_that_hangs() {
+    for hangs in [false, true] {
+        let receiver = Upstream::start();
+        let (hold, go) = (Arc::new(AtomicBool::new(true)), Duration::from_millis(5));
+        let held = Arc::clone(&hold);
+        receiver.answers(move |_| {
+            while held.load(Ordering::Relaxed) {
+                std::thread::sleep(go);
+            }
+            Answer::whole("204 No Content", &[], "")
+        });
+        let url = receiver.url();
+        let mut gate = Elsewhere::start("", |config| {
+            config["webhook"] = json!({ "url": url, "secret": "a-secret-of-the-webhook-0123456789" });
+        });
+        let client = gate.world.public_client("A client");
+        let tokens = gate.world.tokens(&client);
+        eventually("the first event is on its way", || receiver.seen().len() == 1);
+        assert_eq!(gate.world.revoke(&client, &tokens.refresh).status, 200);
+        gate.process.terminate();
+        if hangs {
+            // What is promised is three seconds, and a line in the log.
+            assert_eq!(gate.process.ended(), Some(0));
+            assert!(gate.process.log().contains("the webhook's receiver has not taken everything before the end"));
+            assert_eq!(receiver.seen().len(), 1);
+        } else {
+            hold.store(false, Ordering::Relaxed);
+            assert_eq!(gate.process.ended(), Some(0));
+            let told: Vec<String> =
+                receiver.seen().into_iter().map(|seen| String::from_utf8(seen.body).unwrap()).collect();
+            assert!(told.len() == 2 && told[0].contains("session_created") && told[1].contains("session_revoked"));
+            assert!(!gate.process.log().contains("has not taken everything"), "{}", gate.process.log());
+        }
+        hold.store(false, Ordering::Relaxed);
     }
 }
