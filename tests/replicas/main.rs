@@ -21,6 +21,7 @@ mod crashes;
 mod drill;
 mod fleet;
 mod flows;
+mod lifecycle;
 mod revocation;
 mod servers;
 mod trouble;
