@@ -1,6 +1,8 @@
 //! `domain::oidc`: an answer of the identity provider that is taken keeps every rule, by a second reading.
 
 use crate::jose::{KID, keys, signed};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use portcullis_domain::limits;
 use portcullis_domain::oidc::discovery::{self, Provider};
 use portcullis_domain::oidc::id_token::{self, Expected, Occasion, Refused};
@@ -136,7 +138,12 @@ pub fn id_token(data: &[u8]) {
     let issued_at = time("iat").expect("there");
     assert!(issued_at <= now + skew && now <= issued_at + limits::ID_TOKEN_AGE_MAX.as_secs() as f64 + skew);
     assert!(time("nbf").is_none_or(|time| time <= now + skew));
-    assert!(claims.get("at_hash").is_none_or(|hash| hash.as_str().is_some_and(|hash| hash.len() == 43)));
+    // The key signs with EdDSA, whose hash is SHA-512: the left half of it.
+    let digest = ring::digest::digest(&ring::digest::SHA512, b"at");
+    let half = BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..32]);
+    assert!(claims.get("at_hash").is_none_or(|hash| *hash == half));
+    let names = |name: &str| claims.get(name).map(|value| value.as_str().expect("a text"));
+    assert_eq!(person.session.as_deref(), names("sid").filter(|sid| !sid.is_empty()));
     assert!(!person.email_verified || (claims["email_verified"] == true && person.email.is_some()));
     assert!(person.groups.len() <= limits::GROUPS_MAX);
     assert!(

@@ -1,7 +1,8 @@
 //! Token exchange for confidential clients (security group M, M23).
 
 use crate::harness::http::Request;
-use crate::harness::{Ask, Client, Pkce, Response, Script, Tokens, World};
+use crate::harness::{Ask, Client, Pkce, Response, Script, Tokens, World, eventually};
+use crate::people::as_provider;
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::jose::jws::Unverified;
 use serde_json::{Value, json};
@@ -13,11 +14,16 @@ const REDIRECT: &str = "http://127.0.0.1:33418/callback";
 
 /// A gate at which `agent` may have assertions for [`AUDIENCE`], and `other` for another.
 fn world() -> World {
+    world_with(|_| {})
+}
+
+fn world_with(change: impl FnOnce(&mut Value)) -> World {
     World::with(|config| {
         let client = |id: &str| json!({ "clientId": id, "clientSecret": format!("the secret of {id} 42"), "name": id, "redirectUris": [REDIRECT] });
         config["clients"] = json!([client("agent"), client("other"), client("third")]);
         config["tokenExchangeBroker"] =
             json!({ "clientAudiences": { "agent": [AUDIENCE], "other": ["https://other.example.com"] } });
+        change(config);
     })
 }
 
@@ -91,8 +97,26 @@ fn t173_a_subject_token_that_is_not_the_client_s_or_is_over_is_refused() {
     {
         exchange(&world, &agent, token, &[]).refuses(400, "invalid_grant");
     }
+    // Nor is anything that the provider has handed out, its ID token for one, nor a token of another gate.
+    let elsewhere = self::world();
+    let strange = [elsewhere.tokens(&agent).access, world.code(&agent, &Pkce::new())];
+    for token in world.provider.handed_out().iter().chain(&strange) {
+        exchange(&world, &agent, token, &[]).refuses(400, "invalid_grant");
+    }
     assert_eq!(exchange(&world, &agent, &own.access, &[]).status, 200);
     assert_eq!(world.revoke(&agent, &own.refresh).status, 200);
+    exchange(&world, &agent, &own.access, &[]).refuses(400, "invalid_grant");
+}
+
+#[test]
+fn t173_a_subject_token_that_has_ended_is_refused() {
+    // The token ends with the provider's own.
+    let world = world_with(|config| as_provider(config, "dex", &json!({})));
+    let agent = client("agent");
+    let (pkce, script) = (Pkce::new(), Script { members: json!({ "expires_in": 2 }), ..Script::default() });
+    let code = world.code_for(&Ask::of(&agent, &pkce), script);
+    let own = Tokens::of(&world.exchange(&agent, &code, &pkce));
+    eventually("it has ended", || exchange(&world, &agent, &own.access, &[]).status != 200);
     exchange(&world, &agent, &own.access, &[]).refuses(400, "invalid_grant");
 }
 

@@ -118,6 +118,18 @@ fn t181_what_is_no_live_access_token_is_inactive_and_nothing_else() {
 }
 
 #[test]
+fn t181_a_token_that_has_ended_is_inactive() {
+    // It ends with the provider's own.
+    let world = World::with(|config| as_provider(config, "dex", &json!({})));
+    let client = world.confidential_client("A client");
+    let (pkce, script) = (Pkce::new(), Script { members: json!({ "expires_in": 2 }), ..Script::default() });
+    let code = world.code_for(&Ask::of(&client, &pkce), script);
+    let own = Tokens::of(&world.exchange(&client, &code, &pkce));
+    eventually("it has ended", || !world.introspect(&client, &own.access).text().contains("true"));
+    is_inactive(&world.introspect(&client, &own.access));
+}
+
+#[test]
 fn t181_t143_nobody_asks_without_proving_who_it_is() {
     let world = world();
     let client = world.confidential_client("A client");

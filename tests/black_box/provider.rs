@@ -669,9 +669,9 @@ fn t203_a_maximal_age_that_was_asked_for_is_judged() {
 
 #[test]
 fn r26_t196_a_person_is_issuer_and_subject_and_never_an_address() {
-    let world = World::start();
+    let world = super::operator::world();
     let client = world.public_client("A client");
-    let mut users = Vec::new();
+    let (mut users, mut sessions) = (Vec::new(), Vec::new());
     for claims in [
         json!({ "sub": "ada", "email": "ada@example.com" }),
         json!({ "sub": "mallory", "email": "ada@example.com", "preferred_username": "ada", "name": "ada" }),
@@ -681,8 +681,18 @@ fn r26_t196_a_person_is_issuer_and_subject_and_never_an_address() {
         let tokens = session_of(&world, &client, |ask| ask, Script::claims(claims));
         assert!(world.admits(&tokens.access));
         users.push(world.upstream.seen().pop().unwrap().header("x-forwarded-user").unwrap().to_owned());
+        sessions.push(tokens.access);
     }
     assert_eq!(users, ["ada", "mallory", "ADA", "ada"]);
+    // Nor do they share anything that is kept: what ends one person leaves those of the same address and name alone.
+    assert_eq!(super::operator::sessions(&world, "ada").len(), 2);
+    assert_eq!(super::operator::done(&world, "/cuts", json!({ "subject": "ada" })), "cut");
+    let standing: Vec<bool> = sessions.iter().map(|access| world.admits(access)).collect();
+    assert_eq!(standing, [false, true, true, false]);
+    // The same subject of another provider is somebody else.
+    let elsewhere = json!({ "subject": "mallory", "issuer": "https://elsewhere.example" });
+    assert_eq!(super::operator::done(&world, "/cuts", elsewhere), "cut");
+    assert!(world.admits(&sessions[1]));
 }
 
 #[test]

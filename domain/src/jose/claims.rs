@@ -182,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn t152_r17_a_claim_in_other_letters_is_another_claim_and_one_that_stands_twice_is_none() {
+        let other = read(r#"{"Iss":"a","SUB":"b","Exp":9,"AUD":"c","Nonce":"d"}"#).unwrap();
+        assert_eq!((&other.issuer, &other.subject, other.expires), (&None, &None, None));
+        assert_eq!((&other.audience, &other.nonce), (&None, &None));
+        for twice in [
+            r#"{"sub":"a","sub":"a"}"#,
+            r#"{"sub":"a","\u0073ub":"b"}"#,
+            r#"{"exp":1,"exp":9999999999}"#,
+            r#"{"sub":"a","more":{"x":1,"x":2}}"#,
+        ] {
+            assert_eq!(read(twice), Err(Malformed::NotJson), "{twice}");
+        }
+    }
+
+    #[test]
     fn payloads_that_are_no_claims_are_refused() {
         for payload in ["", "null", "[]", "\"{}\"", "{} {}", r#"{"sub":"a","sub":"b"}"#, "\u{feff}{}", "eyJ.eyJ.x"] {
             assert_eq!(read(payload), Err(Malformed::NotJson), "{payload}");
