@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::jose::jws::Unverified;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +40,11 @@ fn opened(world: &World, token: &str) -> (Value, Value) {
 /// A key of the domain's test data as a PEM file.
 fn key_file(name: &str) -> PathBuf {
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("domain/testdata/jose").join(name);
-    let coded = BASE64_STANDARD.encode(std::fs::read(data).unwrap());
+    pem_file(name, &std::fs::read(data).unwrap())
+}
+
+fn pem_file(name: &str, document: &[u8]) -> PathBuf {
+    let coded = BASE64_STANDARD.encode(document);
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.pem", std::process::id()));
     std::fs::write(&file, format!("-----BEGIN PRIVATE KEY-----\n{coded}\n-----END PRIVATE KEY-----\n")).unwrap();
     file
@@ -125,6 +131,35 @@ fn m20_t159_keys_of_the_operator_s_sign_and_the_next_one_is_published_before_it_
             keys["keys"].as_array().unwrap().iter().map(|key| key["alg"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["EdDSA", "ES256", "RS256"], "what signs next is there already");
     }
+}
+
+#[test]
+fn m20_t159_a_key_of_the_operator_s_that_was_stolen_signs_nothing_and_is_believed_by_nobody_who_looks() {
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let (stolen, rsa, next) =
+        (key_file("p256.pk8"), key_file("rsa_2048.pk8"), pem_file("next-p256", document.as_ref()));
+    let gate = |first: &PathBuf| {
+        world("assertion", |config| {
+            config["assertionKeyFiles"] = json!([first, rsa]);
+            config["resources"][0]["assertion"] = json!({ "algorithm": "ES256", "audience": "tools" });
+        })
+    };
+    let assertion = |world: &World| {
+        assert!(world.admits(&world.tokens(&world.public_client("A client")).access));
+        bearer(&world.upstream.seen()[0])
+    };
+    let verifies = |world: &World, assertion: &str| {
+        let keys = world.send(&Request::get("/.well-known/jwks.json"));
+        assert_eq!(keys.header("cache-control"), Some("public, max-age=300"), "as long as others may believe it");
+        Unverified::parse(assertion).unwrap().verify(&KeySet::read(&keys.body).unwrap()).is_ok()
+    };
+    let (before, after) = (gate(&stolen), gate(&next));
+    let (old, new) = (assertion(&before), assertion(&after));
+    assert!(verifies(&before, &old) && verifies(&after, &new));
+    assert!(!verifies(&after, &old), "it is not published from the start on");
+    assert!(!verifies(&before, &new));
+    let keys = after.send(&Request::get("/.well-known/jwks.json")).json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 3, "the master key's, and one of each file");
 }
 
 #[test]
