@@ -62,9 +62,22 @@ pub(crate) fn bound_policy() -> Arc<Policy> {
     policy_of(Lifetimes { grace: REFRESH_GRACE_MAX, bound: true, ..Lifetimes::default() })
 }
 
+/// The same, before a server that is shown the person's ID token.
+pub(crate) fn showing_policy() -> Arc<Policy> {
+    let lifetimes = Lifetimes { grace: REFRESH_GRACE_MAX, bound: true, ..Lifetimes::default() };
+    policy_before(plain_resource().wanting_id_tokens(), lifetimes)
+}
+
 fn policy_of(lifetimes: Lifetimes) -> Arc<Policy> {
+    policy_before(plain_resource(), lifetimes)
+}
+
+fn plain_resource() -> Resource {
     let scopes = vec![ResourceScope { name: "mcp".to_owned(), description: None }];
-    let resource = Resource::new(BASE_URL, vec!["/mcp".to_owned()], false, scopes, None).expect("a plain resource");
+    Resource::new(BASE_URL, vec!["/mcp".to_owned()], false, scopes, None).expect("a plain resource")
+}
+
+fn policy_before(resource: Resource, lifetimes: Lifetimes) -> Arc<Policy> {
     Arc::new(Policy {
         base_url: BASE_URL.to_owned(),
         ring: ring(),
@@ -113,6 +126,11 @@ impl Party {
     /// The person.
     pub(crate) fn person(&self) -> Person {
         Person::of(BASE_URL, ISSUER, &self.subject)
+    }
+
+    /// What the provider calls the person.
+    pub(crate) fn subject(&self) -> &str {
+        &self.subject
     }
 
     /// The grant that this login makes.

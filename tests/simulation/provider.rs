@@ -5,16 +5,20 @@
 //! second use of one of its tokens (Auth0, Okta, Keycloak); tokens that last (Google).
 
 use crate::engine::chance::Chance;
-use crate::engine::fixture::ISSUER;
+use crate::engine::fixture::{ISSUER, Party};
 use crate::engine::scheduler::Scheduler;
-use crate::engine::world::locked;
+use crate::engine::world::{START, locked};
 use portcullis_domain::jose::jwk::KeySet;
+use portcullis_domain::jose::sign::Signer;
 use portcullis_domain::key::{Key, Person};
 use portcullis_domain::limits::{PROVIDER_DEADLINE, UPSTREAM_LEASE};
 use portcullis_domain::oidc::discovery::{self, Provider};
 use portcullis_domain::oidc::request::BackChannel;
 use portcullis_domain::operation::Write;
-use portcullis_domain::secret::SecretText;
+use portcullis_domain::secret::{Secret, SecretText};
+use portcullis_domain::time::Timestamp;
+use portcullis_domain::wire::json::ObjectWriter;
+use portcullis_domain::wire::text::from_base64url_exact;
 use portcullis_ports::{BackAnswer, IdentityProvider, Unreachable};
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -52,6 +56,8 @@ pub(crate) struct Troubles {
     pub(crate) fickle: u64,
     /// Its answer holds an ID token that is none.
     pub(crate) mangled: u64,
+    /// Its answer holds an ID token that has ended already, by less than clocks may differ.
+    pub(crate) stale: u64,
     /// Its keys take so long.
     pub(crate) keys_millis: u64,
 }
@@ -64,6 +70,8 @@ pub(crate) struct Manner {
     pub(crate) reuse: Duration,
     /// How long the tokens beside the refresh token live.
     pub(crate) life: Duration,
+    /// Whether its answers to refreshes hold an ID token.
+    pub(crate) id_tokens: bool,
     pub(crate) faults: Troubles,
 }
 
@@ -79,6 +87,8 @@ pub(crate) struct Upstream {
 struct State {
     tokens: BTreeMap<String, Token>,
     people: BTreeMap<Person, Account>,
+    /// Whose each ID token is, and its end in seconds.
+    id_tokens: BTreeMap<String, (Person, u64)>,
     made: u64,
     judge: Judge,
 }
@@ -104,6 +114,7 @@ struct Account {
     /// When every session of the person was ended.
     ended: Option<Duration>,
     revoked: bool,
+    subject: String,
 }
 
 /// Everything that was sent and stored.
@@ -248,9 +259,52 @@ impl Upstream {
         self.calm.store(true, Ordering::Relaxed);
     }
 
-    /// A person logs in: the refresh token that comes of it, if one does.
-    pub(crate) fn login(&self, person: Person) -> Option<String> {
+    /// An ID token of this person, whose life begins so long before or after now.
+    fn id_token(&self, person: Person, life: i64) -> String {
+        let now = START.plus(self.scheduler.now()).secs();
+        let ends = now.saturating_add_signed(life);
         let mut state = locked(&self.state);
+        let subject = state.people.entry(person).or_default().subject.clone();
+        let claims = ObjectWriter::new().text("iss", ISSUER).text("aud", "gate").text("sub", &subject);
+        let token = SIGNER.sign("JWT", claims.number("iat", now).number("exp", ends));
+        state.id_tokens.insert(token.clone(), (person, ends));
+        token
+    }
+
+    /// The ID token that comes with a login, with its end.
+    pub(crate) fn login_id_token(&self, person: Person) -> (String, Timestamp) {
+        let life = i64::try_from(self.manner.life.as_secs()).unwrap_or(i64::MAX);
+        let token = self.id_token(person, life);
+        let ends = locked(&self.state).id_tokens[&token].1;
+        (token, Timestamp::from_secs(ends))
+    }
+
+    /// The server behind the gate is shown this ID token as that person's, at this time of the gate's.
+    pub(crate) fn shown(&self, person: Person, token: &str, now: Timestamp) {
+        let mut state = locked(&self.state);
+        match state.id_tokens.get(token).copied() {
+            Some((owner, ends)) if owner == person && now < Timestamp::from_secs(ends) => state.judge.count("shown"),
+            Some((owner, ends)) => {
+                let mine = owner == person;
+                state
+                    .judge
+                    .convict(format!("an ID token was shown at {now:?} that ends at {ends}, its own person's: {mine}"));
+            }
+            None => state.judge.convict(format!("an ID token was shown at {now:?} that nobody has given")),
+        }
+    }
+
+    /// Whether the store holds a refresh token of the person that the provider would take.
+    pub(crate) fn could_renew(&self, person: Person) -> bool {
+        let state = locked(&self.state);
+        state.people.get(&person).is_some_and(|account| account.held.iter().any(|token| state.is_live(token)))
+    }
+
+    /// A person logs in: the refresh token that comes of it, if one does.
+    pub(crate) fn login(&self, party: &Party) -> Option<String> {
+        let person = party.person();
+        let mut state = locked(&self.state);
+        party.subject().clone_into(&mut state.people.entry(person).or_default().subject);
         let kind = self.manner.kind;
         if kind == Kind::OnePerPerson {
             state.end(|token| token.person == person);
@@ -354,9 +408,14 @@ static DISCOVERED: LazyLock<Arc<Provider>> = LazyLock::new(|| {
     Arc::new(discovery::judge(document.as_bytes(), &ISSUER.into(), false).expect("a good document"))
 });
 
-/// One good key, which has signed nothing.
-const KEYS: &str =
-    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+/// The key of RFC 8037 appendix A, under its thumbprint, and under a name with which it has signed nothing.
+const KEYS: &str = r#"{"keys":[
+    {"kty":"OKP","crv":"Ed25519","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    {"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
+    let seed = from_base64url_exact("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").expect("32 bytes");
+    Signer::from_seed(&Secret::new(seed))
+});
 /// An ID token that nobody can have signed: its signature is short.
 const MANGLED: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.e30.AAAA";
 
@@ -401,12 +460,27 @@ impl Wire {
         fickle
     }
 
+    /// The ID token in the answer to this refresh token, if there is one.
+    fn id_token_of(&self, token: &str, mangled: bool, stale: bool) -> Option<String> {
+        if mangled {
+            return Some(MANGLED.to_owned());
+        }
+        let Manner { id_tokens, life, .. } = self.upstream.manner;
+        let person = locked(&self.upstream.state).tokens.get(token)?.person;
+        if stale {
+            self.upstream.count("ended when it came");
+        }
+        let life = if stale { -30 } else { i64::try_from(life.as_secs()).unwrap_or(i64::MAX) };
+        id_tokens.then(|| self.upstream.id_token(person, life))
+    }
+
     async fn exchange(&self, token: String, place: usize) -> Result<BackAnswer, Unreachable> {
         let (upstream, faults) = (Arc::clone(&self.upstream), self.faults());
         let scheduler = upstream.scheduler.clone();
-        let (fate, there, back, mangled) = scheduler.chance(|chance| {
+        let (fate, there, back, mangled, stale) = scheduler.chance(|chance| {
             let way = |chance: &mut Chance| chance.millis(0, faults.delay_millis);
-            (Fate::choose(&faults, chance), way(chance), way(chance), chance.percent(faults.mangled))
+            let fate = Fate::choose(&faults, chance);
+            (fate, way(chance), way(chance), chance.percent(faults.mangled), chance.percent(faults.stale))
         });
         let (reached, busy) = (!matches!(fate, Fate::Unreached), matches!(fate, Fate::Busy));
         // It is on its way by itself, whatever becomes of the gateway.
@@ -442,6 +516,7 @@ impl Wire {
             _ => Err(None),
         };
         let answer = self.alive(answer).await;
+        let id_token = self.id_token_of(&token, mangled, stale);
         let mut state = locked(&upstream.state);
         let heard = match &answer {
             Ok(Answered::Tokens(Some(successor))) => Heard::Successor(successor.clone()),
@@ -465,7 +540,7 @@ impl Wire {
             Ok(Answered::Tokens(successor)) => {
                 let life = upstream.manner.life.as_secs();
                 let refresh = successor.map_or_else(String::new, |token| format!(r#","refresh_token":"{token}""#));
-                let id_token = if mangled { format!(r#","id_token":"{MANGLED}""#) } else { String::new() };
+                let id_token = id_token.map_or_else(String::new, |token| format!(r#","id_token":"{token}""#));
                 (
                     200,
                     format!(r#"{{"access_token":"at","token_type":"Bearer","expires_in":{life}{refresh}{id_token}}}"#),

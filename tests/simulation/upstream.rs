@@ -12,10 +12,13 @@ use crate::engine::world::{START, Surroundings, locked};
 use crate::provider::{Kind, Manner, Troubles, Upstream, Wire};
 use crate::store::{Broken, Faults, Link, Shared};
 use crate::{SEEDS, search, variable};
+use portcullis_domain::key::Person;
 use portcullis_domain::limits::IDENTITY_GRANTS_MAX;
 use portcullis_domain::oauth::callback::Surplus;
 use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::identity::Identity;
 use portcullis_domain::oauth::policy::Policy;
+use portcullis_domain::oauth::sessions::Known;
 use portcullis_domain::oauth::upstream::Brought;
 use portcullis_domain::oidc::profile::GENERIC;
 use portcullis_domain::oidc::relying_party::RelyingParty;
@@ -54,28 +57,31 @@ fn seed_bug_21_seed_bug_27_seed_bug_28_p03_the_gate_burns_nobodys_login_at_the_p
 }
 
 /// What the ordinary run has to meet.
-const MUST_BE_SEEN: [&str; 16] = [
+const MUST_BE_SEEN: [&str; 19] = [
     "alive at the end",
     "busy",
     "crashes",
     "ended",
+    "ended when it came",
     "handed out once more",
     "kept beside",
     "login lost",
     "login without a token",
     "lost in between",
     "no answer",
+    "nothing to show now",
     "provider unavailable",
     "refused",
     "refused for nothing",
     "renewed",
     "revoked there",
+    "shown",
     "store unavailable",
 ];
 
 #[test]
 fn the_canaries_at_the_provider_are_caught() {
-    for bent in [Forgets::Leases, Forgets::Spares, Forgets::Refusals] {
+    for bent in [Forgets::Leases, Forgets::Spares, Forgets::Refusals, Forgets::Ends] {
         let (found, _) = search(SEEDS, |seed| run(seed, Some(bent), false));
         let (seed, why) = found.unwrap_or_else(|| panic!("{bent:?} was not noticed"));
         println!("{bent:?} is caught by seed {seed}: {why}");
@@ -91,6 +97,8 @@ enum Forgets {
     Spares,
     /// That a refusal was the first: every one is taken for the second.
     Refusals,
+    /// When ID tokens end: they are taken for an hour longer.
+    Ends,
 }
 
 /// A gateway's store, that may be bent.
@@ -107,6 +115,11 @@ impl Bending {
                 Forgets::Leases => identity.upstream.lease.until = identity.upstream.lease.until.min(START),
                 Forgets::Spares => identity.upstream.spares.clear(),
                 Forgets::Refusals => identity.upstream.refused = Some(START),
+                Forgets::Ends => {
+                    if let Some((_, ends)) = &mut identity.upstream.id_token {
+                        *ends = ends.plus(Duration::from_secs(3_600));
+                    }
+                }
             }
             write.record = Arc::new(Record::Identity(identity));
         }
@@ -162,6 +175,7 @@ impl Settings {
             slow: some(20, 10),
             fickle: some(20, 20),
             mangled: some(30, 30),
+            stale: some(30, 40),
             keys_millis: [0, 500, 10_000][usize::try_from(some(50, 2)).unwrap_or(0)],
         };
         let kind = [Kind::OnePerPerson, Kind::Families, Kind::Lasting][usize::try_from(some(50, 2)).unwrap_or(0)];
@@ -178,7 +192,7 @@ impl Settings {
             stalls: 0,
         };
         Self {
-            manner: Manner { kind, reuse, life, faults },
+            manner: Manner { kind, reuse, life, id_tokens: some(40, 1) > 0, faults },
             store,
             people: 1 + some(30, 1),
             sessions: 1 + some(70, 4),
@@ -214,7 +228,7 @@ fn run(seed: u64, bent: Option<Forgets>, traces: bool) -> Result<BTreeMap<&'stat
     let witness = Arc::clone(&upstream);
     shared.witness(move |write| witness.landed(write));
     let stage = Arc::new(Stage {
-        policy: fixture::bound_policy(),
+        policy: if settings.manner.id_tokens { fixture::showing_policy() } else { fixture::bound_policy() },
         scheduler: scheduler.clone(),
         shared,
         upstream,
@@ -238,6 +252,11 @@ async fn play(stage: Arc<Stage>) {
     for session in 0..settings.people * settings.sessions {
         let (person, client) = (session % settings.people, session);
         actors.push(stage.spawn(async move |stage| honest(stage, person, client).await));
+    }
+    for person in (0..settings.people).filter(|_| settings.manner.id_tokens) {
+        for _ in 0..2 {
+            actors.push(stage.spawn(async move |stage| caller(stage, person).await));
+        }
     }
     for _ in 0..settings.crashes {
         actors.push(stage.spawn(async move |stage| crash(stage).await));
@@ -287,6 +306,25 @@ async fn honest(stage: Arc<Stage>, person: u64, client: u64) {
     stage.upstream.count("alive at the end");
 }
 
+/// Somebody whose requests go to a server that is shown the ID token, also when it is about to end, and when it has.
+async fn caller(stage: Arc<Stage>, person: u64) {
+    let person = Party::new(&stage.policy, person, 0, 0).person();
+    for _ in 0..=stage.settings.rounds {
+        stage.moment(stage.settings.manner.life.saturating_sub(Duration::from_secs(290))).await;
+        let late = [1, 5_000, 320_000][stage.scheduler.chance(|chance| chance.place(3))];
+        stage.pause(0, late).await;
+        stage.show(person).await;
+    }
+    stage.when_calm().await;
+    for _ in 0..5 {
+        if stage.show(person).await || !stage.upstream.could_renew(person) {
+            return;
+        }
+        stage.pause(1_000, 5_000).await;
+    }
+    stage.upstream.convict(format!("nothing was shown of {person:?} when nothing went wrong any more"));
+}
+
 /// A gateway's process ends, and another one takes its place.
 async fn crash(stage: Arc<Stage>) {
     stage.some_time().await;
@@ -332,7 +370,8 @@ impl Stage {
         let world: Arc<Around> = Surroundings::with_provider(&self.scheduler, store, wire);
         world.clock.skew(self.skew());
         let client_secret = SecretText::new("secret".to_owned());
-        let party = RelyingParty::new(Credentials { client_id: "gate".to_owned(), client_secret }, GENERIC);
+        let mut party = RelyingParty::new(Credentials { client_id: "gate".to_owned(), client_secret }, GENERIC);
+        party.keeps_id_token = self.settings.manner.id_tokens;
         Arc::new(Process { gateway: Gateway::new(world, Arc::clone(&self.policy), party), dead })
     }
 
@@ -416,7 +455,8 @@ impl Stage {
 
     async fn try_log_in(&self, party: &Party) -> Option<String> {
         let calm = self.calm.load(Ordering::Relaxed);
-        let refresh = self.upstream.login(party.person());
+        let refresh = self.upstream.login(party);
+        let id_token = self.settings.manner.id_tokens.then(|| self.upstream.login_id_token(party.person()));
         self.upstream.trace(|| format!("login brings {refresh:?}"));
         self.pause(0, if calm { 20 } else { self.settings.login_millis }).await;
         if !calm && self.scheduler.chance(|chance| chance.percent(self.settings.login_lost)) {
@@ -429,6 +469,7 @@ impl Stage {
         let mut callback = party.callback(now);
         callback.brought = Brought {
             refresh: refresh.map(SecretText::new),
+            id_token: id_token.map(|(token, ends)| (SecretText::new(token), ends)),
             ends: Some(now.plus(self.settings.manner.life)),
             ..Brought::default()
         };
@@ -438,6 +479,35 @@ impl Stage {
         let exchange = transact(process.gateway.world(), party.exchange(code.expose(), None));
         let tokens = self.heard(&process, exchange).await?.ok()?;
         tokens.refresh.map(|token| token.expose().to_owned())
+    }
+
+    /// Shows the ID token of a person who is known to the server behind, once: whether there was one to show, or nobody to show.
+    async fn show(&self, person: Person) -> bool {
+        let process = self.process();
+        let world = process.gateway.world();
+        let known = match self.heard(&process, ask(&**world, &Known(person))).await {
+            Some(Ok(Some(known))) if known.identity().is_some_and(|identity| !identity.grants.is_empty()) => known,
+            Some(Ok(_)) => return true,
+            Some(Err(_)) | None => return false,
+        };
+        let (began, could) = (self.scheduler.now(), self.upstream.could_renew(person));
+        let ended = || self.upstream.ended(person).is_some_and(|at| at >= began);
+        match self.heard(&process, process.gateway.fresh_identity(person, &known)).await {
+            Some(Ok(record)) => {
+                // What is shown now must be good now.
+                let now = world.clock().now();
+                let token = record.identity().and_then(Identity::id_token).map(|kept| kept.token.expose().to_owned());
+                self.upstream.shown(person, token.as_deref().unwrap_or_default(), now);
+                return true;
+            }
+            Some(Err(Fault::LoginNeeded)) if could && self.upstream.could_renew(person) && !ended() => {
+                let why = format!("{person:?} was sent to log in although a refresh token was good");
+                self.upstream.convict(why);
+            }
+            Some(Err(_)) => self.upstream.count("nothing to show now"),
+            None => {}
+        }
+        false
     }
 
     /// Refreshes until it has worked, or until the session is over: whether it has worked.

@@ -273,9 +273,18 @@ impl Settle {
         }
         // The only good refresh token there is must not be lost to a failover, nor to a store that is full.
         let write = |next| vec![rewritten(self.person, stored, next, fresh, self.rotates())];
+        // A login in between has made a spare of the token that was sent. That one is spent, and its successor stands for that login now.
+        let spare = next.upstream.spares.iter_mut().find(|spare| spare.same(self.sent.expose()));
+        let succeeded = match (spare, self.answer.refresh_token()) {
+            (Some(spare), Some(token)) if self.rotates() => {
+                *spare = token.clone();
+                true
+            }
+            _ => false,
+        };
         if !present || !(mine || self.rotates()) {
             // Whoever has the next lease is asking already: it is theirs to give back.
-            return Ok(if mine {
+            return Ok(if mine || succeeded {
                 Decision::commit(write(next), Ok(Settled::Overtaken))
             } else {
                 Decision::answer(Settled::Overtaken)

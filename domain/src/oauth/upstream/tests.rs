@@ -219,6 +219,44 @@ fn seed_bug_21_before_the_sessions_end_the_token_of_every_login_that_came_togeth
     assert!(refused.stored().is_none() && refused.cut.is_some());
 }
 
+#[test]
+fn seed_bug_21_the_successor_of_a_token_that_a_login_has_put_aside_takes_its_place() {
+    let login = |world: &mut World, next| {
+        let session = Listed { login: [2; 16], client_name: "c".into(), created: NOW, ends: later(9_000_000) };
+        let brought = Brought { refresh: Some(token(next)), ends: Some(NOW), ..Brought::default() };
+        world.identity = Identity::after_login(Some(&world.identity), claims(), brought, session, NOW);
+    };
+    let spares = |world: &World| {
+        world.identity.upstream.spares.iter().map(|spare| spare.expose().to_owned()).collect::<Vec<_>>()
+    };
+    for (answer, left) in [
+        (tokens(Some("next")), "next"),
+        (Answer::OnlyRefresh(token("next")), "next"),
+        (tokens(None), "first"),
+        (tokens(Some("first")), "first"),
+        (Answer::Refused, "first"),
+    ] {
+        for late in [false, true] {
+            let mut world = World::new(Some("first"));
+            let number = yours(world.take(NOW));
+            login(&mut world, "second");
+            let answer = match &answer {
+                Answer::Tokens(brought, _) => Answer::Tokens(brought.clone(), None),
+                Answer::OnlyRefresh(token) => Answer::OnlyRefresh(token.clone()),
+                _ => Answer::Refused,
+            };
+            let now = if late { NOW.plus(UPSTREAM_LEASE) } else { NOW };
+            if late {
+                // Somebody else has the lease by then: it stays theirs.
+                yours(world.take(now));
+            }
+            assert!(matches!(world.settle(number, "first", answer, now), Settled::Overtaken));
+            assert_eq!((world.stored(), spares(&world)), (Some("second"), vec![left.to_owned()]), "{late}");
+            assert_eq!(world.identity.upstream.lease.until == Timestamp::EPOCH, !late);
+        }
+    }
+}
+
 /// Spares are for the doubt between logins: one that has worked ends it.
 #[test]
 fn a_token_that_has_worked_leaves_no_spare_ones() {
