@@ -121,7 +121,7 @@ fn seed_bug_24_a_person_of_whom_nothing_is_known_has_to_log_in_and_is_no_thief()
     }
     let settle = Settle { person: PERSON, number: 1, sent: token("x"), answer: Arc::new(Answer::Refused) };
     match settle.decide(&nobody(), NOW, &Fresh::new(&Secret::new([1; 32]), 0)) {
-        Decision::Answer { reply, .. } => assert!(matches!(reply, Ok(Settled::Overtaken))),
+        Decision::Answer { reply, .. } => assert!(matches!(reply, Ok(Settled::Forgotten))),
         Decision::Commit { .. } => panic!("something was written"),
     }
 }
