@@ -118,6 +118,7 @@ impl Running {
             sources,
             provider,
             watching,
+            issuer_key: _,
             upstreams: _,
         } = wire(config, services, within).map_err(NotStarted::Configuration)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;

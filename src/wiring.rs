@@ -142,6 +142,8 @@ pub(crate) struct Wired {
     pub(crate) sources: Vec<Source>,
     /// The identity provider, to be kept up to date.
     pub(crate) provider: Oidc,
+    /// Which key of the configuration names it.
+    pub(crate) issuer_key: &'static str,
     /// Whoever watches sessions.
     pub(crate) watching: Watching,
     /// The protected servers, with their addresses as they were configured.
@@ -259,7 +261,7 @@ pub(crate) fn wire(
         return Err(complaint("resources", &format!("has no embedded resource at {path}"), instead));
     }
     let keeps_id_token = protected.iter().any(Resource::wants_id_token);
-    let Named { issuer, ca_file, bound, party } = named(provider, people, keeps_id_token);
+    let Named { issuer, issuer_key, ca_file, bound, party } = named(provider, people, keeps_id_token);
     let own = party.credentials.client_id.as_str();
     let (trusted, issuers) = trusted::trusted(&trusted_audiences, trusted_issuers, own, &ca_files)?;
     let policy = Arc::new(Policy {
@@ -340,6 +342,7 @@ pub(crate) fn wire(
         parts,
         sources,
         provider,
+        issuer_key,
         watching,
         upstreams,
     })

@@ -163,10 +163,11 @@ async fn look(wired: Wired) -> Vec<Result<String, String>> {
         Ok(server) => Ok(format!("storage.valkey: {server}")),
         Err(refusal) => Err(format!("storage.valkey: the store {refusal}; {}", refusal.instead())),
     }));
+    let issuer_key = wired.issuer_key;
     findings.push(match wired.provider.probe().await {
-        Ok(provider) => Ok(format!("oidc.issuerUrl: {} answers, and its keys can be used", provider.issuer.home())),
+        Ok(provider) => Ok(format!("{issuer_key}: {} answers, and its keys can be used", provider.issuer.home())),
         Err(words) => Err(format!(
-            "oidc.issuerUrl: {words}; look at the address, at the way there, and at caFiles if its certificate is not a public one"
+            "{issuer_key}: {words}; look at the address, at the way there, and at caFiles if its certificate is not a public one"
         )),
     });
     for (urls, upstream) in wired.upstreams {
@@ -192,7 +193,7 @@ pub(super) fn health(url: &str, terminal: &mut Terminal<'_>) -> Exit {
     let url = socket.map_or_else(|| url.to_owned(), |(_, path)| format!("http://localhost/{path}"));
     let config = FetchConfig { named_hosts: named_host(&url).into_iter().collect(), ..FetchConfig::default() };
     let asked = in_runtime(async {
-        let fetch = Fetch::new(config).map_err(|bad| format!("{bad:?}"))?;
+        let fetch = Fetch::new(config).map_err(|bad| bad.to_string())?;
         let caps = Caps { deadline: CHECK_DEADLINE, answer_max: PROVIDER_ANSWER_MAX };
         let request = Request::get(url, "application/json");
         let answer = match socket {
@@ -202,7 +203,7 @@ pub(super) fn health(url: &str, terminal: &mut Terminal<'_>) -> Exit {
         match answer {
             Ok(answer) if answer.status == 200 => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
             Ok(answer) => Err(format!("it answers with status {}", answer.status)),
-            Err(refusal) => Err(format!("it cannot be reached ({refusal:?})")),
+            Err(refusal) => Err(format!("{refusal}; look at --url, and whether the gate runs")),
         }
     });
     match asked {

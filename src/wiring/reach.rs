@@ -54,7 +54,7 @@ pub(super) fn for_client_keys<'c>(
 }
 
 fn unusable_roots(bad: Misconfigured) -> Complaints {
-    complaint("caFiles", &format!("{bad:?}"), "name files that hold PEM certificates")
+    complaint("caFiles", &bad.to_string(), "name files that hold PEM certificates")
 }
 
 /// The provider of this issuer.

@@ -11,6 +11,8 @@ use portcullis_domain::oidc::request::Credentials;
 pub(super) struct Named {
     /// Its issuer.
     pub(super) issuer: Issuer,
+    /// Which key says it.
+    pub(super) issuer_key: &'static str,
     /// Certificates that are trusted for it beside the common ones.
     pub(super) ca_file: Option<CaFile>,
     /// Whether access tokens are bound to its own.
@@ -26,6 +28,11 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
     let mut hosted = None;
     let mut groups = "groups".to_owned();
     let mut of_tenants = None;
+    let issuer_key = match &configured {
+        Provider::Oidc(..) => "oidc.issuerUrl",
+        Provider::Dex(_) => "dex.issuerUrl",
+        Provider::Google(_) => "google.issuerUrl",
+    };
     let (profile, issuer_url, client_id, client_secret, scopes, bound, ca_file) = match configured {
         Provider::Oidc(kind, oidc) => {
             let Oidc {
@@ -94,5 +101,5 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
         entry,
     };
     let issuer = of_tenants.unwrap_or_else(|| issuer_url.as_str().into());
-    Named { issuer, ca_file, bound, party }
+    Named { issuer, issuer_key, ca_file, bound, party }
 }

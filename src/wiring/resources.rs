@@ -42,7 +42,7 @@ pub(super) fn resource(
     let tls = upstream_tls(&upstreams, ca_files.iter().chain(&upstream_ca_file), upstream_cert_file, upstream_key_file)
         .map_err(|bad| {
             let files = "look at caFiles, upstreamCaFile, upstreamCertFile and upstreamKeyFile";
-            complaint(&format!("resources[{place}]"), &format!("has files that TLS cannot use: {bad:?}"), files)
+            complaint(&format!("resources[{place}]"), &format!("names files that {}", bad.words()), files)
         })?;
     let at = |key: &str| format!("resources[{place}]{key}");
     let paths: Vec<String> = paths.iter().map(|path| path.as_str().to_owned()).collect();

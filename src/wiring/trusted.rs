@@ -47,7 +47,7 @@ pub(super) fn trusted(
         });
         let fetch = fetch.map_err(|bad| {
             let at = format!("trustedIssuers[{place}].caFile");
-            complaint(&at, &format!("{bad:?}"), "name a file that holds PEM certificates")
+            complaint(&at, &bad.to_string(), "name a file that holds PEM certificates")
         })?;
         keys = keys.with(url, fetch, Pace::default());
         let patterns = |texts: Vec<String>| texts.into_iter().map(Pattern).collect();

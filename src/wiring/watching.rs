@@ -38,6 +38,6 @@ pub(super) fn webhook(
         ..FetchConfig::default()
     };
     let fetch = Fetch::new(fetch)
-        .map_err(|bad| complaint("webhook.caFile", &format!("{bad:?}"), "name a file that holds PEM certificates"))?;
+        .map_err(|bad| complaint("webhook.caFile", &bad.to_string(), "name a file that holds PEM certificates"))?;
     Ok(Webhook::new(url.as_str().to_owned(), &secret, fetch, chance))
 }

@@ -138,11 +138,21 @@ fn check_says_of_each_part_what_is_wrong_and_what_to_do() {
     let down = || json!(format!("http://{}", free_address()));
     let elsewhere = provider();
     type Change<'c> = Box<dyn FnOnce(&mut Value) + 'c>;
-    let cases: [(&str, Change<'_>, &str, &str); 6] = [
+    let cases: [(&str, Change<'_>, &str, &str); 7] = [
         (
             "provider down",
             Box::new(|config| config["oidc"]["issuerUrl"] = down()),
-            "oidc.issuerUrl: ",
+            "oidc.issuerUrl: nothing takes a connection there; ",
+            "look at the address",
+        ),
+        (
+            "provider of another kind down",
+            Box::new(|config| {
+                let block = json!({ "issuerUrl": down(), "clientId": "gate", "clientSecret": "a secret" });
+                (config["provider"], config["dex"]) = (json!("dex"), block);
+                config.as_object_mut().unwrap().remove("oidc");
+            }),
+            "dex.issuerUrl: nothing takes a connection there; ",
             "look at the address",
         ),
         (
@@ -151,7 +161,7 @@ fn check_says_of_each_part_what_is_wrong_and_what_to_do() {
             Box::new(|config| {
                 config["oidc"]["issuerUrl"] = json!(format!("http://localhost:{}", elsewhere.port()));
             }),
-            "oidc.issuerUrl: ",
+            "oidc.issuerUrl: its discovery document names another issuer",
             "look at the address",
         ),
         (
@@ -225,7 +235,7 @@ fn health_tells_ok_from_degraded_from_down() {
 
     let Ended { status, out, err } = health(at);
     assert_eq!((status, out.as_str()), (Some(69), ""));
-    assert!(err.starts_with("portcullis: it cannot be reached"), "{err}");
+    assert!(err.starts_with("portcullis: nothing takes a connection there; look at --url"), "{err}");
 
     // A gate whose provider is not there yet serves live sessions: whoever restarted it for that would end them.
     let at = free_address();

@@ -48,11 +48,11 @@ enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Call(refusal) => write!(out, "it cannot be had ({refusal:?})"),
+            Self::Call(refusal) => refusal.fmt(out),
             Self::Status(status) => write!(out, "it is answered with status {status}"),
             Self::ContentType => out.write_str("it is not application/json"),
             Self::Document(fault) => out.write_str(&fault.wire().text()),
-            Self::Keys(malformed) => write!(out, "it is no key set ({malformed:?})"),
+            Self::Keys(malformed) => write!(out, "its key set {malformed}"),
             Self::NoUsableKey => out.write_str("it holds no key that signatures can be checked with"),
         }
     }

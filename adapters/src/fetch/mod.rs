@@ -63,6 +63,15 @@ pub enum Misconfigured {
     Tls(BadTls),
 }
 
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => out.write_str("names a host that is none"),
+            Self::Tls(bad) => write!(out, "names files that {}", bad.words()),
+        }
+    }
+}
+
 /// The methods that are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -208,7 +217,28 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the remote host gave no usable answer")
+        out.write_str(match self {
+            Self::Url => "it has an address that cannot be called",
+            Self::Scheme => "its address is not an https one",
+            Self::Port => "its address has another port than 443",
+            Self::Own => "its address is this gate itself",
+            Self::Unsendable => "what it is to be sent is no header field",
+            Self::Resolve => "its name cannot be resolved",
+            Self::ResolveDeadline => "its name is not resolved in time",
+            Self::NoAddress => "its name has no address",
+            Self::TooManyAddresses => "its name has more addresses than are tried",
+            Self::SpecialUse => "its name has an address that is not public",
+            Self::Connect => "nothing takes a connection there",
+            Self::Tls => "it agrees on no TLS",
+            Self::Certificate => "its certificate is not trusted, or is for another name",
+            Self::Malformed => "it answers what is no HTTP/1.1",
+            Self::HeadTooLarge => "the head of its answer is too large",
+            Self::BodyTooLarge => "its answer is too large",
+            Self::Encoded => "its answer is compressed, which was not asked for",
+            Self::Flood => "its answer has no end",
+            Self::Broken => "it breaks off before the end of its answer",
+            Self::Deadline => "it does not answer in time",
+        })
     }
 }
 

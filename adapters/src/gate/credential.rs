@@ -245,7 +245,7 @@ async fn exchanged(
     };
     let caps = Caps { deadline: PROVIDER_DEADLINE, answer_max: PROVIDER_ANSWER_MAX };
     let answer = fetch.fetch(request, caps).await.map_err(|cause| {
-        tracing::warn!(?cause, "a token could not be exchanged: the server gave no answer");
+        tracing::warn!(%cause, "a token could not be exchanged: the server gave no answer");
         Fault::CredentialUnavailable
     })?;
     let now = now.plus(begun.elapsed());

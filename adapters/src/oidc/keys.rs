@@ -159,7 +159,7 @@ async fn refetch<S: Source>(source: &Arc<S>, turn: Turn) -> Result<Arc<KeySet>, 
     let task = tokio::spawn(async move {
         let read = source.read_keys().await;
         if let Err(cause) = read {
-            tracing::warn!(?cause, "the keys of an issuer could not be read");
+            tracing::warn!(%cause, "the keys of an issuer could not be read");
         }
         source.cache().settle(turn, read.is_ok());
         read

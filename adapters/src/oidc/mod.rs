@@ -94,15 +94,15 @@ enum Trouble {
     NotDiscovered,
 }
 
-impl Trouble {
-    fn words(self) -> String {
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Call(refusal) => format!("it cannot be reached ({refusal:?})"),
-            Self::Status(status) => format!("it answers with status {status}"),
-            Self::Document(refused) => format!("its discovery document cannot be used ({refused:?})"),
-            Self::Keys(malformed) => format!("its key set cannot be read ({malformed:?})"),
-            Self::NoUsableKey => "its key set holds no key that can be used".to_owned(),
-            Self::NotDiscovered => "it has not been reached".to_owned(),
+            Self::Call(refusal) => refusal.fmt(out),
+            Self::Status(status) => write!(out, "it answers with status {status}"),
+            Self::Document(refused) => write!(out, "its discovery document {refused}"),
+            Self::Keys(malformed) => write!(out, "its key set {malformed}"),
+            Self::NoUsableKey => out.write_str("its key set holds no key that can be used"),
+            Self::NotDiscovered => out.write_str("it has not been reached"),
         }
     }
 }
@@ -128,7 +128,7 @@ impl<R: Resolver> Oidc<R> {
                 }
                 Err(cause) => {
                     let known = self.discovered().is_some();
-                    tracing::warn!(?cause, known, "the identity provider gave no usable document or keys");
+                    tracing::warn!(%cause, known, "the identity provider gave no usable document or keys");
                     let pause = retry;
                     retry = retry.saturating_mul(2).min(pace.retry_max);
                     pause
@@ -148,8 +148,8 @@ impl<R: Resolver> Oidc<R> {
     /// # Errors
     /// What went wrong, in words.
     pub async fn probe(&self) -> Result<Arc<Provider>, String> {
-        self.shared.look().await.map_err(|cause| cause.words())?;
-        self.shared.provider().ok_or_else(|| Trouble::NotDiscovered.words())
+        self.shared.look().await.map_err(|cause| cause.to_string())?;
+        self.shared.provider().ok_or_else(|| Trouble::NotDiscovered.to_string())
     }
 }
 
@@ -177,7 +177,7 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
             // Somebody in between who heard nothing of it, or it is overrun: asking it for one person after the other does not help.
             Ok(answer) => !matches!(answer.status, 502..=504),
             Err(cause) => {
-                tracing::warn!(?cause, "the identity provider's back channel gave no answer");
+                tracing::warn!(%cause, "the identity provider's back channel gave no answer");
                 cause.is_of_the_answer()
             }
         };

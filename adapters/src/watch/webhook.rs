@@ -117,7 +117,7 @@ impl Webhook {
                     return true;
                 }
                 Ok(answer) => tracing::warn!(status = answer.status, attempt, "the webhook's receiver refuses"),
-                Err(cause) => tracing::warn!(?cause, attempt, "the webhook's receiver cannot be reached"),
+                Err(cause) => tracing::warn!(%cause, attempt, "the webhook's receiver cannot be reached"),
             }
             self.refused.fetch_add(1, Relaxed);
             if attempt < WEBHOOK_ATTEMPTS {

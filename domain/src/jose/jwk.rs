@@ -13,6 +13,7 @@ use crate::wire::json::{self, Json, ObjectWriter};
 use crate::wire::text;
 use ring::digest;
 use ring::signature::{ED25519, RsaPublicKeyComponents, UnparsedPublicKey};
+use std::fmt;
 
 /// Why a document is not a key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,18 @@ pub enum Malformed {
     NoKeys,
     /// More keys than [`limits::JWKS_KEYS_MAX`].
     TooManyKeys,
+}
+
+impl fmt::Display for Malformed {
+    /// In words that follow "its key set".
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::TooLong => "is too long",
+            Self::NotJson => "is not one JSON object, or has a member twice",
+            Self::NoKeys => "has no list of keys",
+            Self::TooManyKeys => "has more keys than are looked at",
+        })
+    }
 }
 
 /// Why one key of a set was passed over.

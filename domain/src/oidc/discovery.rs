@@ -9,6 +9,7 @@ use crate::limits;
 use crate::oidc::issuer::Issuer;
 use crate::wire::json::{self, Json};
 use crate::wire::uri::Uri;
+use std::fmt;
 
 /// Which rule a discovery document breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,28 @@ pub enum Refused {
     NoClientAuthentication,
     /// `id_token_signing_alg_values_supported` is there without an algorithm that can be verified.
     NoAlgorithm,
+}
+
+impl fmt::Display for Refused {
+    /// In words that follow "its discovery document".
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => out.write_str("is too long"),
+            Self::NotJson => out.write_str("is not one JSON object, or has a member twice"),
+            Self::NoIssuer => out.write_str("names no issuer"),
+            Self::OtherIssuer => out.write_str("names another issuer: the two must be the same to the last character"),
+            Self::NoAuthorizationEndpoint => out.write_str("has no authorization_endpoint"),
+            Self::NoTokenEndpoint => out.write_str("has no token_endpoint"),
+            Self::NoKeysUri => out.write_str("has no jwks_uri"),
+            Self::BadEndpoint(name) => write!(out, "has a {name} that is no address"),
+            Self::PlainHttp(name) => write!(out, "has a {name} without https"),
+            Self::BadMember(name) => write!(out, "has a {name} of the wrong type"),
+            Self::NoCodeFlow => out.write_str("does not offer the response type code"),
+            Self::NoS256 => out.write_str("does not offer PKCE with S256"),
+            Self::NoClientAuthentication => out.write_str("offers neither client_secret_basic nor client_secret_post"),
+            Self::NoAlgorithm => out.write_str("lists no algorithm of ID tokens that can be verified here"),
+        }
+    }
 }
 
 /// How the client authenticates at the token endpoint (OpenID Connect Core section 9).
