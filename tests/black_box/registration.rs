@@ -363,7 +363,6 @@ fn t102_a_registration_is_read_by_its_own_client_only() {
         (headers, answer.text())
     };
     let bad = [
-        unknown("none", Request::get(&path(&one))),
         unknown("another's", Request::get(&path(&one)).bearer(&token(&two))),
         unknown("another", Request::get(&path(&two)).bearer(&token(&one))),
         unknown("the secret", Request::get(&path(&one)).bearer(one.secret.as_deref().unwrap())),
@@ -373,6 +372,12 @@ fn t102_a_registration_is_read_by_its_own_client_only() {
         unknown("public", Request::get(&path(&public)).bearer(&token(&one))),
     ];
     assert!(bad.iter().all(|answer| *answer == bad[0]), "an unknown client and a bad token can be told apart");
+    // RFC 6750 section 3.1: who shows nothing is not told what is wrong with it.
+    let challenge = |request: Request| gate.send(&request).header("www-authenticate").unwrap_or_default().to_owned();
+    assert_eq!(challenge(Request::get(&path(&one))), "Bearer realm=\"portcullis\"");
+    let wrong = challenge(Request::get(&path(&one)).bearer("wrong"));
+    assert_eq!(wrong, "Bearer realm=\"portcullis\", error=\"invalid_token\"");
+    unknown("none", Request::get(&path(&one)));
     for method in ["PUT", "DELETE", "PATCH", "POST"] {
         for bearer in [token(&one), token(&two), String::from("x")] {
             let body = json!({ "client_id": two.id, "redirect_uris": ["https://evil.example/cb"] }).to_string();

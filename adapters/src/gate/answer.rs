@@ -125,13 +125,15 @@ impl Answer {
         answer
     }
 
-    /// A refusal of a bearer token at an endpoint of our own (RFC 6750 section 3, RFC 7592 section 2.1).
-    pub(crate) fn fault_to_bearer(fault: Fault) -> Self {
+    /// A refusal of a bearer token at an endpoint of our own, with a challenge that says why only to who has shown one (RFC 6750
+    /// section 3, RFC 7592 section 2.1).
+    pub(crate) fn fault_to_bearer(fault: Fault, is_shown: bool) -> Self {
         let answer = Self::fault(fault);
-        if answer.status == StatusCode::UNAUTHORIZED {
-            return answer.with(WWW_AUTHENTICATE, "Bearer realm=\"portcullis\", error=\"invalid_token\"");
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return answer;
         }
-        answer
+        let (plain, why) = ("Bearer realm=\"portcullis\"", "Bearer realm=\"portcullis\", error=\"invalid_token\"");
+        answer.with(WWW_AUTHENTICATE, if is_shown { why } else { plain })
     }
 
     /// A refusal of an access token, with this challenge and why: RFC 6750 section 3.

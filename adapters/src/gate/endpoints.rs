@@ -8,6 +8,7 @@ use super::id_token::IdTokenAt;
 use super::read::{self, Authorization, Received};
 use super::route::Route;
 use crate::http::{RequestBody, pages};
+use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, StatusCode};
 use portcullis_domain::limits::ASSERTION_LIFE;
 use portcullis_domain::oauth::authorize::{Refusal, Refused};
@@ -68,6 +69,7 @@ pub(crate) async fn answer<W: World>(
         return open(refused(gate, route, fault));
     }
     let on_page = |fault| Answer::fault_page(fault, &gate.pages);
+    let to_bearer = |fault| Answer::fault_to_bearer(fault, head.headers.contains_key(AUTHORIZATION));
     open(match route {
         Route::Authorize => call.authorize().await.unwrap_or_else(on_page),
         Route::Consent => call.consent().unwrap_or_else(on_page),
@@ -77,8 +79,8 @@ pub(crate) async fn answer<W: World>(
         Route::Introspect => call.introspect().await,
         Route::Userinfo => call.userinfo().await,
         Route::Logout => call.logout().await.unwrap_or_else(Answer::fault),
-        Route::Register => call.register().unwrap_or_else(Answer::fault_to_bearer),
-        Route::Registration => call.registration().unwrap_or_else(Answer::fault_to_bearer),
+        Route::Register => call.register().unwrap_or_else(to_bearer),
+        Route::Registration => call.registration().unwrap_or_else(to_bearer),
         Route::Metadata => call.metadata(),
         Route::Jwks => Answer::document(gate.jwks()),
         Route::Health => call.health(),

@@ -12,6 +12,7 @@
 use super::answer::Answer;
 use super::read::{self, Authorization, Received};
 use crate::http::RequestBody;
+use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, StatusCode};
 use portcullis_domain::bucket::{Bucket, Rate};
 use portcullis_domain::key::{ClientHash, CutScope, GrantId, Person, ProviderSession};
@@ -112,6 +113,7 @@ pub(super) async fn answer<W: World>(
 ) -> Result<Answer, Request<RequestBody>> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let Some(act) = act(&method, &path) else { return Err(request) };
+    let is_shown = request.headers().contains_key(AUTHORIZATION);
     let judged = async {
         let operator = operator.ok_or(Fault::OperatorOff)?;
         let (head, body) = request.into_parts();
@@ -129,7 +131,7 @@ pub(super) async fn answer<W: World>(
         let desk = Desk { operator, gateway, received: received(&body), address: Some(address) };
         desk.act(act).await
     };
-    Ok(judged.await.unwrap_or_else(Answer::fault_to_bearer))
+    Ok(judged.await.unwrap_or_else(|fault| Answer::fault_to_bearer(fault, is_shown)))
 }
 
 struct Desk<'a, W: World> {
