@@ -180,6 +180,7 @@ impl Happened {
                 | Self::BrowserMismatch
                 | Self::LoginRefused
                 | Self::IntrospectionRefused
+                | Self::StrangerRefused
                 | Self::RateLimited
                 | Self::ProviderLogoutRefused
                 | Self::OperatorRefused

@@ -142,6 +142,7 @@ mod tests {
         let flood = |secs, happened| (0..1_000).filter_map(|_| journal.count(at(secs), happened)).collect::<Vec<_>>();
         assert_eq!(flood(0, Happened::ClientAuthenticationFailed), [0; 5]);
         assert_eq!(flood(0, Happened::RateLimited), [0; 5], "each kind has its own rate");
+        assert_eq!(flood(0, Happened::StrangerRefused), [0; 5], "a token that names a trusted issuer is soon made up");
         assert_eq!(flood(1, Happened::ClientAuthenticationFailed), [995]);
         assert_eq!(flood(2, Happened::ClientAuthenticationFailed), [999]);
         assert_eq!(flood(2, Happened::RefreshReplayed), [0; 1_000], "no alarm is left out");
