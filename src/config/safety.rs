@@ -187,7 +187,7 @@ fn introspectors(draft: &ConfigDraft, at: &Place<'_>) {
     }
 }
 
-const fn has_keys(client: &Client) -> bool {
+pub(super) const fn has_keys(client: &Client) -> bool {
     client.jwks.is_some() || client.jwks_uri.is_some()
 }
 

@@ -118,10 +118,10 @@ pub(super) fn broker(draft: &ConfigDraft, at: &Place<'_>) {
         let here = at.key("tokenExchangeBroker").key("clientAudiences").key(name);
         match clients.iter().find(|client| client.client_id.as_str() == name) {
             None => here.complain("is not the identifier of one of clients", "register it there, or remove it"),
-            Some(client) if client.client_secret.is_none() => {
+            Some(client) if client.client_secret.is_none() && !super::safety::has_keys(client) => {
                 here.complain(
                     "is a public client, which cannot prove who it is",
-                    "give it a secret, or remove it here",
+                    "give it a secret or keys, or remove it here",
                 );
             }
             Some(_) => {}

@@ -198,6 +198,19 @@ fn t289_what_is_said_out_loud_does_load() {
 }
 
 #[test]
+fn m09_m23_a_client_with_keys_proves_who_it_is_as_well_as_one_with_a_secret() {
+    let client = json!({ "clientId": "signer", "name": "S", "redirectUris": ["https://s.example/cb"], "jwks": jwks() });
+    for listed in [
+        ("/introspectionResourceServers", json!(["signer"])),
+        ("/tokenExchangeBroker", json!({ "clientAudiences": { "signer": ["tools"] } })),
+        ("/trustedClients", json!(["signer"])),
+    ] {
+        let said = read(&change(rich(), &[("/clients/1", client.clone()), listed.clone()]));
+        assert!(said.is_ok(), "{} {:?}", listed.0, said.err());
+    }
+}
+
+#[test]
 fn keys_that_contradict_each_other_are_refused() {
     let numbered = |count: u8| (0..count).map(|number| json!(format!("/p{number}"))).collect::<Vec<_>>();
     let many = numbered(65).into_iter().map(|path| json!({ "path": path, "upstream": "http://u" })).collect::<Vec<_>>();
