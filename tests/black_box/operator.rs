@@ -143,7 +143,10 @@ fn t085_who_is_kept_out_stays_out_until_let_in_and_nothing_comes_back() {
     assert_eq!(done(&world, "/cuts", json!({ "client": hash, "keep_out": true })), "blocked");
     assert!(!world.admits(&tokens.access));
     let kept_out = super::two::login(&world, &client, Script::default());
-    assert!(!kept_out.text().contains("code=") && !kept_out.header("location").unwrap_or_default().contains("code="));
+    assert_eq!((kept_out.status, kept_out.header("location")), (200, None), "the person is told on a page");
+    let text = kept_out.text();
+    assert!(text.contains("This client has been blocked by the operator.") && !text.contains("code="), "{text}");
+    assert!(text.contains("error=unauthorized_client"), "and the client hears of it: {text}");
     // A cut on top of it does not lift it.
     assert_eq!(done(&world, "/cuts", json!({ "client_id": client.id })), "cut");
     assert_eq!(done(&world, "/cuts/lift", json!({ "client_id": client.id })), "lifted");

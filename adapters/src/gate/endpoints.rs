@@ -180,8 +180,8 @@ impl<W: World> Call<'_, W> {
     }
 
     fn back(&self, refusal: &Refusal) -> Result<Answer, Fault> {
-        // A person who may not enter hears so from us: applications say it in words of their own, if at all.
-        if refusal.redirect.kind() == Kind::App || refusal.fault == Fault::PersonRefused {
+        // Who is kept out hears so from us: applications say it in words of their own, if at all.
+        if refusal.redirect.kind() == Kind::App || pages::is_of_the_operator(refusal.fault) {
             return Ok(Answer::page(pages::refusal(refusal, &self.gate.pages)).because(refusal.fault));
         }
         let answer = Answer::redirect(self.method, &refusal.location(&self.gate.gateway.policy().base_url))?;

@@ -112,7 +112,7 @@ impl Callback {
             return Err(Fault::FlowExpired);
         }
         let cuts = Cuts::consult(facts, self.consults(facts), now)?;
-        let created = cuts.begin(now).map_err(|_| Fault::PersonRefused)?;
+        let Ok(created) = cuts.begin(now) else { return Err(self.kept_out(facts, now)?) };
         let ends = created.plus(self.policy.lifetimes.absolute);
         let flow = &self.flow;
 
@@ -170,6 +170,12 @@ impl Callback {
             }
             None => decision,
         })
+    }
+
+    /// Who it is that the operator keeps out: the client, for whoever it asks, or else the person.
+    fn kept_out(&self, facts: &Facts, now: Timestamp) -> Result<Fault, Fault> {
+        let of_client = Cuts::consult(facts, cut::keys([CutScope::Client(self.flow.client)]), now)?;
+        Ok(if of_client.begin(now).is_err() { Fault::ClientBlocked } else { Fault::PersonRefused })
     }
 
     /// The end of the person's first session, and what it is called, where they have as many as there may be: whoever may log in cannot fill the store.

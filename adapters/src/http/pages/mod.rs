@@ -11,7 +11,7 @@ mod opened;
 
 pub use consent::consent;
 pub use error::error;
-pub use opened::{refusal, welcome};
+pub use opened::{is_of_the_operator, refusal, welcome};
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use portcullis_domain::limits::{PAGE_LINE_MAX, PAGE_TEXT_MAX};

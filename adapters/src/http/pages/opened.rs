@@ -51,9 +51,15 @@ pub(super) fn write_refusal(fault: Fault, app: Option<&str>, location: &str, gat
     main.raw(" should open by itself to hear of it. If it does not, use the button. After that you can close this window.</p>\n");
     open(&app, location, &mut main);
     main.raw("<h2>What you can do</h2>\n<p>").raw(next).raw("</p>\n");
-    // Whoever may not enter is to read that before the application says it in its own words.
-    let seconds = if fault == Fault::PersonRefused { REFUSAL_SHOWN_SECS } else { 0 };
+    // Who is kept out is to read that before the application says it in its own words.
+    let seconds = if is_of_the_operator(fault) { REFUSAL_SHOWN_SECS } else { 0 };
     finish(title, (location, seconds), &main, gate)
+}
+
+/// Whether this is the operator's word, which a person is told on a page wherever the answer goes.
+#[must_use]
+pub const fn is_of_the_operator(fault: Fault) -> bool {
+    matches!(fault, Fault::PersonRefused | Fault::ClientBlocked)
 }
 
 fn application(name: Option<&str>) -> Stranger {
