@@ -704,7 +704,7 @@ fn over_tls(certificate: &[u8], roots: &[&[u8]], host: &str) -> (Result<Answer, 
 }
 
 #[test]
-fn tls_accepts_the_configured_authority_for_the_name_in_the_url() {
+fn seed_bug_39_tls_accepts_the_configured_authority_for_the_name_in_the_url() {
     for (host, sni) in [("idp.test", Some("idp.test")), ("localhost", Some("localhost")), ("127.0.0.1", None)] {
         let (answer, names, requests) = over_tls(SERVER, &[OTHER_AUTHORITY, AUTHORITY], host);
         assert_eq!(answer.map(|answer| answer.body), Ok(b"secret garden".to_vec()), "{host}");

@@ -423,7 +423,7 @@ fn the_addresses_of_a_server_are_of_one_server() {
 }
 
 #[test]
-fn master_keys_are_32_bytes_of_chance() {
+fn seed_bug_46_master_keys_are_32_bytes_of_chance() {
     let low = "0".repeat(64);
     let fifteen = "000102030405060708090a0b0c0d0e0e".repeat(2);
     let sixteen = "000102030405060708090a0b0c0d0e0f".repeat(2);

@@ -94,7 +94,7 @@ fn t143_t287_the_admin_listener_serves_its_three_pages_and_no_gate() {
 }
 
 #[test]
-fn t287_metrics_name_no_person_no_client_and_no_path_of_a_stranger() {
+fn t287_seed_bug_63_metrics_name_no_person_no_client_and_no_path_of_a_stranger() {
     let world = World::start();
     let client = world.public_client("Zebedee's client");
     let tokens = world.tokens(&client);
@@ -113,7 +113,7 @@ fn t287_metrics_name_no_person_no_client_and_no_path_of_a_stranger() {
 }
 
 #[test]
-fn t201_a_gate_without_its_provider_is_ready_and_degraded() {
+fn t201_seed_bug_42_seed_bug_47_a_gate_without_its_provider_is_ready_and_degraded() {
     let world = without_provider();
     let degraded = r#"{"status":"degraded","reason":"oidc-discovery-pending"}"#;
     assert_eq!(world.send(&Request::get("/health")).text(), degraded);

@@ -211,7 +211,7 @@ fn t066_basic_is_read_in_one_way() {
 }
 
 #[test]
-fn t066_one_request_speaks_for_one_client_in_one_way() {
+fn t066_seed_bug_57_one_request_speaks_for_one_client_in_one_way() {
     let world = World::start();
     let (client, public) = (world.confidential_client("A client"), world.public_client("Another"));
     let secret = client.secret.as_deref().unwrap();

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn b60_the_client_is_found_from_right_to_left() {
+    fn seed_bug_60_the_client_is_found_from_right_to_left() {
         for (socket, lines, found) in [
             // Nobody trusted in between: the socket is the client whatever is claimed.
             ("203.0.113.9:5", &["198.51.100.1"][..], "203.0.113.9"),

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn t251_who_is_in_stays_in_and_who_is_new_shares_one_bucket() {
+    fn t251_seed_bug_13_who_is_in_stays_in_and_who_is_new_shares_one_bucket() {
         let table = Buckets::new(RATE, SHARDS);
         // One address per shard, and then one more that finds its shard full.
         let mut known = Vec::new();

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn t251_ipv6_is_counted_by_its_64_and_mapped_ipv4_as_itself() {
+    fn t251_seed_bug_15_ipv6_is_counted_by_its_64_and_mapped_ipv4_as_itself() {
         let limiter = AddressLimiter::new(RATES);
         let ask = |text: &str| limiter.count(Counted::Token, text.parse().unwrap()).is_ok();
         assert_eq!([ask("2001:db8:1:2::1"), ask("2001:db8:1:2:ffff::"), ask("2001:db8:1:2::3")], [true, true, false]);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn every_key_of_the_schema_reaches_the_configuration() {
+fn seed_bug_48_seed_bug_49_every_key_of_the_schema_reaches_the_configuration() {
     let all = || arrivals().into_iter().chain(arrivals_at_servers());
     let before = read(&rich()).unwrap();
     for (key, changes, probe, expected) in all() {
