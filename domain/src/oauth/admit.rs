@@ -5,7 +5,7 @@
 
 use crate::key::{CutScope, Key};
 use crate::oauth::cut::{self, Cuts};
-use crate::oauth::exchange::consulted;
+use crate::oauth::exchange::{consulted, provider_session};
 use crate::oauth::fault::Fault;
 use crate::oauth::grant::{Grant, State};
 use crate::oauth::resource::ResourceHash;
@@ -80,14 +80,7 @@ impl Question for Admit<'_> {
 
     fn then(&self, first: &Facts) -> Keys {
         // Of what a session's issue consults, only the provider session was not known before.
-        let known = self.asks();
-        let mut more = Keys::NONE;
-        for key in consulted(first, self.token.id, self.token.client).iter() {
-            if !known.iter().any(|asked| asked == key) {
-                more = more.and(Some(*key));
-            }
-        }
-        more
+        Keys::NONE.and(provider_session(first))
     }
 
     fn decide(&self, facts: &Facts, now: Timestamp) -> Result<Admitted, Fault> {

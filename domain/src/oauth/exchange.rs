@@ -159,15 +159,19 @@ impl Exchange {
 
 /// The cuts that end a session of this client, known once the grant is.
 pub(crate) fn consulted(own: &Facts, id: GrantId, client: ClientHash) -> Keys {
+    cut::keys([CutScope::All, CutScope::Client(client), CutScope::Person(id.person)]).and(provider_session(own))
+}
+
+/// The one of them that nothing but the grant names: that of the session at the identity provider.
+pub(crate) fn provider_session(own: &Facts) -> Option<Key> {
     let session = own
         .iter()
         .find_map(|(_, fact)| match fact {
             crate::operation::Fact::Found(stored) => stored.record.grant(),
             _ => None,
         })
-        .and_then(|grant| grant.terms.provider_session);
-    cut::keys([CutScope::All, CutScope::Client(client), CutScope::Person(id.person)])
-        .and(session.map(|session| Key::Cut(CutScope::ProviderSession(session))))
+        .and_then(|grant| grant.terms.provider_session)?;
+    Some(Key::Cut(CutScope::ProviderSession(session)))
 }
 
 /// The write of a grant's next state.
