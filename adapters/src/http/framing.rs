@@ -107,12 +107,39 @@ impl Framing {
                     rest = behind;
                     self.state = if after == 0 { State::ChunkEnd } else { State::ChunkData(after) };
                 }
+                State::Field if self.partial.is_empty() => {
+                    rest = self.feed_fields(rest)?;
+                    if self.state == State::Field && !rest.is_empty() {
+                        rest = self.feed_line(rest)?;
+                    }
+                }
                 State::RequestLine | State::Field | State::ChunkSize | State::ChunkEnd | State::Trailer => {
                     rest = self.feed_line(rest)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes the lines of fields that are here whole, as those of most heads are, and hands back what lies behind them: as
+    /// [`Self::feed_line`] does with one, but without asking of each what else it could be.
+    fn feed_fields<'a>(&mut self, mut rest: &'a [u8]) -> Result<&'a [u8], Misframed> {
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let used = end.saturating_add(1);
+            let (line, behind) = rest.split_at_checked(used).ok_or(Misframed::LineEnd)?;
+            self.section = self.section.saturating_add(used);
+            if self.section > limits::HEAD_MAX {
+                return Err(Misframed::TooLarge);
+            }
+            let line = line.strip_suffix(b"\r\n").ok_or(Misframed::LineEnd)?;
+            rest = behind;
+            if line.is_empty() {
+                self.head_end()?;
+                break;
+            }
+            self.field(line)?;
+        }
+        Ok(rest)
     }
 
     /// Where the connection stands.
@@ -141,9 +168,12 @@ impl Framing {
             _ => (limits::HEAD_MAX, Misframed::TooLarge),
         };
         // Whoever speaks another protocol, TLS for one, is not waited for until the line ends.
-        let looked_at = piece.iter().take(most.saturating_sub(self.section));
-        if self.state == State::RequestLine && looked_at.copied().any(is_foreign) {
-            return Err(Misframed::RequestLine);
+        if self.state == State::RequestLine {
+            let looked_at = piece.get(..most.saturating_sub(self.section)).unwrap_or(piece);
+            // All of it, without stopping at the first: that is many bytes at a time.
+            if looked_at.iter().fold(false, |found, byte| found | is_foreign(*byte)) {
+                return Err(Misframed::RequestLine);
+            }
         }
         self.section = self.section.saturating_add(piece.len());
         if self.section > most {
@@ -319,7 +349,7 @@ pub(super) fn chunk_size(line: &[u8]) -> Result<u64, Misframed> {
 
 /// Whether a byte can be neither in a request line nor at its end.
 fn is_foreign(byte: u8) -> bool {
-    byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n')
+    (byte < b' ' || byte == 0x7f) & (byte != b'\r') & (byte != b'\n')
 }
 
 #[cfg(test)]
