@@ -1,12 +1,14 @@
 //! One address of an upstream: how it is reached, and whether it has been of use lately.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::Uri;
@@ -16,6 +18,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::unconstrained;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -165,6 +168,27 @@ pub(super) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Whether it is open, and nothing has come that was not read.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        // What the runtime knows is enough here: nobody is to be woken, and a share of turns is of no concern.
+        let came = match self {
+            Self::Tcp(stream) => stream.try_read(&mut [0]),
+            Self::Unix(stream) => stream.try_read(&mut [0]),
+            Self::Tls(stream) => return is_silent(stream.as_mut()),
+        };
+        came.is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+fn is_silent(stream: &mut TlsStream<TcpStream>) -> bool {
+    let mut space = [MaybeUninit::uninit(); 1];
+    let mut buffer = ReadBuf::uninit(&mut space);
+    // Also where the task has used up its share of turns: silence would then be all that the runtime says.
+    let heard = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer))));
+    heard.poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 impl AsyncRead for Stream {

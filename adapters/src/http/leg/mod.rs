@@ -5,16 +5,14 @@
 
 mod outgoing;
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::task::unconstrained;
 
 use super::address::Stream;
 use super::answer::{Head, Piece, Reader};
@@ -50,11 +48,7 @@ impl Leg {
     /// Whether a request may be sent on it. Its other end may have closed it, and whatever it has said unasked would be taken
     /// for the answer to the next request.
     pub(super) fn is_quiet(&mut self) -> bool {
-        let mut space = [MaybeUninit::uninit(); 1];
-        let mut buffer = ReadBuf::uninit(&mut space);
-        // Also where the task has used up its share of turns: silence would then be all that the runtime says.
-        let heard = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut buffer))));
-        heard.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        self.stream.is_quiet()
     }
 
     /// Begins a request.
