@@ -16,7 +16,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_adapters::http::Upstream;
 use portcullis_adapters::http::answer::{Head, Piece, Reader};
 use portcullis_adapters::http::framing::{Framing, Misframed, Place};
-use portcullis_adapters::http::headers::{self, Identity, Injected};
+use portcullis_adapters::http::headers::{self, Identity, Injected, Introduced};
 use portcullis_adapters::http::peer::{self, Cidr, TrustedProxies};
 use url::Url;
 
@@ -140,20 +140,12 @@ pub(crate) fn is_plain(name: &str) -> bool {
 
 /// What the upstream reads of these fields.
 fn onward(fields: &HeaderMap) -> HeaderMap {
-    let identity = Identity { user: Identity::value("ada"), ..Identity::default() };
+    let who = Introduced::of(Identity { user: Identity::value("ada"), ..Identity::default() });
     let gate = HeaderValue::from_static("gate");
-    let injected = Injected {
-        host: &gate,
-        client: &gate,
-        proto: &gate,
-        public_host: &gate,
-        identity: &identity,
-        request_id: &gate,
-    };
+    let injected =
+        Injected { host: &gate, client: &gate, proto: &gate, public_host: &gate, who: &who, request_id: &gate };
     let mut map = HeaderMap::new();
-    headers::onward(fields, &injected, |name, value| {
-        map.append(name, value.clone());
-    });
+    headers::onward(fields, &injected, &mut map);
     map
 }
 

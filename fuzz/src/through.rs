@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use hyper::header::HeaderValue;
 use hyper::{Request, Response, StatusCode};
 use portcullis_adapters::http::{
-    AnswerBody, Bound, Handler, Identity, Onward, Peer, Plain, Pool, RequestBody, Serving, Settings, Upstream, forward,
-    serve,
+    AnswerBody, Bound, Handler, Identity, Introduced, Onward, Peer, Plain, Pool, RequestBody, Serving, Settings,
+    Upstream, forward, serve,
 };
 use tokio::sync::watch;
 
@@ -221,14 +221,14 @@ impl Stage {
 struct Everything(Arc<Pool>);
 
 impl Handler for Everything {
-    async fn handle(&self, request: Request<RequestBody>, peer: Peer) -> Response<AnswerBody> {
+    async fn handle(&self, request: Box<Request<RequestBody>>, peer: Peer) -> Response<AnswerBody> {
         let gate = HeaderValue::from_static("gate");
-        let (identity, name) = (Identity::default(), HeaderValue::from(peer.address().port()));
+        let (who, name) = (Introduced::of(Identity::default()), HeaderValue::from(peer.address().port()));
         let onward = Onward {
             client: peer.address().ip(),
             proto: &gate,
             public_host: &gate,
-            identity: &identity,
+            who: &who,
             request_id: &name,
             body_max: BODY_MAX,
             came: Instant::now(),

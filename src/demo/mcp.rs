@@ -31,7 +31,7 @@ impl Tools {
 }
 
 impl Handler for Tools {
-    async fn handle(&self, request: Request<RequestBody>, _: Peer) -> Answer {
+    async fn handle(&self, request: Box<Request<RequestBody>>, _: Peer) -> Answer {
         if !is_meant(request.headers(), self.address) {
             return answer::empty(StatusCode::MISDIRECTED_REQUEST);
         }

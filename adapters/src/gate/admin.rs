@@ -102,7 +102,11 @@ impl<W: World> Admin<W> {
 }
 
 impl<W: World> Handler for Admin<W> {
-    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
+    fn handle(
+        &self,
+        request: Box<Request<RequestBody>>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send {
         let this = self.clone();
         async move {
             let address = peer.address().ip();

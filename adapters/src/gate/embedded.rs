@@ -41,7 +41,7 @@ impl fmt::Debug for Embedded {
 /// Passes a request on to a service in this process, and its answer back, by the rules that hold for a server.
 pub(super) async fn pass<W: World>(
     embedded: &Embedded,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     onward: Onward<'_>,
     peer: &Peer,
     session: &Session<'_, W>,

@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 pub(crate) async fn answer<W: World>(
     gate: &Gate<W>,
     route: Route,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     address: IpAddr,
 ) -> Answer {
     let is_preflight = cors::is_preflight(&request);

@@ -45,14 +45,14 @@ pub(super) async fn answer<W: World>(
         protected.origins.check(headers)?;
         let admitted = admit(gate, resource, protected, headers, asker.address).await?;
         protected.allowance.people.count(admitted.person, Instant::now()).map_err(Fault::rate_limited)?;
-        Ok(admitted.identity)
+        Ok(admitted.who)
     };
     match judged.await {
         Err(fault) => turn_away(gate, fault, resource, path, asker.address),
-        Ok(identity) => {
+        Ok(who) => {
             let mut answer = Answer::empty(StatusCode::OK);
             // All of them, those that have nothing to say too: a proxy that takes them over takes over no client's own.
-            for (name, value) in identity.fields() {
+            for (name, value) in who.identity().fields() {
                 let value = value.cloned().unwrap_or_else(|| HeaderValue::from_static(""));
                 answer = answer.with_value(name.clone(), value);
             }

@@ -164,7 +164,11 @@ impl<W: World> Clone for Core<W> {
 }
 
 impl<W: World> Handler for Core<W> {
-    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send {
+    fn handle(
+        &self,
+        request: Box<Request<RequestBody>>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send {
         let begin = Instant::now();
         let gate = &*self.gate;
         let (route, resource) = gate.routes.find(request.uri().path(), &gate.metadata, gate.gateway.policy());

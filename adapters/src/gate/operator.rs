@@ -108,9 +108,9 @@ fn act<'a>(method: &Method, path: &'a str) -> Option<Result<Act<'a>, &'static [M
 pub(super) async fn answer<W: World>(
     operator: Option<&Operator>,
     gateway: &Gateway<W>,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     address: IpAddr,
-) -> Result<Answer, Request<RequestBody>> {
+) -> Result<Answer, Box<Request<RequestBody>>> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let Some(act) = act(&method, &path) else { return Err(request) };
     let is_shown = request.headers().contains_key(AUTHORIZATION);

@@ -11,7 +11,9 @@ use super::read::{self, Authorization};
 use super::telling::Telling;
 use super::{Core, Gate};
 use crate::exposition::Exposition;
-use crate::http::{AnswerBody, BadUpstream, Gauges, Identity, Onward, Peer, Pool, RequestBody, Upstream, forward};
+use crate::http::{
+    AnswerBody, BadUpstream, Gauges, Identity, Introduced, Onward, Peer, Pool, RequestBody, Upstream, forward,
+};
 use crate::system::PersonLimiter;
 use crate::watch::{News, Watch};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -186,7 +188,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) fn answer<W: World>(
     core: &Core<W>,
     resource: &Resource,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     caller: Caller<'_>,
     telling: Option<&mut Telling>,
 ) -> impl Future<Output = Reply> + Send {
@@ -212,7 +214,7 @@ pub(crate) fn answer<W: World>(
                 return Reply::Own(turn_away(gate, fault, resource, path, caller.address).open());
             }
         };
-        let Admission { bearer, person, identity, visitor } = admitted;
+        let Admission { bearer, person, who, visitor } = admitted;
         if let Some(telling) = telling {
             telling.admitted(&bearer);
         }
@@ -229,7 +231,7 @@ pub(crate) fn answer<W: World>(
             client: caller.address,
             proto: &gate.site.proto,
             public_host: &gate.site.public_host,
-            identity: &identity,
+            who: &who,
             request_id: caller.request_id,
             body_max: protected.allowance.body_max,
             came: caller.came,
@@ -305,7 +307,7 @@ impl Named {
 pub(super) struct Admission {
     bearer: Bearer,
     pub(super) person: Person,
-    pub(super) identity: Arc<Identity>,
+    pub(super) who: Arc<Introduced>,
     /// For a service in this process, or whoever watches.
     visitor: Option<Arc<Visitor>>,
 }
@@ -353,7 +355,7 @@ pub(super) async fn admit<W: World>(
         known.of == version && known.renew.is_none_or(|renew| gate.gateway.world().clock().now() < renew)
     };
     if let Some(known) = known.filter(is_fresh) {
-        return Ok(Admission { bearer, person, identity: known.identity, visitor: known.visitor });
+        return Ok(Admission { bearer, person, who: known.who, visitor: known.visitor });
     }
     let visitor = match (&bearer, &admitted) {
         (Bearer::Stranger(stranger), _) => Visitor::from(&**stranger),
@@ -370,13 +372,13 @@ pub(super) async fn admit<W: World>(
     };
     let said = visitor.claims.digest();
     let told = Told { visitor: &visitor, version: &said, id_token };
-    let (identity, renew, id_token) = Box::pin(introduce(gate, resource, &protected.form, told)).await?;
+    let (who, renew, id_token) = Box::pin(introduce(gate, resource, &protected.form, told)).await?;
     let is_wanted = matches!(protected.behind, Behind::Here(_)) || gate.protection.watch().is_some();
     let visitor = is_wanted.then(|| Arc::new(Visitor { id_token, ..visitor }));
-    let (of, shown) = (version, Arc::clone(&identity));
-    let known = Known { ring, bearer: bearer.clone(), of, identity: shown, visitor: visitor.clone(), renew };
+    let of = version;
+    let known = Known { ring, bearer: bearer.clone(), of, who: Arc::clone(&who), visitor: visitor.clone(), renew };
     gate.bearers.remember(authorization, known);
-    Ok(Admission { bearer, person, identity, visitor })
+    Ok(Admission { bearer, person, who, visitor })
 }
 
 /// What the upstream is told of somebody who is not known yet, or no longer; until when it may be; and the ID token that it is shown.
@@ -385,14 +387,14 @@ async fn introduce<W: World>(
     resource: &Resource,
     form: &Form,
     told: Told<'_>,
-) -> Result<(Arc<Identity>, Option<Timestamp>, Option<SecretText>), Fault> {
+) -> Result<(Arc<Introduced>, Option<Timestamp>, Option<SecretText>), Fault> {
     let now = gate.gateway.world().clock().now();
     let credential = gate.credentials.of(form, &gate.gateway, resource.identifier(), told, now).await?;
     let mut identity = identity(told.visitor, form).ok_or(UNTOLD)?;
     let renew = credential.as_ref().map(|credential| credential.renew);
     let shown = credential.as_ref().filter(|_| matches!(form, Form::IdToken)).map(Credential::token).transpose()?;
     identity.authorization = credential.map(|credential| credential.authorization);
-    Ok((Arc::new(identity), renew, shown))
+    Ok((Arc::new(Introduced::of(identity)), renew, shown))
 }
 
 /// What is worked out once of a bearer.
@@ -403,7 +405,7 @@ pub(crate) struct Known {
     bearer: Bearer,
     /// The version of the identity record that the identity was made of.
     of: Stamp,
-    identity: Arc<Identity>,
+    who: Arc<Introduced>,
     visitor: Option<Arc<Visitor>>,
     /// From when on the identity is to be made anew, if it holds a credential.
     renew: Option<Timestamp>,

@@ -28,8 +28,13 @@ use super::wakes::Ear;
 
 /// Answers requests. One clone serves one connection, on the core that made the first of them.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// Answers one request. Dropped where it stands when the client leaves.
-    fn handle(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Response<AnswerBody>> + Send;
+    /// Answers one request, which lies on the heap because it is large and goes from hand to hand. Dropped where it stands when the
+    /// client leaves.
+    fn handle(
+        &self,
+        request: Box<Request<RequestBody>>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<AnswerBody>> + Send;
 }
 
 /// Makes a byte stream of an accepted socket: TLS or nothing.
@@ -241,7 +246,8 @@ fn answer<H: Handler>(
     let answering = Answering { turn: peer.turn, vitals: peer.vitals.clone() };
     let judged = judge(&request);
     let keep = judged.is_ok() && !counts.draining();
-    let request = request.map(|incoming| RequestBody::new(incoming, answering.turn, answering.vitals.clone()));
+    let request =
+        Box::new(request.map(|incoming| RequestBody::new(incoming, answering.turn, answering.vitals.clone())));
     async move {
         answering.vitals.room().await;
         let mut response = match judged {

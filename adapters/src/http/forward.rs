@@ -17,7 +17,7 @@ use portcullis_domain::oauth::fault::Fault;
 use super::answer::Head;
 use super::body::{AnswerBody, BodyFault, PassingBody, RequestBody};
 use super::connection::Peer;
-use super::headers::{self, Identity, Injected};
+use super::headers::{self, Injected, Introduced};
 use super::leg::{Failure, Outgoing};
 use super::pool::{Lease, Pool, Unreachable};
 
@@ -31,7 +31,7 @@ pub struct Onward<'a> {
     /// `X-Forwarded-Host`: under which name.
     pub public_host: &'a HeaderValue,
     /// Who is asking.
-    pub identity: &'a Identity,
+    pub who: &'a Introduced,
     /// `X-Request-Id`.
     pub request_id: &'a HeaderValue,
     /// The longest request body that passes.
@@ -50,7 +50,7 @@ pub struct Onward<'a> {
 /// Why the upstream's answer is not what the client gets. What is said of it is no JSON-RPC: nobody knows which call it would answer.
 pub fn forward<'a>(
     pool: &'a Pool,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     onward: Onward<'a>,
     peer: &'a Peer,
 ) -> Result<impl Future<Output = Result<Response<AnswerBody>, Fault>> + Send + use<'a>, Fault> {
@@ -120,10 +120,10 @@ async fn send(
         client,
         proto: onward.proto,
         public_host: onward.public_host,
-        identity: onward.identity,
+        who: onward.who,
         request_id: onward.request_id,
     };
-    outgoing.head(method, target, |put| headers::onward(headers, &injected, put));
+    outgoing.head(method, target, |lines| headers::onward(headers, &injected, lines));
     lease.leg_mut().begin(outgoing);
     let (vitals, is_head) = (peer.vitals(), *method == Method::HEAD);
     // Once an answer has come the request is not sent again, so that its fields may make room for those of the answer.
@@ -175,7 +175,7 @@ fn pass_back(head: Head, mut lease: Lease, peer: &Peer) -> Result<Response<Answe
 /// # Errors
 /// [`Fault::BodyTooLarge`], or why the service's answer is not what the client gets.
 pub async fn hand_over<F: Future<Output = Response<AnswerBody>> + Send>(
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     onward: Onward<'_>,
     peer: &Peer,
     service: impl FnOnce(Request<RequestBody>) -> F + Send,
@@ -187,15 +187,13 @@ pub async fn hand_over<F: Future<Output = Response<AnswerBody>> + Send>(
         client: &client,
         proto: onward.proto,
         public_host: onward.public_host,
-        identity: onward.identity,
+        who: onward.who,
         request_id: onward.request_id,
     };
     let mut seen = HeaderMap::with_capacity(request.headers().len());
-    headers::onward(request.headers(), &injected, |name, value| {
-        seen.append(name.clone(), value.clone());
-    });
+    headers::onward(request.headers(), &injected, &mut seen);
     *request.headers_mut() = seen;
-    let mut response = service(request).await;
+    let mut response = service(*request).await;
     match response.status() {
         StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(Fault::UpstreamUnwelcome),
         StatusCode::SWITCHING_PROTOCOLS => return Err(Fault::UpstreamDown),

@@ -29,6 +29,7 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE};
 use portcullis_domain::limits;
 use portcullis_domain::wire::trace;
+use zeroize::Zeroizing;
 
 /// Who is asking, as the upstream is told. Made once per session.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,11 @@ impl Identity {
             (&X_SESSION_ID, session.as_ref()),
             (&AUTHORIZATION, authorization.as_ref()),
         ]
+    }
+
+    /// Those of them that say something.
+    fn said(&self) -> impl Iterator<Item = (&'static HeaderName, &HeaderValue)> {
+        self.fields().into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// A text as a header value: percent-encoded where a comma, a percent sign, a control or anything beyond ASCII would
@@ -106,6 +112,76 @@ fn percent(byte: u8, value: &mut String) {
     }
 }
 
+/// Who is asking, and how it is written in a request's head: once per session, because it is most of what the gate puts in.
+pub struct Introduced {
+    identity: Identity,
+    /// All its fields, a line each. One of them may be a credential.
+    lines: Zeroizing<Vec<u8>>,
+}
+
+impl Introduced {
+    /// Somebody of whom this is said.
+    #[must_use]
+    pub fn of(identity: Identity) -> Self {
+        let mut lines = Vec::with_capacity(identity.said().map(|(name, value)| line_length(name, value)).sum());
+        identity.said().for_each(|(name, value)| put_line(&mut lines, name, value));
+        Self { identity, lines: Zeroizing::new(lines) }
+    }
+
+    /// What is said.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+impl std::fmt::Debug for Introduced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Introduced").field(&self.identity).finish()
+    }
+}
+
+/// Takes fields, in the order in which they go out.
+pub trait Fields {
+    /// One more.
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue);
+
+    /// All that is said of somebody.
+    fn introduce(&mut self, who: &Introduced) {
+        who.identity.said().for_each(|(name, value)| self.put(name, value));
+    }
+}
+
+impl Fields for HeaderMap {
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.append(name, value.clone());
+    }
+}
+
+/// Fields as lines of a head (RFC 9112 section 5).
+pub(super) struct Lines<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Fields for Lines<'_> {
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue) {
+        put_line(self.0, name, value);
+    }
+
+    fn introduce(&mut self, who: &Introduced) {
+        self.0.extend_from_slice(&who.lines);
+    }
+}
+
+fn put_line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    lines.extend_from_slice(name.as_str().as_bytes());
+    lines.extend_from_slice(b": ");
+    lines.extend_from_slice(value.as_bytes());
+    lines.extend_from_slice(b"\r\n");
+}
+
+fn line_length(name: &HeaderName, value: &HeaderValue) -> usize {
+    name.as_str().len().saturating_add(value.len()).saturating_add(4)
+}
+
 /// What the gate itself says to the upstream about a request.
 #[derive(Debug)]
 pub struct Injected<'a> {
@@ -118,7 +194,7 @@ pub struct Injected<'a> {
     /// `X-Forwarded-Host`.
     pub public_host: &'a HeaderValue,
     /// Who is asking.
-    pub identity: &'a Identity,
+    pub who: &'a Introduced,
     /// `X-Request-Id`.
     pub request_id: &'a HeaderValue,
 }
@@ -139,38 +215,36 @@ static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Tells of a client's fields as the upstream reads them, one by one and in the order in which they go out: what may pass of
-/// the client's, and the gate's own.
-pub fn onward(headers: &HeaderMap, injected: &Injected<'_>, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
-    put(&HOST, injected.host);
-    let named = nominated(headers.get_all(CONNECTION));
+/// Tells of a client's fields as the upstream reads them, in the order in which they go out: what may pass of the client's, and the
+/// gate's own.
+pub fn onward(headers: &HeaderMap, injected: &Injected<'_>, fields: &mut impl Fields) {
+    fields.put(&HOST, injected.host);
+    // Few requests have one: one look at each name is less than a search for it.
+    let is_nominating = headers.keys().any(|name| *name == CONNECTION);
+    let named = if is_nominating { nominated(headers.get_all(CONNECTION)) } else { Vec::new() };
     let (mut has_cookies, mut has_trace) = (false, false);
     for (name, value) in headers {
         if *name == COOKIE {
             has_cookies = true;
         } else if passes_request(name.as_str()) {
             if !named.contains(name) {
-                put(name, value);
+                fields.put(name, value);
             }
         } else if *name == TRACEPARENT {
             has_trace = true;
         }
     }
     if has_cookies && !named.contains(&COOKIE) {
-        cookies(headers, &mut put);
+        cookies(headers, fields);
     }
     if has_trace {
-        trace_context(headers, &named, &mut put);
+        trace_context(headers, &named, fields);
     }
-    put(&X_FORWARDED_FOR, injected.client);
-    put(&X_FORWARDED_PROTO, injected.proto);
-    put(&X_FORWARDED_HOST, injected.public_host);
-    put(&X_REQUEST_ID, injected.request_id);
-    for (name, value) in injected.identity.fields() {
-        if let Some(value) = value {
-            put(name, value);
-        }
-    }
+    fields.put(&X_FORWARDED_FOR, injected.client);
+    fields.put(&X_FORWARDED_PROTO, injected.proto);
+    fields.put(&X_FORWARDED_HOST, injected.public_host);
+    fields.put(&X_REQUEST_ID, injected.request_id);
+    fields.introduce(injected.who);
 }
 
 /// Makes an upstream's fields, those that [`passes_response`], the client's. `connection`: the values of its `Connection`. Whether
@@ -211,6 +285,18 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 fn passes_request(name: &str) -> bool {
+    is_usual(name) || passes_by_rule(name)
+}
+
+/// What most requests have and may pass, so that it is looked for first.
+fn is_usual(name: &str) -> bool {
+    matches!(
+        name,
+        "accept" | "accept-encoding" | "content-type" | "user-agent" | "mcp-protocol-version" | "mcp-session-id"
+    )
+}
+
+fn passes_by_rule(name: &str) -> bool {
     if is_hop_by_hop(name) || name.starts_with("x-forwarded-") {
         return false;
     }
@@ -275,10 +361,10 @@ fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The client's cookies without the gate's, in one field.
-fn cookies(headers: &HeaderMap, put: &mut impl FnMut(&HeaderName, &HeaderValue)) {
+fn cookies(headers: &HeaderMap, fields: &mut impl Fields) {
     let all = || headers.get_all(COOKIE).iter();
     if !all().flat_map(pairs).any(is_own_cookie) {
-        return all().for_each(|value| put(&COOKIE, value));
+        return all().for_each(|value| fields.put(&COOKIE, value));
     }
     let mut kept = Vec::new();
     for pair in all().flat_map(pairs).map(<[u8]>::trim_ascii) {
@@ -292,22 +378,22 @@ fn cookies(headers: &HeaderMap, put: &mut impl FnMut(&HeaderName, &HeaderValue))
     }
     // Parts of valid values joined by valid bytes are a valid value; if ever not, the cookies are lost, not leaked.
     if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept)) {
-        put(&COOKIE, &value);
+        fields.put(&COOKIE, &value);
     }
 }
 
 /// Trace context, if it is one, as it came: the gate is no part of the trace, and whoever is none changes nothing (W3C Trace
 /// Context section 4). What is malformed is not carried on, nor is a state without its parent.
-fn trace_context(headers: &HeaderMap, named: &[HeaderName], put: &mut impl FnMut(&HeaderName, &HeaderValue)) {
+fn trace_context(headers: &HeaderMap, named: &[HeaderName], fields: &mut impl Fields) {
     let mut parents = headers.get_all(TRACEPARENT).iter();
     let (Some(parent), None) = (parents.next(), parents.next()) else { return };
     if named.contains(&TRACEPARENT) || trace::trace_id(parent.as_bytes()).is_none() {
         return;
     }
-    put(&TRACEPARENT, parent);
+    fields.put(&TRACEPARENT, parent);
     let states = || headers.get_all(TRACESTATE).iter();
     if !named.contains(&TRACESTATE) && trace::is_state(states().map(HeaderValue::as_bytes)) {
-        states().for_each(|state| put(&TRACESTATE, state));
+        states().for_each(|state| fields.put(&TRACESTATE, state));
     }
 }
 
@@ -351,10 +437,37 @@ mod tests {
     }
 
     #[test]
+    fn an_introduction_is_written_as_its_fields_are() {
+        let identity = Identity {
+            user: Identity::value("ada"),
+            groups: Identity::list(["staff", "a,b"]),
+            authorization: Some(HeaderValue::from_static("Bearer secret")),
+            ..Identity::default()
+        };
+        let (mut by_field, mut at_once) = (Vec::new(), Vec::new());
+        for (name, value) in identity.said() {
+            Lines(&mut by_field).put(name, value);
+        }
+        let who = Introduced::of(identity);
+        Lines(&mut at_once).introduce(&who);
+        assert_eq!(at_once, by_field);
+        assert_eq!(
+            at_once,
+            b"x-forwarded-user: ada\r\nx-forwarded-groups: staff,a%2Cb\r\nauthorization: Bearer secret\r\n"
+        );
+        let mut map = HeaderMap::new();
+        map.introduce(&who);
+        assert_eq!(map.len(), 3);
+    }
+
+    #[test]
     fn t226_every_field_has_one_fate() {
         for (name, passes) in [
             ("accept", true),
+            ("accept-encoding", true),
             ("content-type", true),
+            ("user-agent", true),
+            ("mcp-protocol-version", true),
             ("content-encoding", true),
             ("cookie", true),
             ("origin", true),
@@ -374,7 +487,7 @@ mod tests {
             ("transfer-encoding", false),
             ("te", false),
         ] {
-            assert_eq!(passes_request(name), passes, "{name}");
+            assert_eq!((passes_request(name), passes_by_rule(name)), (passes, passes), "{name}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub use body::{AnswerBody, BodyFault, BrokenOff, EmbeddedBody, PassingBody, Requ
 pub use bound::{Bound, Socket, SocketFile};
 pub use connection::{Handler, Handshake, Peer, Plain, Sever};
 pub use forward::{Onward, forward, hand_over};
-pub use headers::Identity;
+pub use headers::{Identity, Introduced};
 pub use pool::Pool;
 pub use runtime::{Counts, Serving, Settings, serve};
 pub use upstream::{BadTarget, BadUpstream, Gauges, Upstream};

@@ -210,7 +210,7 @@ impl Handshake for Silence {
 struct Nothing;
 
 impl Handler for Nothing {
-    async fn handle(&self, _request: Request<RequestBody>, _peer: Peer) -> Response<AnswerBody> {
+    async fn handle(&self, _request: Box<Request<RequestBody>>, _peer: Peer) -> Response<AnswerBody> {
         Response::new(AnswerBody::empty())
     }
 }

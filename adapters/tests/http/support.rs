@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use hyper::header::HeaderValue;
 use hyper::{Request, Response, StatusCode};
 use portcullis_adapters::http::{
-    AnswerBody, Bound, Handler, Identity, Onward, Peer, Plain, Pool, RequestBody, Serving, Settings, Sever, Upstream,
-    forward, serve,
+    AnswerBody, Bound, Handler, Identity, Introduced, Onward, Peer, Plain, Pool, RequestBody, Serving, Settings, Sever,
+    Upstream, forward, serve,
 };
 use portcullis_domain::oauth::fault::Fault;
 use tokio::sync::watch;
@@ -24,13 +24,13 @@ struct Everything(Arc<Inner>);
 
 struct Inner {
     pool: Pool,
-    identity: Identity,
+    who: Introduced,
     body_max: u64,
     severs: Arc<Mutex<Vec<Sever>>>,
 }
 
 impl Handler for Everything {
-    async fn handle(&self, request: Request<RequestBody>, peer: Peer) -> Response<AnswerBody> {
+    async fn handle(&self, request: Box<Request<RequestBody>>, peer: Peer) -> Response<AnswerBody> {
         match request.uri().path() {
             "/hello" => Response::new(AnswerBody::from("hello")),
             "/gather" => match request.into_body().gather(1_000_000).await {
@@ -48,7 +48,7 @@ impl Handler for Everything {
                     client: peer.address().ip(),
                     proto: &HeaderValue::from_static("https"),
                     public_host: &HeaderValue::from_static("gate.example"),
-                    identity: &self.0.identity,
+                    who: &self.0.who,
                     request_id: &HeaderValue::from_static("request-1"),
                     body_max: self.0.body_max,
                     came: Instant::now(),
@@ -126,7 +126,7 @@ impl Gate {
         let handler = move |_core| {
             Everything(Arc::new(Inner {
                 pool: Pool::new(upstream.clone()),
-                identity: identity(),
+                who: Introduced::of(identity()),
                 body_max,
                 severs: kept.clone(),
             }))

@@ -22,7 +22,7 @@ const MUCH: usize = 32 << 20;
 struct Much;
 
 impl Handler for Much {
-    async fn handle(&self, _request: Request<RequestBody>, _peer: Peer) -> Response<AnswerBody> {
+    async fn handle(&self, _request: Box<Request<RequestBody>>, _peer: Peer) -> Response<AnswerBody> {
         Response::new(vec![b'x'; MUCH].into())
     }
 }

@@ -126,7 +126,7 @@ impl Identity {
 }
 
 impl Handler for Identity {
-    async fn handle(&self, request: Request<RequestBody>, _: Peer) -> Answer {
+    async fn handle(&self, request: Box<Request<RequestBody>>, _: Peer) -> Answer {
         let provider = &*self.0;
         if !is_meant(request.headers(), provider.address) {
             return answer::empty(StatusCode::MISDIRECTED_REQUEST);
@@ -161,7 +161,7 @@ impl Handler for Identity {
 }
 
 /// The fields and the body of a form that was sent.
-async fn gathered(request: Request<RequestBody>) -> Result<(HeaderMap, Vec<u8>), Answer> {
+async fn gathered(request: Box<Request<RequestBody>>) -> Result<(HeaderMap, Vec<u8>), Answer> {
     let (head, body) = request.into_parts();
     let most = u64::try_from(limits::OAUTH_BODY_MAX).unwrap_or(u64::MAX);
     match body.gather(most).await {

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes};
-use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use tokio::io::AsyncWrite;
 
 use crate::http::address::Stream;
 use crate::http::body::{BodyFault, RequestBody};
+use crate::http::headers::Lines;
 
 /// A request, as far as it has not been written.
 #[derive(Debug)]
@@ -44,25 +44,15 @@ impl Outgoing {
         Self { made: Vec::new(), written: 0, has_left: false, body: Some(body), chunked, refused: false }
     }
 
-    /// Makes the head. Whatever of the body was made already stays behind it. `fields` is handed what takes them, one by one,
-    /// in lower case; those of the framing (RFC 9112 section 6) are made here.
-    pub(in crate::http) fn head(
-        &mut self,
-        method: &Method,
-        target: &Uri,
-        fields: impl FnOnce(&mut dyn FnMut(&HeaderName, &HeaderValue)),
-    ) {
+    /// Makes the head. Whatever of the body was made already stays behind it. `fields` is handed what takes them, in lower case; those
+    /// of the framing (RFC 9112 section 6) are made here.
+    pub(in crate::http) fn head(&mut self, method: &Method, target: &Uri, fields: impl FnOnce(&mut Lines<'_>)) {
         let behind = std::mem::replace(&mut self.made, Vec::with_capacity(HEAD));
         let path = target.path_and_query().map_or("/", |path| path.as_str());
         for piece in [method.as_str(), " ", path, " HTTP/1.1\r\n"] {
             self.made.extend_from_slice(piece.as_bytes());
         }
-        fields(&mut |name, value| {
-            self.made.extend_from_slice(name.as_str().as_bytes());
-            self.made.extend_from_slice(b": ");
-            self.made.extend_from_slice(value.as_bytes());
-            self.made.extend_from_slice(b"\r\n");
-        });
+        fields(&mut Lines(&mut self.made));
         let length = self.body.as_ref().and_then(|body| body.size_hint().exact());
         let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
         match length {
