@@ -14,7 +14,7 @@ use portcullis_domain::seal::{CurrentRing, KeyRing, MasterKey};
 use portcullis_domain::secret::Secret;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::json;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use url::Url;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
