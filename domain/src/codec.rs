@@ -7,6 +7,7 @@
 
 use crate::secret::Secret;
 use crate::time::Timestamp;
+use std::cell::Cell;
 use zeroize::Zeroizing;
 
 /// These bytes are not what [`Writer`] writes, or a field that must be there is not.
@@ -87,9 +88,11 @@ impl Writer {
     }
 }
 
-/// The fields of one body, borrowed from it.
+/// The fields of one body, borrowed from it. Whoever asks for them in the order of their tags finds each without a search.
 pub struct Fields<'a> {
     list: Vec<(u8, &'a [u8])>,
+    /// The tag that was asked for last, and where its fields begin.
+    last: Cell<(u8, usize)>,
 }
 
 impl<'a> Fields<'a> {
@@ -109,13 +112,19 @@ impl<'a> Fields<'a> {
             list.push((*tag, value));
             body = rest;
         }
-        Ok(Self { list })
+        Ok(Self { list, last: Cell::new((0, 0)) })
     }
 
     /// All fields of a tag, in their order.
     pub fn all(&self, tag: u8) -> impl Iterator<Item = &'a [u8]> + '_ {
-        let begin = self.list.iter().skip_while(move |(found, _)| *found < tag);
-        begin.take_while(move |(found, _)| *found == tag).map(|(_, value)| *value)
+        let (last, begin) = self.last.get();
+        let begin = if tag < last { 0 } else { begin };
+        // Tags never descend.
+        let lower = self.list.iter().skip(begin).take_while(|(found, _)| *found < tag).count();
+        let begin = begin.saturating_add(lower);
+        self.last.set((tag, begin));
+        let fields = self.list.get(begin..).unwrap_or_default();
+        fields.iter().take_while(move |(found, _)| *found == tag).map(|(_, value)| *value)
     }
 
     /// The field of a tag that stands at most once.
@@ -282,6 +291,19 @@ mod tests {
         assert_eq!(fields.optional(6), Ok(None));
         assert_eq!(fields.text(2), Err(Broken), "a list is not one field");
         assert_eq!(fields.array::<4>(1), Err(Broken));
+        // In any order, and of those that are not there too.
+        for tag in [0, 6, 200, 2, 2, 1, 7, 5, 3] {
+            let there = fields.all(tag).count();
+            assert_eq!(
+                there,
+                match tag {
+                    2 => 2,
+                    1..=5 => 1,
+                    _ => 0,
+                },
+                "{tag}"
+            );
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::codec::{Broken, Fields, Writer};
 use crate::hash;
 use crate::key::{ClientHash, ProviderSession};
 use crate::limits::{
-    ABSOLUTE_LIFE, ACCESS_LIFE, GRANT_CLIENT_NAME_MAX, IDLE_LIFE, REFRESH_GRACE, ROTATIONS_REMEMBERED, SPENT_LIFE,
+    ABSOLUTE_LIFE, ACCESS_LIFE, GRANT_CLIENT_NAME_MAX, IDLE_LIFE, REFRESH_GRACE, REFRESH_GRACE_MAX,
+    ROTATIONS_REMEMBERED, SPENT_LIFE,
 };
 use crate::oauth::client_document::DocumentHash;
 use crate::oauth::pkce::Challenge;
@@ -178,6 +179,13 @@ impl Grant {
     pub fn rotated(&self, live: &Live, epoch: Epoch, now: Timestamp) -> Option<Self> {
         let generation = live.generation.checked_add(1)?;
         let mut rotated = live.rotated;
+        // The oldest that are past every grace say nothing any more. Each counts by its place, so none goes before those behind it.
+        for oldest in rotated.iter_mut().rev() {
+            if recent(*oldest, REFRESH_GRACE_MAX, now) {
+                break;
+            }
+            *oldest = None;
+        }
         rotated.rotate_right(1);
         if let Some(latest) = rotated.first_mut() {
             *latest = Some(now);
@@ -308,11 +316,27 @@ impl Grant {
     /// # Errors
     /// [`Broken`].
     pub fn decode(body: &[u8]) -> Result<Self, Broken> {
+        // In the order of their tags, so that none is looked for.
         let fields = Fields::parse(body)?;
-        let client_name = fields.text(3)?.to_owned();
+        let seed = fields.secret(1)?;
+        let client = ClientHash(fields.array(2)?);
+        let client_name = fields.text(3)?;
         if client_name.len() > GRANT_CLIENT_NAME_MAX {
             return Err(Broken);
         }
+        let terms = Terms {
+            seed,
+            client,
+            client_name: client_name.to_owned(),
+            confidential: fields.number(4)? != 0,
+            scopes: Scopes::parse(fields.text(5)?).map_err(|_| Broken)?,
+            resource: ResourceHash(fields.array(6)?),
+            thumbprint: fields.optional_array(7)?,
+            provider_session: fields.optional_array(8)?.map(ProviderSession),
+            created: fields.time(9)?,
+            ends: fields.time(10)?,
+        };
+        let epoch = Epoch(fields.array(11)?);
         let code = |fields: &Fields<'_>| -> Result<(Challenge, RedirectHash, Timestamp), Broken> {
             Ok((Challenge(fields.array(13)?), RedirectHash(fields.array(14)?), fields.time(15)?))
         };
@@ -329,29 +353,17 @@ impl Grant {
                     }
                     None => None,
                 };
+                let generation = u32::try_from(fields.number(16)?).map_err(|_| Broken)?;
                 let mut rotated = [None; ROTATIONS_REMEMBERED];
                 for (place, time) in rotated.iter_mut().zip(fields.all(17)) {
                     *place = Some(Timestamp::from_millis(crate::codec::number_of(time)?));
                 }
-                let generation = u32::try_from(fields.number(16)?).map_err(|_| Broken)?;
                 State::Live(Live { generation, rotated, spent })
             }
             STATE_REVOKED => State::Revoked(Why::from_code(fields.number(18)?)?),
             _ => return Err(Broken),
         };
-        let terms = Terms {
-            seed: fields.secret(1)?,
-            client: ClientHash(fields.array(2)?),
-            client_name,
-            confidential: fields.number(4)? != 0,
-            scopes: Scopes::parse(fields.text(5)?).map_err(|_| Broken)?,
-            resource: ResourceHash(fields.array(6)?),
-            thumbprint: fields.optional_array(7)?,
-            provider_session: fields.optional_array(8)?.map(ProviderSession),
-            created: fields.time(9)?,
-            ends: fields.time(10)?,
-        };
-        Ok(Self { terms, epoch: Epoch(fields.array(11)?), state, unknown: fields.unknown(19) })
+        Ok(Self { terms, epoch, state, unknown: fields.unknown(19) })
     }
 }
 
@@ -503,6 +515,23 @@ pub(crate) mod tests {
         }
         assert!(live(&grant).saturated(secs(60), NOW));
         assert!(!live(&grant).saturated(secs(60), NOW.plus(secs(61))));
+    }
+
+    #[test]
+    fn a_rotation_that_is_past_every_grace_is_not_kept() {
+        let grant = code().redeemed(1, Epoch::default(), NOW);
+        let rotated = |grant: &Grant, at| grant.rotated(live(grant), Epoch::default(), NOW.plus(secs(at))).unwrap();
+        let fresh = rotated(&grant, 0);
+        let often = rotated(&rotated(&fresh, 300), 601);
+        assert_eq!(live(&often).rotated.iter().flatten().count(), 2);
+        let later = rotated(&often, 7_200);
+        assert_eq!(live(&later).refreshed(), Some(NOW.plus(secs(7_200))));
+        assert_eq!(later.encode().len(), rotated(&grant, 7_200).encode().len(), "however often it was refreshed");
+        // A clock that was ahead for a moment: what is behind it keeps its place.
+        let ahead = rotated(&rotated(&fresh, 9_000), 601);
+        assert_eq!(live(&ahead).rotated.iter().flatten().count(), 2);
+        assert!(live(&ahead).within_grace(3, secs(60), NOW.plus(secs(601))));
+        assert!(live(&ahead).within_grace(2, secs(60), NOW.plus(secs(601))));
     }
 
     #[test]

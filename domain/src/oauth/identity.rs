@@ -248,6 +248,7 @@ impl Identity {
     /// # Errors
     /// [`Broken`].
     pub fn decode(body: &[u8]) -> Result<Self, Broken> {
+        // In the order of their tags, so that none is looked for.
         let fields = Fields::parse(body)?;
         let short = |tag, max| match fields.optional_text(tag)? {
             Some(text) if text.len() > max => Err(Broken),
@@ -255,41 +256,36 @@ impl Identity {
         };
         let secret = |tag| Ok(fields.optional_text(tag)?.map(|token| SecretText::new(token.to_owned())));
         let time = |tag| Ok(fields.optional_number(tag)?.map(Timestamp::from_millis));
-        let groups = fields.texts(7)?;
+        let claims = Claims {
+            issuer: fields.text(1)?.to_owned(),
+            subject: fields.text(2)?.to_owned(),
+            email: short(3, PROFILE_TEXT_MAX)?,
+            email_verified: fields.number(4)? == 1,
+            name: short(5, PROFILE_TEXT_MAX)?,
+            preferred_username: short(6, PROFILE_TEXT_MAX)?,
+            groups: fields.texts(7)?,
+        };
+        if claims.groups.len() > GROUPS_MAX || claims.groups.iter().any(|group| group.len() > GROUP_MAX) {
+            return Err(Broken);
+        }
+        let upstream_refresh = secret(8)?;
         let grants = fields.all(9).map(Listed::decode).collect::<Result<Vec<_>, _>>()?;
-        if groups.len() > GROUPS_MAX || groups.iter().any(|group| group.len() > GROUP_MAX) {
-            return Err(Broken);
-        }
-        let spares = fields.texts(18)?;
-        if grants.len() > IDENTITY_GRANTS_MAX || spares.len() > UPSTREAM_SPARES_MAX {
-            return Err(Broken);
-        }
-        Ok(Self {
-            claims: Claims {
-                issuer: fields.text(1)?.to_owned(),
-                subject: fields.text(2)?.to_owned(),
-                email: short(3, PROFILE_TEXT_MAX)?,
-                email_verified: fields.number(4)? == 1,
-                name: short(5, PROFILE_TEXT_MAX)?,
-                preferred_username: short(6, PROFILE_TEXT_MAX)?,
-                groups,
+        let upstream = Upstream {
+            ends: time(10)?,
+            id_token: secret(11)?.zip(time(12)?),
+            renewed: time(13)?.unwrap_or(Timestamp::EPOCH),
+            lease: Lease {
+                number: fields.optional_number(14)?.unwrap_or_default(),
+                until: time(15)?.unwrap_or(Timestamp::EPOCH),
             },
-            upstream_refresh: secret(8)?,
-            upstream: Box::new(Upstream {
-                ends: time(10)?,
-                id_token: secret(11)?.zip(time(12)?),
-                withheld: fields.optional_number(17)? == Some(1),
-                renewed: time(13)?.unwrap_or(Timestamp::EPOCH),
-                lease: Lease {
-                    number: fields.optional_number(14)?.unwrap_or_default(),
-                    until: time(15)?.unwrap_or(Timestamp::EPOCH),
-                },
-                refused: time(16)?,
-                spares: spares.into_iter().map(SecretText::new).collect(),
-            }),
-            grants,
-            unknown: fields.unknown(18),
-        })
+            refused: time(16)?,
+            withheld: fields.optional_number(17)? == Some(1),
+            spares: fields.texts(18)?.into_iter().map(SecretText::new).collect(),
+        };
+        if grants.len() > IDENTITY_GRANTS_MAX || upstream.spares.len() > UPSTREAM_SPARES_MAX {
+            return Err(Broken);
+        }
+        Ok(Self { claims, upstream_refresh, upstream: Box::new(upstream), grants, unknown: fields.unknown(18) })
     }
 }
 
