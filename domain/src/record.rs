@@ -14,20 +14,20 @@ use crate::oauth::identity::Identity;
 use crate::operation::{Fact, Stored, Write};
 use crate::seal::{CurrentRing, Purpose, Unopened};
 use crate::time::Timestamp;
-use std::sync::Arc;
+use std::fmt;
+use std::hint::black_box;
+use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
 
 /// One record.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "grants are the many: a box would cost them a pointer and an allocation each"
-)]
 pub enum Record {
     /// One login of one client.
     Grant(Grant),
     /// What is known of a person.
     Identity(Identity),
+    /// The same, as it is stored.
+    Asleep(Asleep),
     /// "Nothing created before T lives."
     Cut(Cut),
     /// Something has happened once already.
@@ -45,8 +45,12 @@ impl Record {
 
     /// The identity, if it is one.
     #[must_use]
-    pub const fn identity(&self) -> Option<&Identity> {
-        if let Self::Identity(identity) = self { Some(identity) } else { None }
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Identity(identity) => Some(identity),
+            Self::Asleep(asleep) => asleep.identity(),
+            Self::Grant(_) | Self::Cut(_) | Self::Mark | Self::RingCheck(_) => None,
+        }
     }
 
     /// The cut, if it is one.
@@ -61,6 +65,7 @@ impl Record {
         size_of::<Self>().saturating_add(match self {
             Self::Grant(grant) => grant.weight(),
             Self::Identity(identity) => identity.weight(),
+            Self::Asleep(asleep) => asleep.body.len(),
             Self::Cut(_) | Self::Mark => 0,
             Self::RingCheck(checks) => checks.len().saturating_mul(16),
         })
@@ -72,6 +77,7 @@ impl Record {
         let (kind, body) = match self {
             Self::Grant(grant) => (KIND_GRANT, grant.encode()),
             Self::Identity(identity) => (KIND_IDENTITY, identity.encode()),
+            Self::Asleep(asleep) => (KIND_IDENTITY, Zeroizing::new(asleep.body.to_vec())),
             Self::Cut(cut) => (KIND_CUT, cut.encode()),
             Self::Mark => (KIND_MARK, Zeroizing::default()),
             Self::RingCheck(checks) => {
@@ -106,6 +112,49 @@ impl Record {
             }
             _ => Err(Broken),
         }
+    }
+
+    /// From a body that [`Record::encode`] has given in this process. An identity is decoded when somebody looks into it: most readings
+    /// want to know no more of it than that it is there, and which version.
+    ///
+    /// # Errors
+    /// As [`Record::decode`].
+    pub fn read(key: &Key, body: &[u8]) -> Result<Self, Broken> {
+        match (key, body.split_first()) {
+            (Key::Identity(_), Some((&KIND_IDENTITY, body))) => Ok(Self::Asleep(Asleep::new(body))),
+            _ => Self::decode(key, body),
+        }
+    }
+}
+
+/// An identity as it is stored, until somebody looks into it.
+pub struct Asleep {
+    body: Box<[u8]>,
+    identity: OnceLock<Option<Identity>>,
+}
+
+impl Asleep {
+    fn new(body: &[u8]) -> Self {
+        Self { body: body.into(), identity: OnceLock::new() }
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.identity.get_or_init(|| Identity::decode(&self.body).ok()).as_ref()
+    }
+}
+
+impl fmt::Debug for Asleep {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.identity().fmt(out)
+    }
+}
+
+impl Drop for Asleep {
+    /// The provider's tokens are in there. In one piece: byte by byte, as [`Zeroizing`] does it, would cost more than to read it.
+    fn drop(&mut self) {
+        self.body.fill(0);
+        // Whoever might look at it again keeps it from being left out.
+        black_box(&self.body);
     }
 }
 

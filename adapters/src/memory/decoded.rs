@@ -1,10 +1,10 @@
-//! Records that were decoded last, so that those of people who are here all the time are not decoded for each of their requests.
+//! Grants that were decoded last, so that those of people who are here all the time are not decoded for each of their requests.
 //!
 //! They are found by their stamp, which no two versions of any record share: what is found is never out of date. Each stamp has one
 //! place, and whoever comes later has it, so how much there is has an end.
 
 use portcullis_domain::fresh::Stamp;
-use portcullis_domain::limits::DECODED_RECORDS_MAX;
+use portcullis_domain::limits::DECODED_GRANTS_MAX;
 use portcullis_domain::record::Record;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ pub(super) struct Decoded(Box<[Mutex<Place>]>);
 
 impl Decoded {
     pub(super) fn new() -> Self {
-        Self(std::iter::repeat_with(Mutex::default).take(DECODED_RECORDS_MAX).collect())
+        Self(std::iter::repeat_with(Mutex::default).take(DECODED_GRANTS_MAX).collect())
     }
 
     /// The record of this version.
@@ -48,7 +48,7 @@ impl Decoded {
     }
 }
 
-const _: () = assert!(DECODED_RECORDS_MAX <= 1 << 16, "two bytes of a stamp choose the place");
+const _: () = assert!(DECODED_GRANTS_MAX <= 1 << 16, "two bytes of a stamp choose the place");
 
 #[cfg(test)]
 mod tests {

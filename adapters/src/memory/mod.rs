@@ -1,16 +1,18 @@
-//! The store in this process's memory: bounded and swept. A record is kept as its bytes, in blocks, which is a fifth of what it takes
-//! decoded; what is asked for again and again stays decoded beside it.
+//! The store in this process's memory: bounded and swept. A record is kept as its bytes, which is a sixth of what it takes decoded, and
+//! decoded where they lie, for whoever asks; grants that are asked for again and again stay decoded beside them.
 //!
 //! A partition lives in one of 64 shards, so a commit takes one lock, holds it for a few map operations, and never waits for
 //! anything while it holds it. Readings of different people do not meet.
 
 mod decoded;
+mod index;
 mod pool;
 
 use crate::exposition::Exposition;
 use crate::seeded::Seeded;
 use decoded::Decoded;
-use pool::Pool;
+use index::Index;
+use pool::{Place, Pool};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::key::{Key, Partition};
 use portcullis_domain::limits::{BROOM_DELAY, MEMORY_BYTES_MAX};
@@ -20,15 +22,17 @@ use portcullis_domain::time::Timestamp;
 use portcullis_ports::{Outcome, Seen, Store, Unavailable};
 use std::collections::HashMap;
 use std::future::{Future, ready};
-use std::hint::black_box;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use zeroize::Zeroizing;
 
 const SHARDS: usize = 64;
 
-/// What a record takes beside its bytes: its key and its place in a map that is between half and almost full.
-const ENTRY_WEIGHT: usize = 72;
+/// What a record takes beside its bytes: its place in a table that is between half and four fifths full.
+const ENTRY_WEIGHT: usize = 16;
+/// The same of a cut, which is kept decoded in a map.
+const CUT_WEIGHT: usize = 144;
 
 /// The memory store. Everything in it is lost with the process, and its epoch with it.
 pub struct Memory {
@@ -40,21 +44,56 @@ pub struct Memory {
 }
 
 struct Shard {
-    records: HashMap<Key, u32, Seeded>,
+    index: Index,
     pool: Pool,
+    seeded: Seeded,
     /// Cuts are rare, and every admission asks for three of them: apart from the rest, what is not there costs nothing to look for.
     cuts: HashMap<Key, Stored, Seeded>,
 }
 
-/// What stands in front of a record's bytes, beside its length.
+/// A record's name, as it stands in front of its bytes.
+struct Name {
+    bytes: [u8; NAME_MAX],
+    length: usize,
+}
+
+/// Kind, partition and login.
+const NAME_MAX: usize = 1 + 16 + 16;
+
+impl Name {
+    /// Nothing for a cut, which has a map of its own, and for what is no record of this store.
+    fn of(key: &Key) -> Option<Self> {
+        let (kind, partition, login) = match key {
+            Key::Grant(id) => (1, key.partition(), Some(id.login)),
+            Key::FlowMark(id) => (2, key.partition(), Some(id.login)),
+            Key::Identity(_) => (3, key.partition(), None),
+            Key::AssertionMark(_) => (4, key.partition(), None),
+            Key::RingCheck => (5, key.partition(), None),
+            Key::Cut(_) => return None,
+        };
+        let mut bytes = [0; NAME_MAX];
+        let (first, rest) = bytes.split_first_mut()?;
+        let (person, rest) = rest.split_first_chunk_mut()?;
+        (*first, *person) = (kind, partition.0);
+        *rest.first_chunk_mut()? = login.unwrap_or_default();
+        Some(Self { bytes, length: if login.is_some() { NAME_MAX } else { NAME_MAX - 16 } })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// What stands in front of a record's name and body.
 #[derive(Clone, Copy)]
 struct Head {
     stamp: Stamp,
     until: Timestamp,
+    /// Of name and body together.
     length: usize,
 }
 
-/// Stamp, `until` and the length of the body.
+/// Stamp, `until` and the length.
 const HEAD: usize = 16 + 8 + 4;
 
 impl Head {
@@ -68,17 +107,14 @@ impl Head {
         Some(out)
     }
 
-    fn read(pool: &Pool, place: u32) -> Self {
-        let mut bytes = [0; HEAD];
-        pool.read(place, &mut bytes);
-        let (stamp, rest) = bytes.split_first_chunk().unwrap_or((&[0; 16], &[]));
-        let (until, rest) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        let length = rest.first_chunk().map_or(0, |length| u32::from_ne_bytes(*length));
-        Self {
-            stamp: Stamp(*stamp),
-            until: Timestamp::from_millis(u64::from_ne_bytes(*until)),
-            length: usize::try_from(length).unwrap_or(0),
-        }
+    /// The head of a piece, and its name and body.
+    fn split(piece: &[u8]) -> Option<(Self, &[u8])> {
+        let (stamp, rest) = piece.split_first_chunk()?;
+        let (until, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
+        let until = Timestamp::from_millis(u64::from_ne_bytes(*until));
+        Some((Self { stamp: Stamp(*stamp), until, length }, rest.get(..length)?))
     }
 
     /// About how many bytes the record takes.
@@ -90,27 +126,28 @@ impl Head {
 /// What one shard knows of a key.
 enum Known<'a> {
     Cut(&'a Stored),
-    Record(u32, Head),
+    /// With its body.
+    Record(Head, &'a [u8]),
 }
 
 impl Known<'_> {
     const fn stamp(&self) -> Stamp {
         match self {
             Self::Cut(stored) => stored.stamp,
-            Self::Record(_, head) => head.stamp,
+            Self::Record(head, _) => head.stamp,
         }
     }
 
     fn weight(&self) -> usize {
         match self {
             Self::Cut(stored) => weight_of_cut(&stored.record),
-            Self::Record(_, head) => head.weight(),
+            Self::Record(head, _) => head.weight(),
         }
     }
 }
 
 fn weight_of_cut(record: &Record) -> usize {
-    ENTRY_WEIGHT.saturating_add(record.weight())
+    CUT_WEIGHT.saturating_add(record.weight())
 }
 
 /// A write as it will be kept.
@@ -126,10 +163,11 @@ impl Made {
         if let Key::Cut(_) = key {
             return Some((key, Self::Cut(Stored { record, stamp, until })));
         }
-        let body = record.encode();
-        let head = Head { stamp, until, length: body.len() };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(HEAD.saturating_add(body.len())));
+        let (name, body) = (Name::of(&key)?, record.encode());
+        let head = Head { stamp, until, length: name.length.checked_add(body.len())? };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(HEAD.checked_add(head.length)?));
         bytes.extend_from_slice(&head.bytes()?);
+        bytes.extend_from_slice(name.bytes());
         bytes.extend_from_slice(&body);
         Some((key, Self::Record(head, bytes)))
     }
@@ -142,71 +180,69 @@ impl Made {
     }
 }
 
-/// Bytes of a record on their way to being decoded. Wiped when dropped, in one piece: byte by byte, as [`Zeroizing`] does it, would be a
-/// third of what it costs to ask for a record.
-struct Scratch(Vec<u8>);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.0.fill(0);
-        // Whoever might look at it again keeps it from being left out.
-        black_box(&self.0);
-    }
-}
-
 impl Shard {
     fn new(seeded: Seeded) -> Self {
-        Self { records: HashMap::with_hasher(seeded), pool: Pool::new(), cuts: HashMap::with_hasher(seeded) }
+        Self { index: Index::new(), pool: Pool::new(), seeded, cuts: HashMap::with_hasher(seeded) }
     }
 
     fn get(&self, key: &Key) -> Option<Known<'_>> {
-        if let Key::Cut(_) = key {
-            return self.cuts.get(key).map(Known::Cut);
-        }
-        self.records.get(key).map(|place| Known::Record(*place, Head::read(&self.pool, *place)))
-    }
-
-    /// The record whose head this is, decoded. Nothing if it cannot be, which nobody has ever seen.
-    fn decode(&self, key: &Key, place: u32, head: Head) -> Option<Arc<Record>> {
-        let mut bytes = Scratch(vec![0; HEAD.saturating_add(head.length)]);
-        self.pool.read(place, &mut bytes.0);
-        Record::decode(key, bytes.0.get(HEAD..)?).ok().map(Arc::new)
+        let Some(name) = Name::of(key) else { return self.cuts.get(key).map(Known::Cut) };
+        let place = self.index.get(self.hash(key), self.is(&name))?;
+        let (head, rest) = Head::split(self.pool.at(place))?;
+        Some(Known::Record(head, rest.get(name.length..)?))
     }
 
     /// Keeps it, in the place of what was kept before.
     fn insert(&mut self, key: Key, made: Made) {
-        match made {
-            Made::Cut(stored) => drop(self.cuts.insert(key, stored)),
-            Made::Record(_, bytes) => {
-                let place = self.pool.put(&bytes);
-                debug_assert!(place.is_some(), "there was room for it");
-                if let Some(before) = place.and_then(|place| self.records.insert(key, place)) {
-                    self.pool.give_back(before);
-                }
-            }
+        let bytes = match made {
+            Made::Cut(stored) => return drop(self.cuts.insert(key, stored)),
+            Made::Record(_, bytes) => bytes,
+        };
+        let Some(name) = Name::of(&key) else { return };
+        let hash = self.hash(&key);
+        let Self { index, pool, .. } = self;
+        if let Some(before) = index.remove(hash, |place| is(pool, place, &name)) {
+            pool.give_back(before);
+        }
+        let place = pool.put(&bytes);
+        debug_assert!(place.is_some(), "there was room for it");
+        if let Some(place) = place {
+            index.insert(hash, place);
         }
     }
 
     fn len(&self) -> usize {
-        self.records.len().saturating_add(self.cuts.len())
+        self.index.len().saturating_add(self.cuts.len())
     }
 
     /// Forgets what `goes` says yes to.
     fn forget(&mut self, mut goes: impl FnMut(Stamp, Timestamp, usize) -> bool) {
-        let Self { records, pool, cuts } = self;
+        let Self { index, pool, cuts, .. } = self;
         cuts.retain(|_, stored| !goes(stored.stamp, stored.until, weight_of_cut(&stored.record)));
-        records.retain(|_, place| {
-            let head = Head::read(pool, *place);
-            let stays = !goes(head.stamp, head.until, head.weight());
+        index.retain(|place| {
+            let stays =
+                Head::split(pool.at(place)).is_some_and(|(head, _)| !goes(head.stamp, head.until, head.weight()));
             if !stays {
-                pool.give_back(*place);
+                pool.give_back(place);
             }
             stays
         });
-        if records.is_empty() {
-            pool.clear();
-        }
     }
+
+    /// 32 bits of the hash of a key.
+    fn hash(&self, key: &Key) -> u32 {
+        let [a, b, c, d, ..] = self.seeded.hash_one(key).to_ne_bytes();
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// Whether a piece has this name.
+    fn is<'a>(&'a self, name: &'a Name) -> impl Fn(Place) -> bool + 'a {
+        move |place| is(&self.pool, place, name)
+    }
+}
+
+fn is(pool: &Pool, place: Place, name: &Name) -> bool {
+    pool.at(place).get(HEAD..).is_some_and(|rest| rest.starts_with(name.bytes()))
 }
 
 impl Memory {
@@ -277,27 +313,27 @@ impl Memory {
                 drop(held.take());
                 held = Some((partition, read(self.shard(partition))));
             }
-            let fact = held.as_ref().map_or(Fact::Absent, |(_, shard)| self.fact(shard, key, again));
-            facts.add(*key, fact);
+            facts.add(*key, held.as_ref().map_or(Fact::Absent, |(_, shard)| self.fact(shard, key, again)));
         }
         facts
     }
 
     fn fact(&self, shard: &Shard, key: &Key, again: bool) -> Fact {
-        let (place, head) = match shard.get(key) {
+        let (Head { stamp, until, .. }, body) = match shard.get(key) {
             None => return Fact::Absent,
             Some(Known::Cut(stored)) => return Fact::Found(stored.clone()),
-            Some(Known::Record(place, head)) => (place, head),
+            Some(Known::Record(head, body)) => (head, body),
         };
-        let Head { stamp, until, .. } = head;
-        if let Some(record) = self.decoded.recall(stamp) {
+        // An identity is worth no room: whoever asks again and again has no need to look into it.
+        let stays = again && matches!(key, Key::Grant(_));
+        if stays && let Some(record) = self.decoded.recall(stamp) {
             return Fact::Found(Stored { record, stamp, until });
         }
-        let Some(record) = shard.decode(key, place, head) else {
+        let Ok(record) = Record::read(key, body).map(Arc::new) else {
             debug_assert!(false, "what was encoded can be decoded");
             return Fact::Unreadable(stamp);
         };
-        if again {
+        if stays {
             self.decoded.remember(stamp, &record);
         }
         Fact::Found(Stored { record, stamp, until })
@@ -327,7 +363,7 @@ impl Memory {
             })
             .sum();
         // The bytes are counted before the lock is given up: nobody can give back what has not been counted yet.
-        if !shard.pool.has_room(added) || !self.reserve(added.saturating_sub(freed), bytes_max) {
+        if !shard.pool.has_room(made.len()) || !self.reserve(added.saturating_sub(freed), bytes_max) {
             return Outcome::Full;
         }
         for (key, made) in made {
@@ -371,4 +407,3 @@ fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
 fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
     shard.write().unwrap_or_else(PoisonError::into_inner)
 }
-const _: () = assert!(size_of::<(Key, u32)>() <= 40, "ENTRY_WEIGHT is that of such an entry");

@@ -3,8 +3,8 @@
 use super::{KEYS_MAX, RECORD_MAX};
 use std::time::Duration;
 
-/// Records of the memory store that stay decoded: those of two thousand people who are here all the time, about a kilobyte each.
-pub const DECODED_RECORDS_MAX: usize = 4_096;
+/// Grants of the memory store that stay decoded: those of people who are here all the time, about half a kilobyte each.
+pub const DECODED_GRANTS_MAX: usize = 4_096;
 /// How deep an answer of it may nest.
 pub const RESP_DEPTH_MAX: usize = 8;
 /// Values in one answer: the map of a large cluster's slots, and to spare.
