@@ -36,11 +36,24 @@ pub fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
     out
 }
 
+/// Gives out lengths and parts in their order. What is short is gathered first: each piece that is taken has a price of its own.
 fn each(label: &str, parts: &[&[u8]], mut take: impl FnMut(&[u8])) {
+    let (mut gathered, mut held) = ([0; 256], 0_usize);
     for part in std::iter::once(&label.as_bytes()).chain(parts) {
-        take(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        take(part);
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes();
+        for piece in [&length[..], part] {
+            let end = held.saturating_add(piece.len());
+            if let Some(room) = gathered.get_mut(held..end) {
+                room.copy_from_slice(piece);
+                held = end;
+                continue;
+            }
+            take(gathered.get(..held).unwrap_or_default());
+            take(piece);
+            held = 0;
+        }
     }
+    take(gathered.get(..held).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -57,6 +70,21 @@ mod tests {
                 assert_ne!(sha256_of(label, parts), sha256_of(other, more));
                 assert_ne!(mac_of(&key, label, parts), mac_of(&key, other, more));
             }
+        }
+    }
+
+    #[test]
+    fn parts_of_any_length_are_taken_in_their_order() {
+        let long = [7_u8; 1_000];
+        for lengths in [&[][..], &[3], &[248], &[249], &[256], &[1_000], &[3, 300, 4], &[240, 1, 0, 2], &[0, 0, 900, 1]]
+        {
+            let parts: Vec<&[u8]> = lengths.iter().map(|length| &long[..*length]).collect();
+            let mut plain = Vec::new();
+            for part in std::iter::once(&b"label"[..]).chain(parts.iter().copied()) {
+                plain.extend_from_slice(&u64::try_from(part.len()).unwrap().to_be_bytes());
+                plain.extend_from_slice(part);
+            }
+            assert_eq!(sha256_of("label", &parts), sha256(&plain), "{lengths:?}");
         }
     }
 

@@ -46,6 +46,14 @@ pub enum Form {
 }
 
 impl Form {
+    /// Whether its server is shown a bearer.
+    pub(crate) const fn has_credential(&self) -> bool {
+        match self {
+            Self::Headers | Self::SubjectOnly => false,
+            Self::Assertion(_) | Self::Exchange(_) | Self::IdToken => true,
+        }
+    }
+
     /// Whether it needs the person's ID token.
     #[must_use]
     pub fn wants_id_token(&self) -> bool {

@@ -21,13 +21,15 @@ use hyper::{Method, Request, Response};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::jose::jwk::Key;
 use portcullis_domain::key::Person;
+use portcullis_domain::oauth::admit::Admitted;
 use portcullis_domain::oauth::fault::Fault;
+use portcullis_domain::oauth::identity::Claims;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
 use portcullis_domain::oauth::visitor::Visitor;
 use portcullis_domain::seal::RingNumber;
-use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::header::Challenge;
+use portcullis_domain::wire::text::base64url;
 use portcullis_ports::gateway::Bearer;
 use portcullis_ports::{Clock, Counted, World};
 use std::future::Future;
@@ -357,12 +359,45 @@ pub(super) async fn admit<W: World>(
     if let Some(known) = known.filter(is_fresh) {
         return Ok(Admission { bearer, person, who: known.who, visitor: known.visitor });
     }
-    let visitor = match (&bearer, &admitted) {
-        (Bearer::Stranger(stranger), _) => Visitor::from(&**stranger),
-        (Bearer::Own(_), admitted) => admitted.as_ref().and_then(Visitor::of).ok_or(UNTOLD)?,
+    let (claims, session) = match (&bearer, &admitted) {
+        (Bearer::Stranger(stranger), _) => (&stranger.claims, stranger.session.clone()),
+        (Bearer::Own(_), Some(admitted)) => {
+            (&admitted.known().ok_or(UNTOLD)?.claims, base64url(&admitted.session_id()))
+        }
+        (Bearer::Own(_), None) => return Err(UNTOLD),
     };
-    // On the heap: it is rare, and whoever is known carries no room for it.
-    let id_token = match (&bearer, &admitted) {
+    let identity = identity(claims, &session, &protected.form).ok_or(UNTOLD)?;
+    let is_wanted = matches!(protected.behind, Behind::Here(_)) || gate.protection.watch().is_some();
+    let (identity, visitor, renew) = if is_wanted || protected.form.has_credential() {
+        // On the heap: it is rare, and whoever is known carries no room for it.
+        let told = Box::pin(introduce(gate, resource, &protected.form, headers, &bearer, admitted.as_ref(), identity));
+        let (identity, visitor, renew) = told.await?;
+        (identity, is_wanted.then(|| Arc::new(visitor)), renew)
+    } else {
+        (identity, None, None)
+    };
+    let (of, who) = (version, Arc::new(Introduced::of(identity)));
+    let known = Known { ring, bearer: bearer.clone(), of, who: Arc::clone(&who), visitor: visitor.clone(), renew };
+    gate.bearers.remember(authorization, known);
+    Ok(Admission { bearer, person, who, visitor })
+}
+
+/// Somebody who is not known yet, or no longer, as a service in this process gets to know them; what the upstream is told, with a
+/// credential if it is shown one; and until when it may be.
+async fn introduce<W: World>(
+    gate: &Gate<W>,
+    resource: &Resource,
+    form: &Form,
+    headers: &HeaderMap,
+    bearer: &Bearer,
+    admitted: Option<&Admitted>,
+    mut identity: Identity,
+) -> Result<(Identity, Visitor, Option<Timestamp>), Fault> {
+    let mut visitor = match bearer {
+        Bearer::Stranger(stranger) => Visitor::from(&**stranger),
+        Bearer::Own(_) => admitted.and_then(Visitor::of).ok_or(UNTOLD)?,
+    };
+    let id_token = match (bearer, admitted) {
         (_, Some(admitted)) => IdTokenAt::Login(&admitted.identity.as_ref().ok_or(UNTOLD)?.record),
         (Bearer::Stranger(stranger), None) if stranger.is_id_token => match read::authorization(headers)? {
             Authorization::Bearer(token) => IdTokenAt::Bearer(token, stranger.expires),
@@ -372,29 +407,13 @@ pub(super) async fn admit<W: World>(
     };
     let said = visitor.claims.digest();
     let told = Told { visitor: &visitor, version: &said, id_token };
-    let (who, renew, id_token) = Box::pin(introduce(gate, resource, &protected.form, told)).await?;
-    let is_wanted = matches!(protected.behind, Behind::Here(_)) || gate.protection.watch().is_some();
-    let visitor = is_wanted.then(|| Arc::new(Visitor { id_token, ..visitor }));
-    let of = version;
-    let known = Known { ring, bearer: bearer.clone(), of, who: Arc::clone(&who), visitor: visitor.clone(), renew };
-    gate.bearers.remember(authorization, known);
-    Ok(Admission { bearer, person, who, visitor })
-}
-
-/// What the upstream is told of somebody who is not known yet, or no longer; until when it may be; and the ID token that it is shown.
-async fn introduce<W: World>(
-    gate: &Gate<W>,
-    resource: &Resource,
-    form: &Form,
-    told: Told<'_>,
-) -> Result<(Arc<Introduced>, Option<Timestamp>, Option<SecretText>), Fault> {
     let now = gate.gateway.world().clock().now();
     let credential = gate.credentials.of(form, &gate.gateway, resource.identifier(), told, now).await?;
-    let mut identity = identity(told.visitor, form).ok_or(UNTOLD)?;
     let renew = credential.as_ref().map(|credential| credential.renew);
-    let shown = credential.as_ref().filter(|_| matches!(form, Form::IdToken)).map(Credential::token).transpose()?;
+    let shown = credential.as_ref().filter(|_| matches!(form, Form::IdToken));
+    visitor.id_token = shown.map(Credential::token).transpose()?;
     identity.authorization = credential.map(|credential| credential.authorization);
-    Ok((Arc::new(Introduced::of(identity)), renew, shown))
+    Ok((identity, visitor, renew))
 }
 
 /// What is worked out once of a bearer.
@@ -450,8 +469,7 @@ fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
 }
 
 /// Who the upstream is told that it is. An address that the provider has not verified is nobody's, so it is not passed on.
-fn identity(visitor: &Visitor, form: &Form) -> Option<Identity> {
-    let claims = &visitor.claims;
+fn identity(claims: &Claims, session: &str, form: &Form) -> Option<Identity> {
     let user = Some(Identity::value(&claims.subject)?);
     if matches!(form, Form::SubjectOnly) {
         return Some(Identity { user, ..Identity::default() });
@@ -462,7 +480,7 @@ fn identity(visitor: &Visitor, form: &Form) -> Option<Identity> {
         email: verified.and_then(Identity::value),
         groups: Identity::list(claims.groups.iter().map(String::as_str)),
         preferred_username: claims.preferred_username.as_deref().and_then(Identity::value),
-        session: Identity::value(&visitor.session),
+        session: Identity::value(session),
         authorization: None,
     })
 }

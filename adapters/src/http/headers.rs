@@ -94,6 +94,13 @@ fn encode(text: &str, value: &mut String) {
     let inner = text.trim_matches(' ');
     let lead = text.len().saturating_sub(text.trim_start_matches(' ').len());
     let inner_end = lead.saturating_add(inner.len());
+    // As almost always: nothing has to be encoded.
+    value.reserve(text.len());
+    if inner.len() == text.len() && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b',' | b'%'))
+    {
+        value.push_str(text);
+        return;
+    }
     for (at, byte) in text.bytes().enumerate() {
         let edge = byte == b' ' && (at < lead || at >= inner_end);
         match byte {

@@ -32,7 +32,7 @@ impl Visitor {
     /// Whoever was admitted. Nothing, if it was not asked who that is.
     #[must_use]
     pub fn of(admitted: &Admitted) -> Option<Self> {
-        let identity = admitted.identity.as_ref()?.record.identity()?;
+        let identity = admitted.known()?;
         Some(Self {
             person: admitted.token.id.person,
             claims: identity.claims.clone(),
