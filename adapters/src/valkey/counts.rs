@@ -118,6 +118,8 @@ impl Valkey {
         readings.of(&[("by", "memory")], hits);
         readings.of(&[("by", "store")], misses);
         page.gauge("store_memory_bytes", "About how much of the store is remembered.").is(inner.near.cache.bytes());
+        page.counter("store_memory_evicted_total", "Records that were remembered and gave way to others.")
+            .is(inner.near.cache.evicted());
         page.counter("store_memory_leases_lost_total", "How often all that was read on a connection became suspect.")
             .is(inner.near.leases_lost());
     }

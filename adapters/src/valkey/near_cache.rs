@@ -177,13 +177,14 @@ impl Shard {
         }
     }
 
-    /// Makes room: what nobody has asked for since it was last looked at goes first, and the oldest of it.
-    fn shrink(&mut self, bytes_max: usize) {
+    /// Makes room: what nobody has asked for since it was last looked at goes first, and the oldest of it. How many entries went.
+    fn shrink(&mut self, bytes_max: usize) -> usize {
+        let before = self.entries.len();
         // Each is spared once at the most, so this ends.
         let mut turns = self.order.len().saturating_mul(2);
         while self.bytes > bytes_max && turns > 0 {
             turns = turns.saturating_sub(1);
-            let Some((name, number)) = self.order.pop_front() else { return };
+            let Some((name, number)) = self.order.pop_front() else { break };
             match self.entries.get(&name).filter(|entry| entry.number == number) {
                 Some(entry) if entry.used.swap(false, Ordering::Relaxed) => self.order.push_back((name, number)),
                 Some(_) => self.remove(&name),
@@ -195,6 +196,7 @@ impl Shard {
             let entries = &self.entries;
             self.order.retain(|(name, number)| entries.get(name).is_some_and(|entry| entry.number == *number));
         }
+        before.saturating_sub(self.entries.len())
     }
 }
 
@@ -206,6 +208,7 @@ pub struct NearCache {
     next: AtomicU64,
     hits: AtomicUsize,
     misses: AtomicUsize,
+    evicted: AtomicUsize,
 }
 
 impl NearCache {
@@ -221,6 +224,7 @@ impl NearCache {
             next: AtomicU64::new(1),
             hits: AtomicUsize::new(0),
             misses: AtomicUsize::new(0),
+            evicted: AtomicUsize::new(0),
         }
     }
 
@@ -261,7 +265,7 @@ impl NearCache {
             shard.bytes = shard.bytes.saturating_add(entry.weight());
             shard.entries.insert(name, entry);
             shard.order.push_back((name, number));
-            shard.shrink(self.bytes_max);
+            self.evicted.fetch_add(shard.shrink(self.bytes_max), Ordering::Relaxed);
         }
         Wanted { wishes }
     }
@@ -283,7 +287,7 @@ impl NearCache {
             (!matches!(fact, Fact::Unreadable(_))).then(|| Kept { fact: fact.clone(), line: Arc::clone(line) });
         let after = entry.weight();
         shard.bytes = shard.bytes.saturating_sub(before).saturating_add(after);
-        shard.shrink(self.bytes_max);
+        self.evicted.fetch_add(shard.shrink(self.bytes_max), Ordering::Relaxed);
     }
 
     /// A push says that the record of this name, without the operator's prefix, has changed. To be called by the line's reader, in
@@ -341,6 +345,12 @@ impl NearCache {
     #[must_use]
     pub fn hits_and_misses(&self) -> (usize, usize) {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// How many entries gave way to others.
+    #[must_use]
+    pub fn evicted(&self) -> usize {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     fn read(&self, keys: &Keys, serves: impl Fn(&Line) -> bool) -> Option<Facts> {
