@@ -54,8 +54,12 @@ fn micros(text: &str) -> f64 {
 /// So many requests per second, from 64 connections. A latency counts from the moment at which its request was due.
 pub(crate) fn pace(proxy: &Proxy, per_second: u32, time: Duration) -> Row {
     let before = proxy.process.cpu();
-    let mut latencies = spread_over(proxy.address, std::slice::from_ref(&proxy.request), per_second, time);
-    let cpu = proxy.process.cpu() - before;
+    let latencies = spread_over(proxy.address, std::slice::from_ref(&proxy.request), per_second, time);
+    row(latencies, proxy.process.cpu() - before, time)
+}
+
+/// What requests came to that took so long each, and this much CPU together.
+pub(crate) fn row(mut latencies: Vec<Duration>, cpu: Duration, time: Duration) -> Row {
     latencies.sort_unstable();
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
     let requests = latencies.len() as f64;
@@ -65,6 +69,32 @@ pub(crate) fn pace(proxy: &Proxy, per_second: u32, time: Duration) -> Row {
         p50_micros: at(0.5),
         p99_micros: at(0.99),
     }
+}
+
+/// Sends these requests in turn, from 64 connections, each as soon as the one before has been answered: how long each took.
+pub fn press(to: SocketAddr, requests: &[Vec<u8>], time: Duration) -> Vec<Duration> {
+    let end = Instant::now() + time;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CONNECTIONS as usize)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut connection = Caller::to(to);
+                    let mut latencies = Vec::new();
+                    let turns = requests.iter().cycle().skip(number).step_by(CONNECTIONS as usize);
+                    for request in turns {
+                        let begun = Instant::now();
+                        if begun >= end {
+                            break;
+                        }
+                        connection.call(request);
+                        latencies.push(begun.elapsed());
+                    }
+                    latencies
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 /// Sends these requests in turn, evenly spread over the time: how long each took.

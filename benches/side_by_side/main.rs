@@ -5,6 +5,7 @@
 //! cargo bench -- --quick           one short round of each, to see that it works
 //! cargo bench -- --rounds 9        more rounds, of --seconds each; --alone for none; --sessions, --streams and --grants for how many
 //! cargo bench -- --id-tokens       nothing but what it costs that the server is shown ID tokens; --people for how many
+//! cargo bench -- --many            nothing but what it costs that there are many sessions, up to --grants
 //! cargo bench -- --beside OLD      the second gate is this binary, such as that of the commit before
 //! ```
 //!
@@ -32,10 +33,12 @@ mod valkey;
 mod alone;
 #[path = "../../tests/engine/mod.rs"]
 mod engine;
+mod filled;
 mod grants;
 mod id_tokens;
 mod load;
 mod machine;
+mod many;
 mod proxies;
 mod refreshes;
 mod store;
@@ -53,7 +56,15 @@ struct Extent {
     streams: usize,
     grants: usize,
     people: usize,
-    only_id_tokens: bool,
+    only: Only,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Only {
+    Everything,
+    IdTokens,
+    Many,
 }
 
 const WHOLE: Extent = Extent {
@@ -63,21 +74,27 @@ const WHOLE: Extent = Extent {
     streams: 10_000,
     grants: 100_000,
     people: 10_000,
-    only_id_tokens: false,
+    only: Only::Everything,
 };
 const QUICK: Extent =
-    Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300, grants: 2_000, people: 300, only_id_tokens: false };
+    Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300, grants: 2_000, people: 300, only: Only::Everything };
 /// Requests per second off saturation.
 const MODERATE: u32 = 6_000;
 
 fn main() {
-    let (mut extent, beside) = extent(std::env::args().skip(1));
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == filled::IN_MEMORY).is_some() {
+        return filled::in_memory(arguments);
+    }
+    let (mut extent, beside) = extent(arguments);
     // Each stream is two sockets of the gate, and two of this program.
     extent.streams = extent.streams.min(machine::raise_limits().saturating_sub(1_000) / 2);
     println!("{}", machine::description());
     println!("{extent:?}\n");
-    if extent.only_id_tokens {
-        return id_tokens::measure(extent.rounds, extent.seconds, extent.people);
+    match extent.only {
+        Only::IdTokens => return id_tokens::measure(extent.rounds, extent.seconds, extent.people),
+        Only::Many => return many::measure(extent),
+        Only::Everything => {}
     }
     if extent.rounds > 0 {
         let bench = Bench::start(beside.as_deref());
@@ -89,6 +106,7 @@ fn main() {
     refreshes::measure(extent.seconds);
     grants::measure(extent.grants);
     store::measure(extent);
+    many::measure(extent);
 }
 
 fn extent(mut arguments: impl Iterator<Item = String>) -> (Extent, Option<PathBuf>) {
@@ -107,7 +125,8 @@ fn extent(mut arguments: impl Iterator<Item = String>) -> (Extent, Option<PathBu
             "--streams" => extent.streams = number(),
             "--grants" => extent.grants = number(),
             "--people" => extent.people = number(),
-            "--id-tokens" => extent.only_id_tokens = true,
+            "--id-tokens" => extent.only = Only::IdTokens,
+            "--many" => extent.only = Only::Many,
             "--seconds" => extent.seconds = number() as u64,
             // What cargo itself says.
             "--bench" => {}

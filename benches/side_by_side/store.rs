@@ -25,7 +25,7 @@ pub fn measure(extent: Extent) {
     let _ = std::fs::remove_dir_all(folder);
 }
 
-fn storage(store: &Server) -> serde_json::Value {
+pub fn storage(store: &Server) -> serde_json::Value {
     json!({ "type": "valkey", "valkey": { "url": store.address().to_string() } })
 }
 
