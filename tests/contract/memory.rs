@@ -61,6 +61,34 @@ fn i19_new_records_find_no_room_in_a_full_memory_and_old_ones_can_still_change()
 }
 
 #[test]
+fn a_session_at_rest_takes_four_hundred_bytes() {
+    let scheduler = Scheduler::new(1);
+    let memory = Arc::new(Memory::new(EPOCH));
+    let world = Surroundings::new(&scheduler, Arc::clone(&memory));
+    scheduler.run(async {
+        let policy = policy(Duration::from_secs(60));
+        let mut sessions = Vec::new();
+        for number in 0..100 {
+            let party = Party::new(&policy, number, 1, number);
+            let code = transact(&world, party.callback(START)).await.unwrap();
+            let tokens = transact(&world, party.exchange(code.expose(), None)).await.unwrap();
+            sessions.push((party, tokens.refresh.unwrap()));
+        }
+        let fresh = memory.bytes() / 100;
+        assert!(fresh <= 560, "{fresh} with its mark, and what a replay of its code must bring");
+        // What is only kept for ten minutes has gone.
+        world.clock.skew(11 * 60_000);
+        for (party, refresh) in &sessions {
+            transact(&world, party.refresh(refresh.expose(), false)).await.unwrap();
+        }
+        memory.sweep(START.plus(Duration::from_secs(60 * 60)));
+        assert_eq!(memory.records(), 200);
+        let rest = memory.bytes() / 100;
+        assert!(rest <= 400, "{rest}");
+    });
+}
+
+#[test]
 fn i19_a_session_can_be_revoked_in_a_full_memory() {
     let scheduler = Scheduler::new(1);
     // Room for one login and not for two.
