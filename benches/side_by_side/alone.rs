@@ -1,10 +1,11 @@
 //! The gate by itself: how fast it starts, what it holds, and what a session and a stream take.
 
 use super::Extent;
-use super::harness::process::{Process, gate, until_listening};
+use super::harness::process::{Process, until_listening};
 use super::harness::{Ask, Pkce, Provider, Script, Tokens, Upstream};
 use super::harness::{RESOURCE, Request, SCOPE, World, at_once, configuration};
 use super::load::{Caller, spread_over};
+use super::machine::{binary, gate};
 use super::proxies::call;
 use std::fs;
 use std::io::{Read, Write};
@@ -13,20 +14,12 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Where `tests/static/run` builds what a release holds.
-const STATIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/static/x86_64-unknown-linux-gnu/release/portcullis");
-
 /// Each in turn.
 pub fn measure(extent: Extent) {
     println!("the gate by itself");
     let folder = std::env::temp_dir().join(format!("portcullis-alone-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let binary = fs::metadata(env!("CARGO_BIN_EXE_portcullis")).unwrap().len();
-    line("binary, with the demonstration, linked to libc", format!("{:.2} MB", binary as f64 / 1e6));
-    match fs::metadata(STATIC) {
-        Ok(file) => line("binary of a release: static, without it", format!("{:.2} MB", file.len() as f64 / 1e6)),
-        Err(_) => line("binary of a release: static, without it", "not built: tests/static/run builds it"),
-    }
+    line("binary", format!("{:.2} MB", fs::metadata(binary()).unwrap().len() as f64 / 1e6));
     start(&folder);
     sessions(&folder, extent.sessions);
     streams(&folder, extent.streams);
@@ -47,8 +40,7 @@ fn start(folder: &std::path::Path) {
     let mut times: Vec<f64> = Vec::new();
     for _ in 0..10 {
         let begin = Instant::now();
-        let process =
-            Process::start(Command::new(env!("CARGO_BIN_EXE_portcullis")).args(["serve", "--config"]).arg(&file));
+        let process = Process::start(Command::new(binary()).args(["serve", "--config"]).arg(&file));
         until_listening(public);
         Caller::to(public).call(b"GET /health HTTP/1.1\r\nHost: gate.example\r\n\r\n");
         times.push(begin.elapsed().as_secs_f64() * 1e3);
@@ -56,7 +48,7 @@ fn start(folder: &std::path::Path) {
     }
     let (low, middle, high) = super::spread(times.into_iter());
     line("start to first answer, median of ten", format!("{middle:.1} ms ({low:.1} to {high:.1})"));
-    let process = Process::start(Command::new(env!("CARGO_BIN_EXE_portcullis")).args(["serve", "--config"]).arg(&file));
+    let process = Process::start(Command::new(binary()).args(["serve", "--config"]).arg(&file));
     until_listening(public);
     std::thread::sleep(Duration::from_secs(2));
     line("resident, idle", megabytes(process.resident()));

@@ -1,10 +1,10 @@
 //! What it costs that the server is shown the person's ID token: beside plain headers, and while everybody's has to be renewed.
 
 use super::alone::line;
-use super::harness::process::gate;
 use super::harness::provider::now;
 use super::harness::{Answer, Ask, Client, Pkce, Script, Tokens, World, at_once};
 use super::load::{saturate, spread_over};
+use super::machine::gate;
 use super::proxies::{Proxy, call, server};
 use serde_json::{Value, json};
 use std::path::Path;

@@ -1,6 +1,25 @@
 //! On what all this was measured.
 
+use super::harness::World;
+use super::harness::process::{Process, gate_of};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Where `deploy/build` leaves a release.
+const RELEASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/deploy/portcullis");
+
+/// What is measured: the release, or the binary that `PORTCULLIS_BINARY` names. What cargo builds by itself is neither.
+pub fn binary() -> PathBuf {
+    let binary = std::env::var_os("PORTCULLIS_BINARY").map_or_else(|| PathBuf::from(RELEASE), PathBuf::from);
+    assert!(binary.exists(), "{} is not there: deploy/build makes a release", binary.display());
+    binary
+}
+
+/// A gate of that binary.
+pub fn gate(folder: &Path, change: impl FnOnce(&mut Value)) -> (Process, World) {
+    gate_of(&binary(), folder, change)
+}
 
 /// CPU, cores, kernel and the versions of everything that takes part.
 pub fn description() -> String {
@@ -11,7 +30,7 @@ pub fn description() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     [
         format!("{model}, {cores} cores, Linux {}", kernel.trim()),
-        format!("portcullis {}", said(env!("CARGO_BIN_EXE_portcullis"), "--version")),
+        said(binary(), "--version"),
         said("nginx", "-v"),
         said("haproxy", "-v"),
         said("wrk", "-v"),
@@ -31,8 +50,10 @@ pub fn raise_limits() -> usize {
 }
 
 /// The first line that a program says of itself.
-fn said(program: &str, how: &str) -> String {
-    let output = Command::new(program).arg(how).output().unwrap_or_else(|error| panic!("{program} is needed: {error}"));
+fn said(program: impl AsRef<Path>, how: &str) -> String {
+    let program = program.as_ref();
+    let output = Command::new(program).arg(how).output();
+    let output = output.unwrap_or_else(|error| panic!("{} is needed: {error}", program.display()));
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
 }

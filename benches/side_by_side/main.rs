@@ -6,13 +6,15 @@
 //! cargo bench -- --rounds 9        more rounds, of --seconds each; --alone for none; --sessions, --streams and --grants for how many
 //! cargo bench -- --id-tokens       nothing but what it costs that the server is shown ID tokens; --people for how many
 //! cargo bench -- --many            nothing but what it costs that there are many sessions, up to --grants
-//! cargo bench -- --beside OLD      the second gate is this binary, such as that of the commit before
+//! cargo bench -- --proxies         nothing but the proxies side by side
+//! cargo bench -- --beside OLD      the second gate is this binary, such as that of the commit before; may be given more than once
 //! ```
 //!
-//! What is compared is CPU time of the proxy's processes per request, taken pair by pair with nginx in the same round; the gate runs
-//! twice, so that the noise can be seen. Then the gate alone: start, memory, sessions, streams; refresh grants beside those of
-//! `oidc-provider`; and a great many sessions in this process's memory. Needs nginx, HAProxy, wrk and openssl, and for
-//! `oidc-provider` Node and `npm ci` in tests/parts; everything is on loopback, and nothing is left running.
+//! The gate is the release that `deploy/build` has left, or the binary that `PORTCULLIS_BINARY` names. What is compared is CPU time of
+//! the proxy's processes per request, taken pair by pair with nginx in the same round; the gate runs twice, so that the noise can be
+//! seen. Then the gate alone: start, memory, sessions, streams; refresh grants beside those of `oidc-provider`; and a great many
+//! sessions in this process's memory. Needs nginx, HAProxy, wrk and openssl, and for `oidc-provider` Node and `npm ci` in tests/parts;
+//! everything is on loopback, and nothing is left running.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -63,6 +65,7 @@ struct Extent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Only {
     Everything,
+    Proxies,
     IdTokens,
     Many,
 }
@@ -77,7 +80,7 @@ const WHOLE: Extent = Extent {
     only: Only::Everything,
 };
 const QUICK: Extent =
-    Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300, grants: 2_000, people: 300, only: Only::Everything };
+    Extent { rounds: 1, seconds: 1, sessions: 300, streams: 300, grants: 2_000, people: 300, ..WHOLE };
 /// Requests per second off saturation.
 const MODERATE: u32 = 6_000;
 
@@ -94,12 +97,15 @@ fn main() {
     match extent.only {
         Only::IdTokens => return id_tokens::measure(extent.rounds, extent.seconds, extent.people),
         Only::Many => return many::measure(extent),
-        Only::Everything => {}
+        Only::Everything | Only::Proxies => {}
     }
     if extent.rounds > 0 {
-        let bench = Bench::start(beside.as_deref());
+        let bench = Bench::start(&beside);
         saturated(&bench, extent);
         paced(&bench, extent);
+    }
+    if extent.only == Only::Proxies {
+        return;
     }
     alone::measure(extent);
     id_tokens::measure(extent.rounds.max(1), extent.seconds, extent.people);
@@ -109,11 +115,11 @@ fn main() {
     many::measure(extent);
 }
 
-fn extent(mut arguments: impl Iterator<Item = String>) -> (Extent, Option<PathBuf>) {
-    let (mut extent, mut beside) = (WHOLE, None);
+fn extent(mut arguments: impl Iterator<Item = String>) -> (Extent, Vec<PathBuf>) {
+    let (mut extent, mut beside) = (WHOLE, Vec::new());
     while let Some(argument) = arguments.next() {
         if argument == "--beside" {
-            beside = arguments.next().map(PathBuf::from);
+            beside.extend(arguments.next().map(PathBuf::from));
             continue;
         }
         let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number follows");
@@ -125,6 +131,7 @@ fn extent(mut arguments: impl Iterator<Item = String>) -> (Extent, Option<PathBu
             "--streams" => extent.streams = number(),
             "--grants" => extent.grants = number(),
             "--people" => extent.people = number(),
+            "--proxies" => extent.only = Only::Proxies,
             "--id-tokens" => extent.only = Only::IdTokens,
             "--many" => extent.only = Only::Many,
             "--seconds" => extent.seconds = number() as u64,

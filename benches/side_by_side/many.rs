@@ -7,9 +7,10 @@
 use super::alone::{line, megabytes};
 use super::engine::chance::Chance;
 use super::filled::{gate_in_memory, master_key, on_valkey};
-use super::harness::process::{Process, gate};
+use super::harness::process::Process;
 use super::harness::{World, at_once, free_address};
 use super::load::{Caller, press, row, spread_over};
+use super::machine::gate;
 use super::proxies::{call, server};
 use super::store::storage;
 use super::valkey::server::{Make, Server};

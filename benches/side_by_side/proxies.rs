@@ -2,6 +2,7 @@
 
 use super::harness::process::{Process, gate_of, until_listening};
 use super::harness::{Request, World, free_address};
+use super::machine::binary;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -12,7 +13,7 @@ use std::process::Command;
 
 /// A proxy that can be put under load.
 pub struct Proxy {
-    pub name: &'static str,
+    pub name: String,
     pub address: SocketAddr,
     pub process: Process,
     /// What wrk sends.
@@ -30,8 +31,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// `beside`: the binary of the second gate, if it is not that of the first.
-    pub fn start(beside: Option<&Path>) -> Self {
+    /// `beside`: binaries of further gates; without any, a second one is of the same.
+    pub fn start(beside: &[PathBuf]) -> Self {
         let folder = std::env::temp_dir().join(format!("portcullis-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let (server, behind) = server(&folder);
@@ -42,17 +43,19 @@ impl Bench {
             Proxy::new(&folder, "HAProxy with RS256", haproxy(&folder, behind), &bearer),
         ];
         let mut worlds = Vec::new();
-        let own = Path::new(env!("CARGO_BIN_EXE_portcullis"));
-        let gates = [
-            ("the gate", own),
-            beside.map_or(("the gate once more", own), |binary| ("the gate of another binary", binary)),
-        ];
+        let mut gates = vec![("the gate".to_owned(), binary())];
+        if beside.is_empty() {
+            gates.push(("the gate once more".to_owned(), binary()));
+        }
+        for other in beside {
+            gates.push((format!("the gate of {}", other.file_name().unwrap().display()), other.clone()));
+        }
         for (name, binary) in gates {
-            let (process, world) = gate_of(binary, &folder.join(name.replace(' ', "-")), |config| {
+            let (process, world) = gate_of(&binary, &folder.join(name.replace(' ', "-")), |config| {
                 config["resources"][0]["upstream"] = format!("http://{behind}/mcp").into();
             });
             let access = world.tokens(&world.public_client("A bench")).access;
-            proxies.push(Proxy::new(&folder, name, (process, world.gate.public()), &access));
+            proxies.push(Proxy::new(&folder, &name, (process, world.gate.public()), &access));
             worlds.push(world);
         }
         Self { proxies, folder, _server: server, _worlds: worlds }
@@ -70,7 +73,7 @@ impl Drop for Bench {
 }
 
 impl Proxy {
-    pub fn new(folder: &Path, name: &'static str, running: (Process, SocketAddr), bearer: &str) -> Self {
+    pub fn new(folder: &Path, name: &str, running: (Process, SocketAddr), bearer: &str) -> Self {
         let (process, address) = running;
         until_listening(address);
         let request = call(bearer);
@@ -80,7 +83,7 @@ impl Proxy {
         let body = String::from_utf8(request.body.clone().unwrap()).unwrap();
         let host = "wrk.headers[\"Host\"] = \"gate.example\"\n";
         fs::write(&script, format!("wrk.method = \"POST\"\nwrk.body = [[{body}]]\n{host}{fields}")).unwrap();
-        Self { name, address, process, script, request: request.bytes() }
+        Self { name: name.to_owned(), address, process, script, request: request.bytes() }
     }
 }
 

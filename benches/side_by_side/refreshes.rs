@@ -4,8 +4,9 @@
 //! is refreshed again and again with the token that came last, over a kept connection.
 
 use super::alone::line;
-use super::harness::process::{cpu_of, gate};
+use super::harness::process::cpu_of;
 use super::harness::{Client, Connection, at_once};
+use super::machine::gate;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;

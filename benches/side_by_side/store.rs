@@ -3,9 +3,10 @@
 use super::Extent;
 use super::alone::{line, login, megabytes};
 use super::harness::browser::refresh_request;
-use super::harness::process::{Process, gate};
+use super::harness::process::Process;
 use super::harness::{Answer, Client, Tokens, World, at_once};
 use super::load::{Caller, saturate, spread_over};
+use super::machine::gate;
 use super::proxies::{Proxy, call, server};
 use super::valkey::server::{Make, Server, benchmark_program};
 use portcullis_adapters::valkey::SCRIPT;

@@ -196,7 +196,7 @@ impl Gate {
 
     /// The same, or why it does not start.
     pub fn try_embedding(config: &Value, services: Vec<(String, Embedded)>) -> Result<Self, String> {
-        let tls = config.get("tls").map(|_| tls::client(rustls::ALL_VERSIONS, &["http/1.1"]));
+        let tls = spoken(config);
         let config = Config::read(&config.to_string(), &Process).unwrap_or_else(|complaints| panic!("{complaints}"));
         let running = Running::start_with(config, services).map_err(|error| error.to_string())?;
         Ok(Self { public: running.public(), admin: admin_of(&running), tls, running: Some(running) })
@@ -217,6 +217,12 @@ impl Gate {
     /// A gate in another process.
     pub fn elsewhere(public: SocketAddr, admin: SocketAddr) -> Self {
         Self { running: None, public, admin, tls: None }
+    }
+
+    /// One in another process that has this configuration.
+    pub fn configured(config: &Value) -> Self {
+        let address = |key: &str| config[key].as_str().unwrap().parse().unwrap();
+        Self { running: None, public: address("listen"), admin: address("adminListen"), tls: spoken(config) }
     }
 
     /// Where the public listener listens.
@@ -260,6 +266,11 @@ impl Gate {
 /// Where it is, if it is at an address; nowhere if it is a socket.
 fn admin_of(running: &Running) -> SocketAddr {
     running.admin().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())
+}
+
+/// How a public listener is spoken to, if over TLS.
+fn spoken(config: &Value) -> Option<Arc<ClientConfig>> {
+    config.get("tls").map(|_| tls::client(rustls::ALL_VERSIONS, &["http/1.1"]))
 }
 
 impl Drop for Gate {

@@ -1,11 +1,11 @@
 //! A program that runs for as long as it is held, and what the system knows of it.
 
-use super::{Gate, Provider, Upstream, World, configuration, until_ready};
+use super::{Gate, PATIENCE, Provider, Upstream, World, configuration};
 use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running program with all its children. Killed when dropped.
@@ -14,6 +14,20 @@ pub struct Process(Child);
 impl Process {
     pub fn start(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Tells it to end, and waits until it has: how it ended.
+    pub fn end(mut self) -> ExitStatus {
+        let told = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the program does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The program and its children, of which nobody has children here.
@@ -78,12 +92,11 @@ pub fn gate_of(binary: &Path, folder: &Path, change: impl FnOnce(&mut Value)) ->
     change(&mut config);
     let file = folder.join("gate.json");
     fs::write(&file, config.to_string()).unwrap();
-    let address = |key: &str| config[key].as_str().unwrap().parse().unwrap();
-    let (public, admin) = (address("listen"), address("adminListen"));
     let process = Process::start(Command::new(binary).args(["serve", "--config"]).arg(file));
-    until_listening(public);
-    until_ready(public);
-    (process, World::around(Gate::elsewhere(public, admin), provider, upstream))
+    let gate = Gate::configured(&config);
+    until_listening(gate.public());
+    gate.until_ready();
+    (process, World::around(gate, provider, upstream))
 }
 
 /// Waits until somebody listens there.
