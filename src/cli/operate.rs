@@ -8,7 +8,7 @@ use crate::demo::{self, Demo};
 use crate::running::attend;
 use crate::telemetry::Telemetry;
 use crate::wiring::{Wired, wire};
-use crate::{NotStarted, Running, wait_for_signal};
+use crate::{NotStarted, Running};
 use portcullis_adapters::fetch::{Caps, Fetch, FetchConfig, Request};
 use portcullis_adapters::http::Bound;
 use portcullis_adapters::oidc::named_host;
@@ -43,7 +43,7 @@ pub(super) fn demo(listen: SocketAddr, terminal: &mut Terminal<'_>) -> Exit {
     };
     let key = demo_key_file();
     let exit = match Config::read(demo.configuration(key.as_deref()).expose(), &Process) {
-        Ok(config) => run(config, terminal, |_| demo.greeting(), |_| wait_for_signal()),
+        Ok(config) => run(config, terminal, |_| demo.greeting(), |_| crate::wait_for_signal()),
         Err(complaints) => terminal.complain(&complaints),
     };
     demo.stop();
