@@ -261,7 +261,8 @@ fn nothing_is_left_for_later_and_no_machine_is_named() {
     let mut found = Vec::new();
     for file in files(&root()) {
         let name = name_of(&file);
-        let source = [".rs", ".toml", ".md", ".mjs", ".json", ".sh", "/run", "/smoke", ".npmrc", ".yaml", ".yml"];
+        let source =
+            [".rs", ".toml", ".md", ".mjs", ".json", ".sh", "/run", "/build", "/smoke", ".npmrc", ".yaml", ".yml"];
         if !source.iter().any(|ending| name.ends_with(ending)) {
             continue;
         }
