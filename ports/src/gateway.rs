@@ -15,6 +15,7 @@ use crate::{Clock, Entropy, IdentityProvider, Journal, World, ask, transact};
 use portcullis_domain::fresh::Fresh;
 use portcullis_domain::journal::{Event, Happened};
 use portcullis_domain::key::{ClientHash, Person, ProviderSession};
+use portcullis_domain::limits::TRANSACT_DEADLINE;
 use portcullis_domain::oauth::authorize::{self, Asked, Refusal, Refused};
 use portcullis_domain::oauth::callback::{Callback, Surplus};
 use portcullis_domain::oauth::client::{Client, Presented};
@@ -374,14 +375,15 @@ impl<W: World> Gateway<W> {
             address,
             surplus: None,
         };
-        callback.surplus = ask(&*self.world, &Surplus(callback.person())).await?;
-        let landed = match transact(&self.world, callback.clone()).await {
-            // A login of the same person at the same time may have ended the session that was to end with this one.
-            Err(Fault::Contended) => {
-                callback.surplus = ask(&*self.world, &Surplus(callback.person())).await?;
-                transact(&self.world, callback).await
+        let deadline = self.world.clock().monotonic().saturating_add(TRANSACT_DEADLINE);
+        let landed = loop {
+            callback.surplus = ask(&*self.world, &Surplus(callback.person())).await?;
+            match transact(&self.world, callback.clone()).await {
+                // Logins of the same person at the same time may have ended the session that was to end with this one, one after
+                // the other.
+                Err(Fault::Contended) if self.world.clock().monotonic() < deadline => {}
+                landed => break landed,
             }
-            landed => landed,
         };
         Ok((landed?, name))
     }
