@@ -3,7 +3,7 @@
 
 use crate::harness::browser::call_request;
 use crate::harness::provider::{self, SEED, jwk, now, sign};
-use crate::harness::{Answer, Request, Response, Upstream, World};
+use crate::harness::{Answer, Request, Response, Upstream, World, eventually};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -167,6 +167,8 @@ fn t149_a_key_that_a_token_brings_along_is_not_used_and_no_address_in_it_is_call
 #[test]
 fn t144_t147_rs_7_an_unknown_bearer_is_refused_here_and_sent_nowhere() {
     let cluster = Cluster::start(|config, _| config["trustedAudiences"] = json!(["kubectl"]));
+    // The provider's document is there when a gate is ready, and its keys come next.
+    eventually("the gate reads the provider's keys", || cluster.world.provider.all() == 2);
     let (before, keys) = (cluster.world.provider.all(), cluster.keys.seen().len());
     let foreign = sign(&NOBODY, r#"{"alg":"EdDSA","kid":"one"}"#, r#"{"iss":"https://stranger.example","sub":"x"}"#);
     let own = sign(&NOBODY, r#"{"alg":"EdDSA","kid":"one"}"#, r#"{"iss":"https://gate.example","sub":"x"}"#);
