@@ -3,7 +3,8 @@
 use super::complaint::wrong;
 use super::keys::{keys, objects};
 use super::place::Place;
-use super::values::{CaFile, ClientId, ScopeName, texts, unless, words};
+use super::values::{CaFile, ClientId, ScopeName, texts, unless};
+use super::words::words;
 use super::{IssuerUrl, ResourceDraft};
 use portcullis_domain::limits::{self, AUDIENCE_MAX};
 use portcullis_domain::secret::SecretText;

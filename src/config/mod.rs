@@ -18,6 +18,7 @@ mod surroundings;
 mod trusted;
 mod urls;
 mod values;
+mod words;
 
 pub use complaint::{Complaint, Complaints};
 pub use identity::{
@@ -32,10 +33,10 @@ pub use surroundings::{Process, Surroundings, Unreadable};
 pub use trusted::{ClaimRules, ClientAudiences, TokenExchangeBroker, TrustedIssuer, TypHeaders};
 pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
-    CaFile, CertificateFile, Cidr, ClaimName, ClientAuthentication, ClientId, ClientName, EmailAddress, EmailDomain,
-    GroupName, Jwks, JwksUri, KeyFile, LogFormat, LogLevel, ProviderType, ScopeDescription, ScopeName, StorageType,
-    Subject, TenantId,
+    CaFile, CertificateFile, Cidr, ClaimName, ClientId, ClientName, EmailAddress, EmailDomain, GroupName, Jwks,
+    JwksUri, KeyFile, ScopeDescription, ScopeName, Subject, TenantId,
 };
+pub use words::{ClientAuthentication, LogFormat, LogLevel, ProviderType, StorageType};
 
 use keys::{
     Keys, Part, Value, keys, object_schema, objects, read_object, read_short_or_object, short_or_object_schema,

@@ -3,7 +3,8 @@
 use super::complaint::{Wrong, wrong};
 use super::keys::{Keys, Part, Text, keys, objects};
 use super::place::Place;
-use super::values::{CaFile, CertificateFile, KeyFile, StorageType, texts, unless};
+use super::values::{CaFile, CertificateFile, KeyFile, texts, unless};
+use super::words::StorageType;
 use portcullis_domain::limits::{HOST_MAX, KEY_PREFIX_MAX, STALE_MAX, STORE_SERVERS_MAX, STREAM_STALE};
 use portcullis_domain::secret::SecretText;
 use serde_json::{Value as Json, json};
