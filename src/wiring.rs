@@ -261,7 +261,7 @@ pub(crate) fn wire(
         return Err(complaint("resources", &format!("has no embedded resource at {path}"), instead));
     }
     let keeps_id_token = protected.iter().any(Resource::wants_id_token);
-    let Named { issuer, issuer_key, ca_file, bound, party } = named(provider, people, keeps_id_token);
+    let Named { issuer, issuer_key, ca_file, bound, known, party } = named(provider, people, keeps_id_token);
     let own = party.credentials.client_id.as_str();
     let (trusted, issuers) = trusted::trusted(&trusted_audiences, trusted_issuers, own, &ca_files)?;
     let policy = Arc::new(Policy {
@@ -289,7 +289,7 @@ pub(crate) fn wire(
         trusted,
         broker: trusted::broker(token_exchange_broker),
     });
-    let provider = identity_provider(&issuer, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
+    let provider = identity_provider(&issuer, known, ca_files.into_iter().chain(ca_file).map(|file| file.pem))?;
     let journal =
         CountedJournal::new(Rate::new(security_events.per_second, Duration::from_secs(1), security_events.burst))
             .watched_by(watching.all());

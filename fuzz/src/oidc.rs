@@ -28,7 +28,8 @@ pub fn discovery(data: &[u8]) {
         let document: Value = serde_json::from_slice(data).expect("the second reader takes it too");
         assert!(provider.issuer.only() == Some(issuer) && document["issuer"] == issuer);
         let home = url::Url::parse(issuer).expect("a URL").origin();
-        let required = [&provider.authorization_endpoint, &provider.token_endpoint, &provider.jwks_uri];
+        let keys = provider.jwks_uri.as_ref().expect("a discovered provider has keys");
+        let required = [&provider.authorization_endpoint, &provider.token_endpoint, keys];
         let optional = [&provider.userinfo_endpoint, &provider.revocation_endpoint, &provider.end_session_endpoint];
         for endpoint in required.into_iter().chain(optional.into_iter().flatten()) {
             let Ok(url) = url::Url::parse(endpoint) else {

@@ -1,5 +1,6 @@
 //! The use cases, as prose.
 
+mod account;
 mod broker;
 mod logout;
 mod operator;
@@ -33,12 +34,11 @@ use portcullis_domain::oauth::resource::ResourceHash;
 use portcullis_domain::oauth::revoke::{Revocable, Revoke};
 use portcullis_domain::oauth::scope::Scopes;
 use portcullis_domain::oauth::token::{Code, RefreshToken};
+use portcullis_domain::oidc::callback as provider_callback;
 use portcullis_domain::oidc::callback::ProviderError;
 use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::relying_party::RelyingParty;
 use portcullis_domain::oidc::request::{self, Wishes};
-use portcullis_domain::oidc::token_response::{self, Failure};
-use portcullis_domain::oidc::{callback as provider_callback, id_token};
 use portcullis_domain::secret::SecretText;
 use portcullis_domain::time::Timestamp;
 use portcullis_domain::wire::form::Form;
@@ -336,20 +336,10 @@ impl<W: World> Gateway<W> {
         let redeem =
             request::redeem(provider, &self.relying_party.credentials, &code, &self.redirect_uri(), &login.verifier());
         let answer = port.send(redeem).await.map_err(|_| Fault::ProviderUnavailable)?;
-        let tokens = token_response::judge(answer.status, answer.content_type.as_deref(), &answer.body);
-        let tokens = tokens.map_err(|failure| match failure {
-            Failure::Unavailable => Fault::ProviderUnavailable,
-            _ => Fault::ProviderAnswer("the token endpoint's answer"),
-        })?;
-        let nonce = login.nonce();
-        let expected = id_token::Expected {
-            provider,
-            client_id: &self.relying_party.credentials.client_id,
-            access_token: tokens.access_token.expose(),
-            groups_claim: &self.relying_party.groups_claim,
-            occasion: id_token::Occasion::Login { nonce: nonce.expose(), max_age: login.max_age },
+        let (person, brought) = match &provider.api {
+            Some(api) => self.logged_in(provider, api, login.max_age, answer).await?,
+            None => self.vouched_for(provider, &login, answer).await?,
         };
-        let person = upstream::judged(&*self.world, &tokens.id_token, &expected).await?;
         let now = self.world.clock().now();
         if !self.relying_party.entry.admits(&person) {
             return Err(Fault::PersonRefused);
@@ -361,9 +351,6 @@ impl<W: World> Gateway<W> {
         }
         let provider_session =
             person.session.as_deref().map(|session| ProviderSession::of(base_url, &person.issuer, session));
-        let said = tokens.expires_in.map(|life| now.plus(life));
-        let brought =
-            upstream::brought(&self.relying_party, tokens.refresh_token, tokens.id_token.clone(), person.expires, said);
         let claims = Claims::from(person);
         let name = claims.display().to_owned();
         let mut callback = Callback {

@@ -3,6 +3,7 @@
 use portcullis_domain::jose::jwk::KeySet;
 use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::request::BackChannel;
+use portcullis_domain::secret::SecretText;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -30,6 +31,16 @@ pub trait IdentityProvider: Send + Sync + 'static {
     /// # Errors
     /// [`Unreachable`].
     fn send(&self, request: BackChannel) -> impl Future<Output = Result<BackAnswer, Unreachable>> + Send;
+
+    /// Asks its API at this address, with the access token of whoever it is about.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    fn ask(
+        &self,
+        url: String,
+        access_token: &SecretText,
+    ) -> impl Future<Output = Result<BackAnswer, Unreachable>> + Send;
 
     /// Its keys, from memory where they are recent enough.
     ///

@@ -165,7 +165,10 @@ async fn look(wired: Wired) -> Vec<Result<String, String>> {
     }));
     let issuer_key = wired.issuer_key;
     findings.push(match wired.provider.probe().await {
-        Ok(provider) => Ok(format!("{issuer_key}: {} answers, and its keys can be used", provider.issuer.home())),
+        Ok(provider) => Ok(match &provider.api {
+            None => format!("{issuer_key}: {} answers, and its keys can be used", provider.issuer.home()),
+            Some(api) => format!("{issuer_key}: {} answers", api.url),
+        }),
         Err(words) => Err(format!(
             "{issuer_key}: {words}; look at the address, at the way there, and at caFiles if its certificate is not a public one"
         )),

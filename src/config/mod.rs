@@ -36,7 +36,7 @@ pub use values::{
     CaFile, CertificateFile, Cidr, ClaimName, ClientId, ClientName, EmailAddress, EmailDomain, GroupName, Jwks,
     JwksUri, KeyFile, ScopeDescription, ScopeName, Subject, TenantId,
 };
-pub use words::{ClientAuthentication, LogFormat, LogLevel, ProviderType, StorageType};
+pub use words::{ClientAuthentication, GitHubGroups, LogFormat, LogLevel, ProviderType, StorageType};
 
 use keys::{
     Keys, Part, Value, keys, object_schema, objects, read_object, read_short_or_object, short_or_object_schema,
@@ -196,6 +196,21 @@ keys! {
 }
 
 keys! {
+    /// GitHub.
+    pub struct GitHub {
+        url: IssuerUrl = or("url", "https://github.com") "Its address; another one for GitHub Enterprise.",
+        api_url: Option<IssuerUrl> = optional("apiUrl") "The address of its API. Left out: https://api.github.com, or with another `url` what stands at /api/v3 there.",
+        client_id: ClientId = required("clientId") "The gate's own client identifier there.",
+        client_secret: SecretText = secret(&["clientSecret", "clientSecretFile"], 1) "The gate's own client secret there.",
+        scopes: Option<Vec<ScopeName>> = optional("scopes") "What the gate asks for there. Left out: read:user and user:email, and read:org for groups.",
+        groups: GitHubGroups = or("groups", "none") "What counts as a person's groups: none, organizations, or teams beside these.",
+        recheck_every: Duration = duration("recheckEvery", limits::GITHUB_AGAIN, limits::GITHUB_AGAIN_MIN..=limits::GITHUB_AGAIN_MAX) "After how long GitHub is asked for a person again.",
+        bind_to_provider: bool = or("bindToProvider", true) "Whether no access token outlives what GitHub has said of the person.",
+        ca_file: Option<CaFile> = optional("caFile") "A file of PEM certificates that are trusted for this provider beside `caFiles`.",
+    }
+}
+
+keys! {
     /// Who may enter.
     pub struct People {
         email_domains: Vec<EmailDomain> = list("emailDomains") "Who has a verified e-mail address at one of these domains, exactly.",
@@ -309,6 +324,7 @@ objects!(
     Oidc,
     Dex,
     Google,
+    GitHub,
     People,
     Resource,
     Client,
@@ -339,24 +355,33 @@ pub enum Provider {
     Dex(Dex),
     /// Google.
     Google(Google),
+    /// GitHub.
+    GitHub(GitHub),
 }
 
 impl Part for Provider {
     fn walk(keys: &mut Keys<'_>) -> Option<Self> {
         let kind = keys.required::<ProviderType>(
             "provider",
-            "How persons log in: oidc, an OpenID provider found by discovery; keycloak, entra, okta or auth0, the same with what is usual there; dex; google.",
+            "How persons log in: oidc, an OpenID provider found by discovery; keycloak, entra, okta or auth0, the same with what is usual there; dex; google; github.",
         );
-        let oidc = keys.optional::<Oidc>("oidc", "The OpenID provider, if it is neither Dex nor Google.");
+        let oidc = keys.optional::<Oidc>("oidc", "The OpenID provider, if it has no block of its own.");
         let dex = keys.optional::<Dex>("dex", "Dex, if that is the provider.");
         let google = keys.optional::<Google>("google", "Google, if that is the provider.");
-        let (kind, oidc, dex, google) = (kind?, oidc?, dex?, google?);
+        let github = keys.optional::<GitHub>("github", "GitHub, if that is the provider.");
+        let (kind, oidc, dex, google, github) = (kind?, oidc?, dex?, google?, github?);
         let wanted = match kind {
             ProviderType::Dex => "dex",
             ProviderType::Google => "google",
+            ProviderType::GitHub => "github",
             _ => "oidc",
         };
-        let blocks = [("oidc", oidc.is_some()), ("dex", dex.is_some()), ("google", google.is_some())];
+        let blocks = [
+            ("oidc", oidc.is_some()),
+            ("dex", dex.is_some()),
+            ("google", google.is_some()),
+            ("github", github.is_some()),
+        ];
         for (name, _) in blocks.iter().filter(|(name, given)| *given && *name != wanted) {
             let instead = "remove it, or name that provider in provider";
             keys.place()?.key(name).complain("is of no use with this provider", instead);
@@ -364,12 +389,14 @@ impl Part for Provider {
         let found = match kind {
             ProviderType::Dex => dex.map(Self::Dex),
             ProviderType::Google => google.map(Self::Google),
+            ProviderType::GitHub => github.map(Self::GitHub),
             kind => oidc.map(|oidc| Self::Oidc(kind, oidc)),
         };
         if found.is_none() {
-            keys.place()?
-                .key(wanted)
-                .complain("is missing", "add it, with clientId, clientSecret and, but for google, issuerUrl");
+            keys.place()?.key(wanted).complain(
+                "is missing",
+                "add it, with clientId, clientSecret and, but for google and github, issuerUrl",
+            );
         }
         found
     }

@@ -4,8 +4,8 @@ use super::listeners::{listeners, own_listener};
 use super::place::Place;
 use super::urls::is_own;
 use super::{
-    Client, ClientAuthentication, ClientDraft, ConfigDraft, DexDraft, GoogleDraft, MasterKeys, Oidc, OidcDraft,
-    Provider, ProviderType, Resource, ResourceDraft, ScopeName, StorageType,
+    Client, ClientAuthentication, ClientDraft, ConfigDraft, DexDraft, GitHub, GitHubGroups, GoogleDraft, IdentityForm,
+    MasterKeys, Oidc, OidcDraft, Provider, ProviderType, Resource, ResourceDraft, ScopeName, StorageType, SubjectToken,
 };
 use portcullis_domain::limits::{
     DEX_AUDIENCES_MAX, RESOURCE_PATHS_MAX, RESOURCES_MAX, SCOPE_GRANT_MAX, UPSTREAM_ADDRESSES_MAX,
@@ -26,17 +26,43 @@ pub(super) fn config(draft: &ConfigDraft, at: &Place<'_>) {
     super::trusted::trusted(draft, at);
     super::trusted::broker(draft, at);
     let issuer = draft.provider.as_ref().map(|provider| match provider {
-        Provider::Oidc(_, oidc) => ("oidc", &oidc.issuer_url),
-        Provider::Dex(dex) => ("dex", &dex.issuer_url),
-        Provider::Google(google) => ("google", &google.issuer_url),
+        Provider::Oidc(_, oidc) => ("oidc", "issuerUrl", &oidc.issuer_url),
+        Provider::Dex(dex) => ("dex", "issuerUrl", &dex.issuer_url),
+        Provider::Google(google) => ("google", "issuerUrl", &google.issuer_url),
+        Provider::GitHub(github) => ("github", "url", &github.url),
     });
-    if let (Some(base), Some((block, issuer))) = (&draft.base_url, issuer)
+    if let (Some(base), Some((block, key, issuer))) = (&draft.base_url, issuer)
         && base.as_str() == issuer.as_str()
     {
-        at.key(block).key("issuerUrl").complain("is the gate itself", "write the issuer of the identity provider");
+        at.key(block).key(key).complain("is the gate itself", "write the issuer of the identity provider");
     }
-    if let Some(Provider::Oidc(kind, oidc)) = &draft.provider {
-        tenants(*kind, oidc, &at.key("oidc"));
+    match &draft.provider {
+        Some(Provider::Oidc(kind, oidc)) => tenants(*kind, oidc, &at.key("oidc")),
+        Some(Provider::GitHub(github)) => without_id_tokens(github, draft, at),
+        _ => {}
+    }
+}
+
+/// Nobody is shown an ID token where there is none, and nobody is in a group that is never asked for.
+fn without_id_tokens(github: &GitHub, draft: &ConfigDraft, at: &Place<'_>) {
+    let wrong = "wants an ID token, and GitHub gives none";
+    for (index, resource) in draft.resources.iter().flatten().enumerate() {
+        let here = at.key("resources").item(index);
+        if matches!(resource.identity, IdentityForm::IdToken) {
+            here.key("identity").complain(wrong, "use another form, or put a Dex in between");
+        }
+        let shown = resource.exchange.as_ref().is_some_and(|it| matches!(it.subject_token, SubjectToken::IdToken));
+        if shown {
+            here.key("exchange").key("subjectToken").complain(wrong, "set it to \"assertion\"");
+        }
+    }
+    if draft.trusted_audiences.as_ref().is_some_and(|audiences| !audiences.is_empty()) {
+        at.key("trustedAudiences").complain(wrong, "remove it");
+    }
+    let by_group = draft.people.as_ref().is_some_and(|people| !people.groups.is_empty());
+    if by_group && matches!(github.groups, GitHubGroups::None) {
+        let instead = "set github.groups to \"organizations\" or \"teams\"";
+        at.key("allowedPeople").key("groups").complain("names groups, and GitHub is not asked for any", instead);
     }
 }
 

@@ -40,7 +40,7 @@ fn all_complaints_come_at_once_with_their_paths() {
         "baseURL": "https://mcp.example.com",
         "listen": "0.0.0.0:8080",
         "masterKeys": ["short", { "key": KEY, "keyFile": "/run/key" }, 7],
-        "provider": "github",
+        "provider": "gitlab",
         "oidc": { "issuerUrl": "http://id.example.com", "clientID": "gate" },
         "resources": [{ "upstream": "ws://mcp.internal", "subtree": "yes" }, { "path": "/mcp", "scopes": ["a b", {}] }],
         "sessionDuration": "30d",
@@ -85,7 +85,7 @@ fn all_complaints_come_at_once_with_their_paths() {
         "baseURL: is not a key of this version; did you mean baseUrl? If not, remove it",
         "encryptionKey: is not a key of this version; did you mean masterKeys? If not, remove it",
         "refreshGrace: is out of bounds; write 0s to 10m",
-        "provider: names a provider that this version does not have; write \"oidc\", \"dex\", \"google\", \"keycloak\", \"entra\", \"okta\" or \"auth0\"",
+        "provider: names a provider that this version does not have; write \"oidc\", \"dex\", \"google\", \"github\", \"keycloak\", \"entra\", \"okta\" or \"auth0\"",
         "oidc.clientSecret: is missing; give one of clientSecret, clientSecretFile",
     ] {
         assert!(said.lines().any(|said| said == line), "{line} is not in\n{said}");
@@ -207,6 +207,7 @@ fn f27_no_complaint_and_no_debug_says_a_value() {
             let mut changes = match pointer.as_str() {
                 deep if deep.starts_with("/dex/") => at("dex", "clientId", json!("gate")),
                 deep if deep.starts_with("/google/") => at("google", "clientId", json!("gate")),
+                deep if deep.starts_with("/github/") => at("github", "clientId", json!("gate")),
                 deep if deep.starts_with("/storage/valkey/sentinel/") => under_sentinels(json!({})),
                 deep if deep.starts_with("/storage/valkey/") => on_servers(json!({})),
                 _ => Vec::new(),

@@ -80,6 +80,18 @@ words! {
 }
 
 words! {
+    /// What of GitHub counts as a person's groups.
+    pub enum GitHubGroups {
+        /// Nothing.
+        None = "none",
+        /// Their organizations.
+        Organizations = "organizations",
+        /// These and their teams.
+        Teams = "teams",
+    } else wrong("is nothing that GitHub has groups by", r#"write "none", "organizations" or "teams""#)
+}
+
+words! {
     /// How the identity provider is spoken to.
     pub enum ProviderType {
         /// OpenID Connect by the book.
@@ -88,6 +100,8 @@ words! {
         Dex = "dex",
         /// Google, with a block of its own.
         Google = "google",
+        /// GitHub, with a block of its own.
+        GitHub = "github",
         /// Keycloak.
         Keycloak = "keycloak",
         /// Entra ID.
@@ -98,7 +112,7 @@ words! {
         Auth0 = "auth0",
     } else wrong(
         "names a provider that this version does not have",
-        r#"write "oidc", "dex", "google", "keycloak", "entra", "okta" or "auth0""#,
+        r#"write "oidc", "dex", "google", "github", "keycloak", "entra", "okta" or "auth0""#,
     )
 }
 
@@ -118,7 +132,7 @@ mod tests {
     fn words_are_matched_exactly() {
         assert_eq!(LogLevel::parse("info"), Ok(LogLevel::Info));
         assert_eq!(said::<LogLevel>("INFO"), "is not a log level");
-        for text in ["github", "OIDC", ""] {
+        for text in ["gitlab", "GitHub", "OIDC", ""] {
             assert_eq!(said::<ProviderType>(text), "names a provider that this version does not have");
         }
     }

@@ -5,6 +5,7 @@ use crate::config::{CaFile, Client, Complaints, Resource, UpstreamUrl};
 use portcullis_adapters::fetch::{Fetch, FetchConfig, Misconfigured};
 use portcullis_adapters::oidc::{Oidc, Pace, named_host};
 use portcullis_domain::oauth::client_document::DocumentPolicy;
+use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::issuer::Issuer;
 use portcullis_domain::wire::uri::Uri;
 use std::net::{IpAddr, SocketAddr};
@@ -58,12 +59,21 @@ fn unusable_roots(bad: Misconfigured) -> Complaints {
 }
 
 /// The provider of this issuer.
-pub(super) fn identity_provider(issuer: &Issuer, roots: impl Iterator<Item = String>) -> Result<Oidc, Complaints> {
+pub(super) fn identity_provider(
+    issuer: &Issuer,
+    known: Option<Provider>,
+    roots: impl Iterator<Item = String>,
+) -> Result<Oidc, Complaints> {
+    let api = known.as_ref().and_then(|known| known.api.as_ref());
     let fetch = FetchConfig {
         extra_roots: roots.map(String::into_bytes).collect(),
-        // The operator has named this host, so it may be a private one.
-        named_hosts: named_host(issuer.home()).into_iter().collect(),
+        // The operator has named these hosts, so they may be private ones.
+        named_hosts: named_host(issuer.home()).into_iter().chain(api.and_then(|api| named_host(&api.url))).collect(),
         ..FetchConfig::default()
     };
-    Ok(Oidc::new(issuer.clone(), Fetch::new(fetch).map_err(unusable_roots)?, Pace::default()))
+    let fetch = Fetch::new(fetch).map_err(unusable_roots)?;
+    Ok(match known {
+        Some(known) => Oidc::known(known, fetch, Pace::default()),
+        None => Oidc::new(issuer.clone(), fetch, Pace::default()),
+    })
 }

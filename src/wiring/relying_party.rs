@@ -1,7 +1,9 @@
 //! Who the gate is to its identity provider, from the configuration.
 
-use crate::config::{CaFile, Dex, Google, Oidc, People, Provider, ProviderType, ScopeName};
+use crate::config::{CaFile, Dex, GitHub, GitHubGroups, Google, Oidc, People, Provider, ProviderType, ScopeName};
+use portcullis_domain::oidc::discovery;
 use portcullis_domain::oidc::entry::Entry;
+use portcullis_domain::oidc::github::{self, Api, Groups};
 use portcullis_domain::oidc::issuer::Issuer;
 use portcullis_domain::oidc::profile;
 use portcullis_domain::oidc::relying_party::RelyingParty;
@@ -17,6 +19,8 @@ pub(super) struct Named {
     pub(super) ca_file: Option<CaFile>,
     /// Whether access tokens are bound to its own.
     pub(super) bound: bool,
+    /// What is known of it without asking, of one that publishes nothing of itself.
+    pub(super) known: Option<discovery::Provider>,
     /// Who we are there.
     pub(super) party: RelyingParty,
 }
@@ -27,11 +31,12 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
     let mut parameters = Vec::new();
     let mut hosted = None;
     let mut groups = "groups".to_owned();
-    let mut of_tenants = None;
+    let (mut of_tenants, mut known) = (None, None);
     let issuer_key = match &configured {
         Provider::Oidc(..) => "oidc.issuerUrl",
         Provider::Dex(_) => "dex.issuerUrl",
         Provider::Google(_) => "google.issuerUrl",
+        Provider::GitHub(_) => "github.apiUrl",
     };
     let (profile, issuer_url, client_id, client_secret, scopes, bound, ca_file) = match configured {
         Provider::Oidc(kind, oidc) => {
@@ -54,7 +59,9 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
                 ProviderType::Entra => profile::ENTRA,
                 ProviderType::Okta => profile::OKTA,
                 ProviderType::Auth0 => profile::AUTH0,
-                ProviderType::Oidc | ProviderType::Dex | ProviderType::Google => profile::GENERIC,
+                ProviderType::Oidc | ProviderType::Dex | ProviderType::Google | ProviderType::GitHub => {
+                    profile::GENERIC
+                }
             };
             groups = groups_claim.as_str().to_owned();
             (profile, issuer_url, client_id, client_secret, scopes, bind_to_provider, ca_file)
@@ -81,6 +88,15 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
             parameters.extend(hosted.clone().map(|domain| ("hd", domain)));
             (profile::GOOGLE, issuer_url, client_id, client_secret, scopes, bind_to_provider, ca_file)
         }
+        Provider::GitHub(github) => {
+            let api = api(&github);
+            let GitHub { url, client_id, client_secret, scopes, bind_to_provider, ca_file, .. } = github;
+            if api.groups != Groups::None {
+                further_scopes.push(profile::ORGANIZATIONS.to_owned());
+            }
+            known = Some(github::provider(url.as_str().trim_end_matches('/'), api));
+            (profile::GITHUB, url, client_id, client_secret, scopes, bind_to_provider, ca_file)
+        }
     };
     let People { email_domains, emails, groups: in_groups, subjects } = people;
     let entry = Entry {
@@ -100,6 +116,25 @@ pub(super) fn named(configured: Provider, people: People, keeps_id_token: bool) 
         keeps_id_token,
         entry,
     };
-    let issuer = of_tenants.unwrap_or_else(|| issuer_url.as_str().into());
-    Named { issuer, issuer_key, ca_file, bound, party }
+    let own = known.as_ref().map(|known| known.issuer.clone());
+    let issuer = own.or(of_tenants).unwrap_or_else(|| issuer_url.as_str().into());
+    Named { issuer, issuer_key, ca_file, bound, known, party }
+}
+
+/// GitHub's API, and what it is asked for.
+fn api(github: &GitHub) -> Api {
+    let web = github.url.as_str().trim_end_matches('/');
+    let usual =
+        || if web == "https://github.com" { "https://api.github.com".to_owned() } else { format!("{web}/api/v3") };
+    let says_emails = |scope: &ScopeName| matches!(scope.as_str(), profile::EMAILS | "user");
+    Api {
+        url: github.api_url.as_ref().map_or_else(usual, |url| url.as_str().trim_end_matches('/').to_owned()),
+        emails: github.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(says_emails)),
+        groups: match github.groups {
+            GitHubGroups::None => Groups::None,
+            GitHubGroups::Organizations => Groups::Organizations,
+            GitHubGroups::Teams => Groups::Teams,
+        },
+        again: github.recheck_every,
+    }
 }

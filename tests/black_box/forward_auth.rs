@@ -320,7 +320,7 @@ fn m11_t230_traefik_is_told_what_its_fields_ask_and_they_open_nothing() {
         ("Accept", "application/json, text/event-stream"),
     ];
     let asked = |changed: (&str, &str)| {
-        let fields = fields.iter().map(|(name, value)| (*name, if *name == changed.0 { changed.1 } else { value }));
+        let fields = fields.iter().map(|(name, value)| (*name, if *name == changed.0 { changed.1 } else { *value }));
         let request = fields.fold(Request::get(ASK), |request, (name, value)| request.header(name, value));
         world.send(&request.bearer(&tokens.access))
     };

@@ -30,6 +30,7 @@ mod erasure;
 mod floods;
 mod forward_auth;
 mod front;
+mod github;
 mod harness;
 mod harness_works;
 mod hooks;

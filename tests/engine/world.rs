@@ -10,7 +10,7 @@ use portcullis_domain::oauth::client_keys::KeysUrl;
 use portcullis_domain::oauth::fault::Fault;
 use portcullis_domain::oidc::discovery::Provider;
 use portcullis_domain::oidc::request::BackChannel;
-use portcullis_domain::secret::Secret;
+use portcullis_domain::secret::{Secret, SecretText};
 use portcullis_domain::time::Timestamp;
 use portcullis_ports::{
     BackAnswer, Clock, Counted, Documents, Entropy, IdentityProvider, Journal, Known, Limiter, NoEntropy, Store, Tasks,
@@ -297,6 +297,14 @@ impl Documents for Elsewhere {
 impl IdentityProvider for Elsewhere {
     fn discovered(&self) -> Option<Arc<Provider>> {
         None
+    }
+
+    fn ask(
+        &self,
+        _url: String,
+        _access_token: &SecretText,
+    ) -> impl Future<Output = Result<BackAnswer, Unreachable>> + Send {
+        ready(Err(Unreachable))
     }
 
     fn send(&self, _request: BackChannel) -> impl Future<Output = Result<BackAnswer, Unreachable>> + Send {

@@ -559,6 +559,10 @@ impl IdentityProvider for Wire {
         Some(Arc::clone(&DISCOVERED))
     }
 
+    async fn ask(&self, _url: String, _access_token: &SecretText) -> Result<BackAnswer, Unreachable> {
+        Err(Unreachable)
+    }
+
     async fn send(&self, request: BackChannel) -> Result<BackAnswer, Unreachable> {
         let token = sent(&request.body);
         let now = self.upstream.scheduler.now();

@@ -21,6 +21,7 @@ use portcullis_domain::limits;
 use portcullis_domain::oidc::discovery::{self, Provider};
 use portcullis_domain::oidc::issuer::Issuer;
 use portcullis_domain::oidc::request::BackChannel;
+use portcullis_domain::secret::SecretText;
 use portcullis_domain::wire::uri::Uri;
 use portcullis_ports::{BackAnswer, IdentityProvider, Unreachable};
 use std::convert::Infallible;
@@ -116,6 +117,14 @@ impl<R: Resolver> Oidc<R> {
         Self { shared: Arc::new(Shared { issuer, fetch, pace, provider: RwLock::default(), keys, patience }) }
     }
 
+    /// One that publishes neither document nor keys: it is as the configuration says.
+    #[must_use]
+    pub fn known(provider: Provider, fetch: Fetch<R>, pace: Pace) -> Self {
+        let oidc = Self::new(provider.issuer.clone(), fetch, pace);
+        *oidc.shared.provider.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(provider));
+        oidc
+    }
+
     /// Keeps document and keys up to date, for ever. One of these runs per process.
     pub async fn run(self) -> Infallible {
         let pace = self.shared.pace;
@@ -159,10 +168,6 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
     }
 
     async fn send(&self, request: BackChannel) -> Result<BackAnswer, Unreachable> {
-        let call = self.shared.patience.enter(Instant::now()).map_err(|refused| {
-            tracing::debug!(?refused, "the identity provider is not asked");
-            Unreachable
-        })?;
         let request = Request {
             method: Method::Post,
             url: request.url,
@@ -172,25 +177,13 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
             further: Vec::new(),
             body: Some(request.body),
         };
-        let answer = self.shared.fetch.fetch(request, self.shared.caps()).await;
-        let is_answer = match &answer {
-            // Somebody in between who heard nothing of it, or it is overrun: asking it for one person after the other does not help.
-            Ok(answer) => !matches!(answer.status, 502..=504),
-            Err(cause) => {
-                tracing::warn!(%cause, "the identity provider's back channel gave no answer");
-                cause.is_of_the_answer()
-            }
-        };
-        if !is_answer {
-            if call.unanswered(Instant::now()) {
-                let pause = self.shared.pace.left_alone;
-                tracing::warn!(?pause, "the identity provider does not answer, and is left alone for a while");
-            }
-        } else if call.answered() {
-            tracing::info!("the identity provider answers again");
-        }
-        let answer = answer.map_err(|_| Unreachable)?;
-        Ok(BackAnswer { status: answer.status, content_type: answer.content_type, body: answer.body })
+        self.shared.call(request).await
+    }
+
+    async fn ask(&self, url: String, access_token: &SecretText) -> Result<BackAnswer, Unreachable> {
+        let authorization = SecretText::new(["Bearer ", access_token.expose()].concat());
+        let request = Request { authorization: Some(authorization), ..Request::get(url, BackChannel::ACCEPT) };
+        self.shared.call(request).await
     }
 
     async fn keys(&self) -> Result<Arc<KeySet>, Unreachable> {
@@ -202,6 +195,35 @@ impl<R: Resolver> IdentityProvider for Oidc<R> {
     }
 }
 
+impl<R: Resolver> Shared<R> {
+    /// One call of a login or a renewal.
+    async fn call(&self, request: Request) -> Result<BackAnswer, Unreachable> {
+        let call = self.patience.enter(Instant::now()).map_err(|refused| {
+            tracing::debug!(?refused, "the identity provider is not asked");
+            Unreachable
+        })?;
+        let answer = self.fetch.fetch(request, self.caps()).await;
+        let is_answer = match &answer {
+            // Somebody in between who heard nothing of it, or it is overrun: asking it for one person after the other does not help.
+            Ok(answer) => !matches!(answer.status, 502..=504),
+            Err(cause) => {
+                tracing::warn!(%cause, "the identity provider's back channel gave no answer");
+                cause.is_of_the_answer()
+            }
+        };
+        if !is_answer {
+            if call.unanswered(Instant::now()) {
+                let pause = self.pace.left_alone;
+                tracing::warn!(?pause, "the identity provider does not answer, and is left alone for a while");
+            }
+        } else if call.answered() {
+            tracing::info!("the identity provider answers again");
+        }
+        let answer = answer.map_err(|_| Unreachable)?;
+        Ok(BackAnswer { status: answer.status, content_type: answer.content_type, body: answer.body })
+    }
+}
+
 impl<R: Resolver> Source for Shared<R> {
     fn cache(&self) -> &Cache {
         &self.keys
@@ -209,7 +231,8 @@ impl<R: Resolver> Source for Shared<R> {
 
     async fn read_keys(&self) -> Result<Arc<KeySet>, Trouble> {
         let provider = self.provider().ok_or(Trouble::NotDiscovered)?;
-        Ok(self.keys.keep(key_set(&self.fetch, provider.jwks_uri.clone(), self.pace).await?))
+        let uri = provider.jwks_uri.clone().ok_or(Trouble::NoUsableKey)?;
+        Ok(self.keys.keep(key_set(&self.fetch, uri, self.pace).await?))
     }
 }
 
@@ -237,6 +260,13 @@ impl<R: Resolver> Shared<R> {
 
     /// One reading of everything.
     async fn look(&self) -> Result<(), Trouble> {
+        if let Some(api) = self.provider().and_then(|provider| provider.api.clone()) {
+            let caps = self.caps();
+            let answer =
+                self.fetch.fetch(Request::get(api.url, BackChannel::ACCEPT), caps).await.map_err(Trouble::Call)?;
+            // What it says to nobody in particular is of no interest; that it says something is.
+            return if answer.status < 500 { Ok(()) } else { Err(Trouble::Status(answer.status)) };
+        }
         self.discover().await?;
         // Whoever wants keys meanwhile waits for these.
         let _turn = self.keys.turn().await;

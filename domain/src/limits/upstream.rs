@@ -10,6 +10,18 @@ pub const PROVIDER_FAILURES_MAX: u32 = 5;
 /// How long; then one of them at a time finds out whether it answers again.
 pub const PROVIDER_LEFT_ALONE: Duration = Duration::from_secs(5);
 
+/// Entries on a page that GitHub's API is asked for.
+pub const GITHUB_PAGE: usize = 50;
+/// Pages of one list.
+pub const GITHUB_PAGES_MAX: usize = 12;
+/// After how long a person is asked for again at GitHub.
+pub const GITHUB_AGAIN: Duration = Duration::from_secs(60 * 60);
+/// The least of that.
+pub const GITHUB_AGAIN_MIN: Duration = Duration::from_secs(10 * 60);
+/// The most of that.
+pub const GITHUB_AGAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+const _: () = assert!(GITHUB_AGAIN_MIN.as_secs() > UPSTREAM_FRESH.as_secs());
 const _: () = assert!(PROVIDER_CALLS_MAX < FETCH_CALLS_MAX, "document and keys are read while all of them wait");
 
 /// The right to ask the provider for newer tokens of a person: longer than the longest call and what is written after it.

@@ -6,6 +6,7 @@
 
 use crate::jose::{self, algorithm::Algorithm};
 use crate::limits;
+use crate::oidc::github::Api;
 use crate::oidc::issuer::Issuer;
 use crate::wire::json::{self, Json};
 use crate::wire::uri::Uri;
@@ -84,8 +85,8 @@ pub struct Provider {
     pub authorization_endpoint: String,
     /// Where codes are redeemed.
     pub token_endpoint: String,
-    /// Where the keys are.
-    pub jwks_uri: String,
+    /// Where the keys are, of a provider that signs what it says.
+    pub jwks_uri: Option<String>,
     /// `userinfo_endpoint`.
     pub userinfo_endpoint: Option<String>,
     /// `revocation_endpoint` (RFC 7009).
@@ -96,10 +97,12 @@ pub struct Provider {
     pub names_itself_at_callback: bool,
     /// How we authenticate: by header, unless only the body is offered.
     pub client_authentication: ClientAuthentication,
-    /// The algorithms that its ID tokens may have: what it lists and what can be verified; never empty.
+    /// The algorithms that its ID tokens may have: what it lists and what can be verified; empty only if it gives none.
     pub algorithms: Vec<Algorithm>,
     /// `scopes_supported`, where it says.
     pub scopes: Option<Vec<String>>,
+    /// Where to ask who somebody is, of a provider that gives no ID tokens.
+    pub api: Option<Api>,
 }
 
 impl Provider {
@@ -148,7 +151,7 @@ pub fn judge(document: &[u8], issuer: &Issuer, plain_http_allowed: bool) -> Resu
         issuer: issuer.clone(),
         authorization_endpoint: endpoint("authorization_endpoint")?.ok_or(Refused::NoAuthorizationEndpoint)?,
         token_endpoint: endpoint("token_endpoint")?.ok_or(Refused::NoTokenEndpoint)?,
-        jwks_uri: endpoint("jwks_uri")?.ok_or(Refused::NoKeysUri)?,
+        jwks_uri: Some(endpoint("jwks_uri")?.ok_or(Refused::NoKeysUri)?),
         userinfo_endpoint: endpoint("userinfo_endpoint")?,
         revocation_endpoint: endpoint("revocation_endpoint")?,
         end_session_endpoint: endpoint("end_session_endpoint")?,
@@ -156,6 +159,7 @@ pub fn judge(document: &[u8], issuer: &Issuer, plain_http_allowed: bool) -> Resu
         client_authentication: client_authentication(&document)?,
         algorithms: algorithms(&document)?,
         scopes: words(&document, "scopes_supported")?,
+        api: None,
     })
 }
 

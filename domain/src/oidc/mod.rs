@@ -3,6 +3,7 @@
 pub mod callback;
 pub mod discovery;
 pub mod entry;
+pub mod github;
 pub mod id_token;
 pub mod issuer;
 pub mod logout_token;

@@ -2,8 +2,6 @@
 //!
 //! OpenID Connect Core section 3.1.2.1 (scopes and parameters of the authorization request) and section 11
 //! (`offline_access`). A profile adds fixed words of ours; nothing that a client or a browser sent gets in through it.
-//!
-//! A provider that gives no ID token, such as GitHub, has no profile: put one in between that does, such as Dex.
 
 use super::discovery::Provider;
 use super::token_response::Failure;
@@ -13,6 +11,8 @@ use super::token_response::Failure;
 pub struct Profile {
     /// What the configuration calls it.
     pub name: &'static str,
+    /// Whether it speaks OpenID Connect. One that does not is asked without the words of that, and gives no ID token.
+    pub openid: bool,
     /// Scopes asked for when the configuration names none. Those that the provider does not list are left out, because
     /// some providers refuse the whole request for one scope that they do not know.
     pub scopes: &'static [&'static str],
@@ -30,6 +30,7 @@ pub struct Profile {
 /// Any provider that speaks OpenID Connect by the book.
 pub const GENERIC: Profile = Profile {
     name: "oidc",
+    openid: true,
     scopes: &["openid", "profile", "email", "offline_access"],
     refused_scopes: &[],
     parameters: &[],
@@ -70,6 +71,15 @@ pub const OKTA: Profile =
 /// Auth0 has groups under claims of the tenant's own naming only.
 pub const AUTH0: Profile = Profile { name: "auth0", ..GENERIC };
 
+/// GitHub, which speaks plain OAuth. What its API says of a person, it says to whoever has these scopes.
+pub const GITHUB: Profile = Profile { name: "github", openid: false, scopes: &["read:user", EMAILS], ..GENERIC };
+
+/// The scope by which GitHub says a person's e-mail addresses.
+pub const EMAILS: &str = "user:email";
+
+/// The scope by which GitHub says a person's organizations and teams.
+pub const ORGANIZATIONS: &str = "read:org";
+
 /// The scope by which Dex makes an ID token good for another of its clients too (cross-client trust).
 #[must_use]
 pub fn dex_audience(client_id: &str) -> String {
@@ -84,7 +94,7 @@ impl Profile {
     /// if it says so.
     #[must_use]
     pub fn scope(&self, configured: Option<&[String]>, further: &[String], provider: &Provider) -> String {
-        let mut words: Vec<&str> = vec!["openid"];
+        let mut words: Vec<&str> = if self.openid { vec!["openid"] } else { Vec::new() };
         match configured {
             Some(configured) => words.extend(configured.iter().map(String::as_str)),
             None => words.extend(self.scopes.iter().filter(|scope| provider.supports_scope(scope))),
@@ -139,7 +149,7 @@ mod tests {
             (Failure::OtherStatus, false, false),
         ] {
             assert_eq!(DEX.refuses_token(failure), dex, "{failure:?}");
-            for profile in [GENERIC, GOOGLE, KEYCLOAK, ENTRA, OKTA, AUTH0] {
+            for profile in [GENERIC, GOOGLE, KEYCLOAK, ENTRA, OKTA, AUTH0, GITHUB] {
                 assert_eq!(profile.refuses_token(failure), others, "{} {failure:?}", profile.name);
             }
         }
@@ -154,6 +164,14 @@ mod tests {
         assert_eq!(GOOGLE.scope(Some(&configured), &[], &provider), "openid email");
         assert_eq!(DEX.scope(Some(&configured), &[], &provider), "openid email offline_access");
         assert!(GOOGLE.parameters.contains(&("access_type", "offline")) && GOOGLE.always_consent);
+    }
+
+    #[test]
+    fn m13_github_is_asked_for_no_openid() {
+        let further = [ORGANIZATIONS.to_owned()];
+        let provider = Provider { scopes: None, ..provider() };
+        assert_eq!(GITHUB.scope(None, &further, &provider), "read:user user:email read:org");
+        assert_eq!(GITHUB.scope(Some(&["read:user".to_owned()]), &[], &provider), "read:user");
     }
 
     #[test]

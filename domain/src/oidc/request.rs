@@ -67,12 +67,14 @@ pub fn authorization_url(provider: &Provider, profile: &Profile, login: &Login<'
         ("redirect_uri", login.redirect_uri),
         ("scope", login.scope),
         ("state", login.state),
-        ("nonce", login.nonce),
         ("code_challenge", login.code_challenge),
         ("code_challenge_method", "S256"),
     ];
+    if profile.openid {
+        query.insert(5, ("nonce", login.nonce));
+    }
     let prompts = [
-        (login.wishes.login, "login"),
+        (login.wishes.login && profile.openid, "login"),
         (login.wishes.select_account, "select_account"),
         (profile.always_consent, "consent"),
     ];
@@ -82,9 +84,9 @@ pub fn authorization_url(provider: &Provider, profile: &Profile, login: &Login<'
         query.push(("prompt", &prompts));
     }
     if let Some(hint) = login.wishes.login_hint.as_deref().filter(|hint| hint.len() <= limits::LOGIN_HINT_MAX) {
-        query.push(("login_hint", hint));
+        query.push((if profile.openid { "login_hint" } else { "login" }, hint));
     }
-    let max_age = login.wishes.max_age.map(|max_age| max_age.to_string());
+    let max_age = login.wishes.max_age.filter(|_| profile.openid).map(|max_age| max_age.to_string());
     if let Some(max_age) = &max_age {
         query.push(("max_age", max_age));
     }
@@ -269,6 +271,15 @@ mod tests {
         let wishes = Wishes { login: true, ..Wishes::default() };
         let url = authorization_url(&provider(), &profile, &login(&wishes));
         assert!(url.ends_with("&prompt=login%20consent&access_type=offline"), "{url}");
+    }
+
+    #[test]
+    fn t202_without_openid_connect_state_and_pkce_are_sent_all_the_same_and_none_of_its_words() {
+        let hint = Some("ada".to_owned());
+        let wishes = Wishes { login: true, select_account: true, login_hint: hint, max_age: Some(1) };
+        let url = authorization_url(&provider(), &crate::oidc::profile::GITHUB, &login(&wishes));
+        let base = BASE.replace("&nonce=n-1", "");
+        assert_eq!(url, format!("https://id.example/auth?{base}&prompt=select_account&login=ada"));
     }
 
     #[test]

@@ -99,10 +99,10 @@ impl<W: World> Gateway<W> {
 }
 
 /// One asking, which outlives whoever wanted it.
-struct Renewal<W: World> {
-    world: Arc<W>,
-    party: Arc<RelyingParty>,
-    person: Person,
+pub(super) struct Renewal<W: World> {
+    pub(super) world: Arc<W>,
+    pub(super) party: Arc<RelyingParty>,
+    pub(super) person: Person,
     wanted: Wanted,
 }
 
@@ -168,7 +168,7 @@ impl<W: World> Renewal<W> {
     }
 
     /// Sends the refresh token, and at once a second time if the answer to the first was lost on its way.
-    async fn send(&self, provider: &Provider, token: &SecretText) -> Result<BackAnswer, Unreachable> {
+    pub(super) async fn send(&self, provider: &Provider, token: &SecretText) -> Result<BackAnswer, Unreachable> {
         let (port, clock) = (self.world.provider(), self.world.clock());
         let request = || request::refresh(provider, &self.party.credentials, token);
         let again = clock.monotonic().saturating_add(UPSTREAM_AGAIN);
@@ -181,6 +181,9 @@ impl<W: World> Renewal<W> {
     async fn ask(&self, token: &SecretText, issuer: &str, subject: &str) -> Answer {
         let (port, clock) = (self.world.provider(), self.world.clock());
         let Some(provider) = port.discovered() else { return Answer::Nothing };
+        if let Some(api) = &provider.api {
+            return self.ask_api(&provider, api, token, issuer, subject).await;
+        }
         let deadline = clock.monotonic().saturating_add(UPSTREAM_WAIT);
         let Ok(BackAnswer { status, content_type, body }) = self.send(&provider, token).await else {
             return Answer::Nothing;

@@ -33,6 +33,13 @@ pub(super) fn google(config: &Config) -> Google {
     }
 }
 
+pub(super) fn github(config: &Config) -> GitHub {
+    match &config.provider {
+        Provider::GitHub(github) => github.clone(),
+        _ => github(&read(&change(least(), &at("github", "clientId", json!("gate")))).unwrap()),
+    }
+}
+
 pub(super) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }

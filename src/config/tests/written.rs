@@ -183,8 +183,22 @@ pub(super) fn at<'a>(provider: &'a str, key: &str, value: Json) -> Vec<(&'a str,
     if key == "clientSecretFile" {
         block.as_object_mut().unwrap().remove("clientSecret");
     }
-    let place = if provider == "dex" { "/dex" } else { "/google" };
+    let place = match provider {
+        "dex" => "/dex",
+        "google" => "/google",
+        _ => {
+            block.as_object_mut().unwrap().remove("issuerUrl");
+            "/github"
+        }
+    };
     vec![("/provider", json!(provider)), ("/oidc", Json::Null), (place, block)]
+}
+
+/// GitHub, and this beside it.
+pub(super) fn with_github(pointer: &'static str, value: Json) -> Vec<Change<'static>> {
+    let mut changes = at("github", "clientId", json!("gate"));
+    changes.push((pointer, value));
+    changes
 }
 
 /// A tenant of Entra ID.
