@@ -673,14 +673,6 @@ fn a_dropped_call_closes_its_connection() {
     });
 }
 
-#[test]
-fn t130_every_refusal_reads_the_same() {
-    for refusal in [Refusal::SpecialUse, Refusal::Connect, Refusal::Deadline, Refusal::Malformed, Refusal::Certificate]
-    {
-        assert_eq!(refusal.to_string(), Refusal::Broken.to_string());
-    }
-}
-
 // ---- TLS.
 
 /// Calls `host` at a TLS peer with this certificate, trusting these authorities; names resolve to the peer.

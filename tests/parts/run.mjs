@@ -106,7 +106,7 @@ process.exit(failed === 0 && passed > 0 ? 0 : 1);
 
 async function arrange({ name, alg, runs, provider: manner = {}, kind = 'oidc', block = { scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'] }, config: more = { dangerLoopbackClientDocuments: true } }) {
   const [port, adminPort] = [await freePort(), await freePort()];
-  const token = randomBytes(32).toString('base64url');
+  const token = randomBytes(32).toString('hex');
   const base = `http://127.0.0.1:${port}`;
   const provider = await part('./provider.mjs', { alg, 'redirect-uri': `${base}/oauth/callback`, ...manner });
   const upstream = await part(`./${name}.mjs`);
