@@ -121,11 +121,14 @@ struct Stage {
     told: Mutex<Told>,
 }
 
+/// Which gateway has written, and whether on the node where it looks for what it has written.
+type Writer = (usize, bool);
+
 /// What was served, and what was told to be written.
 #[derive(Default)]
 struct Told {
     /// By whom, when it was told, where, and which version.
-    written: Vec<(usize, Duration, Place, u64)>,
+    written: Vec<(Writer, Duration, Place, u64)>,
     served: Vec<(usize, Duration, Place, u64)>,
     seen: Seen,
 }
@@ -137,15 +140,17 @@ impl Told {
 
     fn judge(&self) -> Result<(), String> {
         // By place and writer: when it was told of, and the newest version by then.
-        let mut newest: BTreeMap<(Place, usize), Vec<(Duration, u64)>> = BTreeMap::new();
+        let mut newest: BTreeMap<(Place, Writer), Vec<(Duration, u64)>> = BTreeMap::new();
         for (by, told, place, version) in &self.written {
             let own = newest.entry((*place, *by)).or_default();
             let before = own.last().map_or(0, |(_, version)| *version);
             own.push((*told, before.max(*version)));
         }
         for (gate, at, place, version) in &self.served {
-            for by in 0..GATES {
-                let late = if by == *gate { Duration::ZERO } else { EVERYWHERE };
+            for by in (0..GATES).flat_map(|by| [(by, true), (by, false)]) {
+                // A slot that has gone and come back while a change was on its way: the writer looks for it on the other node, which
+                // reads on until it hears that it has lost the slot. To those who look there the writer is as everybody else.
+                let late = if by == (*gate, true) { Duration::ZERO } else { EVERYWHERE };
                 let written = newest.get(&(*place, by)).map_or(&[][..], Vec::as_slice);
                 let known = written.partition_point(|(told, _)| *told + late < *at);
                 let (told, newer) = known.checked_sub(1).map_or((Duration::ZERO, 0), |last| written[last]);
@@ -335,8 +340,9 @@ impl Stage {
         };
         self.scheduler.sleep(self.way()).await;
         drop(barred);
+        let is_looked_for_there = asking || locked(&self.gates[gate].map).1[place.0] == node;
         let mut told = locked(&self.told);
-        told.written.push((gate, self.scheduler.now(), place, written));
+        told.written.push(((gate, is_looked_for_there), self.scheduler.now(), place, written));
         told.count(if asking { "written where it is on its way to" } else { "written" });
     }
 
