@@ -27,7 +27,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// User instructions that a request may cost, from its first byte to the last of its answer.
-const INSTRUCTIONS_MAX: u64 = 26_000;
+const INSTRUCTIONS_MAX: u64 = 28_000;
 /// Connections of clients that are busy at the same time.
 const CLIENTS: usize = 16;
 /// Requests of the two runs, each.
