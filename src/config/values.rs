@@ -387,10 +387,11 @@ impl Value for KeyFile {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn said<T: Text>(text: &str) -> &'static str {
+    /// What is wrong with a text.
+    pub(in crate::config) fn said<T: Text>(text: &str) -> &'static str {
         match T::parse(text) {
             Ok(_) => panic!("{text} was read"),
             Err(wrong) => wrong.wrong,

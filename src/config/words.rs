@@ -120,13 +120,7 @@ words! {
 mod tests {
     use super::*;
     use crate::config::keys::Text;
-
-    fn said<T: Text>(text: &str) -> &'static str {
-        match T::parse(text) {
-            Ok(_) => panic!("{text} was read"),
-            Err(wrong) => wrong.wrong,
-        }
-    }
+    use crate::config::values::tests::said;
 
     #[test]
     fn words_are_matched_exactly() {
