@@ -322,6 +322,11 @@ mod tests {
     const GOOD: &str =
         r#"{"iss":"https://id.example","sub":"s-1","aud":"gate","exp":1000300,"iat":999999,"nonce":"n-1"}"#;
 
+    /// What is asked of a token that came with the access token `at`.
+    fn expected<'a>(provider: &'a Provider, occasion: Occasion<'a>) -> Expected<'a> {
+        Expected { provider, client_id: "gate", access_token: "at", groups_claim: "groups", occasion }
+    }
+
     fn judged(token: &str) -> Result<Person, Refused> {
         judged_at(token, NOW, None)
     }
@@ -329,8 +334,7 @@ mod tests {
     fn judged_at(token: &str, now: u64, max_age: Option<u32>) -> Result<Person, Refused> {
         let provider = provider();
         let occasion = Occasion::Login { nonce: "n-1", max_age };
-        let expected =
-            Expected { provider: &provider, client_id: "gate", access_token: "at", groups_claim: "groups", occasion };
+        let expected = expected(&provider, occasion);
         let keys = keys(&[Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519, Algorithm::Ps256]);
         judge(token, &keys, &expected, Timestamp::from_secs(now))
     }
@@ -476,13 +480,7 @@ mod tests {
         );
         // Not even a login that has lost its own nonce.
         let provider = provider();
-        let expected = Expected {
-            provider: &provider,
-            client_id: "gate",
-            access_token: "at",
-            groups_claim: "groups",
-            occasion: Occasion::Login { nonce: "", max_age: None },
-        };
+        let expected = expected(&provider, Occasion::Login { nonce: "", max_age: None });
         for nonce in ["", r#""""#] {
             let token = honest(Algorithm::Ed25519, &with("nonce", nonce));
             let keys = keys(&[Algorithm::Ed25519]);
@@ -573,13 +571,7 @@ mod tests {
         let keys = keys(&[Algorithm::Ed25519]);
         let judged = |payload: &str, subject| {
             let occasion = Occasion::Refresh { issuer: "https://id.example", subject };
-            let expected = Expected {
-                provider: &provider,
-                client_id: "gate",
-                access_token: "at",
-                groups_claim: "groups",
-                occasion,
-            };
+            let expected = expected(&provider, occasion);
             judge(&honest(Algorithm::Ed25519, payload), &keys, &expected, Timestamp::from_secs(NOW))
         };
         assert!(judged(&with("nonce", ""), "s-1").is_ok());
@@ -607,13 +599,7 @@ mod tests {
         let keys = KeySet::read(published.as_bytes()).unwrap();
         let judged = |tenant: &str, occasion| {
             let claims = with("iss", &format!(r#""{}","tid":"{tenant}""#, issuer(tenant)));
-            let expected = Expected {
-                provider: &provider,
-                client_id: "gate",
-                access_token: "at",
-                groups_claim: "groups",
-                occasion,
-            };
+            let expected = expected(&provider, occasion);
             judge(&honest(Algorithm::Ed25519, &claims), &keys, &expected, Timestamp::from_secs(NOW))
         };
         let known = issuer(TENANTS[0]);
