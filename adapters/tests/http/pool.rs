@@ -1,7 +1,10 @@
 //! Connections to the upstream: kept, the last used first, never more than allowed, nothing sent twice.
 
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::support::{Gate, Plan, Server, until};
@@ -46,6 +49,53 @@ fn a_request_that_may_have_arrived_is_never_sent_again() {
     assert_eq!(server.connections(), 1);
     assert_eq!(client.ask(POST).status, 200);
     assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn t224_a_request_of_which_nothing_was_sent_is_sent_again_whole_and_once() {
+    let path = std::env::temp_dir().join(format!("portcullis-{}-again.sock", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    let (told, heard) = mpsc::channel();
+    let kept: Arc<Mutex<Option<UnixStream>>> = Arc::default();
+    let keeper = kept.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let (mut request, mut scratch) = (Vec::new(), [0; 65_536]);
+            while !request.ends_with(b"end") && !request.ends_with(b"end\r\n0\r\n\r\n") {
+                match stream.read(&mut scratch) {
+                    Ok(length @ 1..) => request.extend_from_slice(&scratch[..length]),
+                    _ => break,
+                }
+            }
+            told.send(String::from_utf8(request).unwrap()).unwrap();
+            *keeper.lock().unwrap() = Some(stream.try_clone().unwrap());
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    });
+    let close = move || {
+        if let Some(stream) = kept.lock().unwrap().take() {
+            stream.shutdown(Shutdown::Both).unwrap();
+        }
+    };
+    let plan = Plan { url: Some(format!("unix:{}:/", path.display())), before: Arc::new(close), ..Plan::default() };
+    let gate = Gate::planned((Ipv4Addr::LOCALHOST, 0).into(), plan);
+    let mut client = gate.client();
+    let large = format!("{}end", "x".repeat(100_000));
+    let chunks = |body: &str| format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let sized = |body: &str| (format!("Content-Length: {}", body.len()), body.to_owned());
+    let chunked = |body: &str| ("Transfer-Encoding: chunked".to_owned(), chunks(body));
+    // Each of them finds the connection of the one before it, which is closed before anything is written to it.
+    for (framing, body) in [sized("the end"), sized("the end"), sized(&large), chunked("the end"), sized("end")] {
+        let answer = client.ask(format!("POST /mcp HTTP/1.1\r\nHost: gate.example\r\n{framing}\r\n\r\n{body}"));
+        assert_eq!(answer.status, 200, "{framing}");
+        let asked = heard.recv().unwrap();
+        let (head, behind) = asked.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /mcp HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains(&framing.to_lowercase()), "{head}");
+        assert_eq!(behind, body, "{framing}");
+        assert!(heard.try_recv().is_err(), "once");
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

@@ -27,6 +27,7 @@ struct Inner {
     who: Introduced,
     body_max: u64,
     severs: Arc<Mutex<Vec<Sever>>>,
+    before: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Handler for Everything {
@@ -44,6 +45,7 @@ impl Handler for Everything {
             }
             _ => {
                 self.0.severs.lock().unwrap().push(peer.sever());
+                (self.0.before)();
                 let onward = Onward {
                     client: peer.address().ip(),
                     proto: &HeaderValue::from_static("https"),
@@ -89,6 +91,10 @@ pub struct Plan {
     pub cores: usize,
     pub upstream_connections_max: usize,
     pub connect_deadline: Duration,
+    /// Where the upstream is, if it is not where the test says.
+    pub url: Option<String>,
+    /// Done on the core's own thread before a request is passed on, so that its runtime hears of nothing meanwhile.
+    pub before: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Default for Plan {
@@ -100,6 +106,8 @@ impl Default for Plan {
             cores: 1,
             upstream_connections_max: 64,
             connect_deadline: Duration::from_secs(2),
+            url: None,
+            before: Arc::new(|| {}),
         }
     }
 }
@@ -112,7 +120,8 @@ impl Gate {
     pub fn planned(upstream: SocketAddr, plan: Plan) -> Self {
         let bound = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), plan.cores).unwrap();
         let address = bound.address();
-        let url = if plan.mount.is_some() { format!("http://{upstream}") } else { format!("http://{upstream}/mcp") };
+        let path = if plan.mount.is_some() { "" } else { "/mcp" };
+        let url = plan.url.unwrap_or_else(|| format!("http://{upstream}{path}"));
         let upstream = Arc::new(
             Upstream::parse(&url, plan.mount)
                 .unwrap()
@@ -121,7 +130,7 @@ impl Gate {
         );
         let (stop, stopped) = watch::channel(false);
         let severs = Arc::new(Mutex::new(Vec::new()));
-        let body_max = plan.body_max;
+        let (body_max, before) = (plan.body_max, plan.before);
         let kept = severs.clone();
         let handler = move |_core| {
             Everything(Arc::new(Inner {
@@ -129,6 +138,7 @@ impl Gate {
                 who: Introduced::of(identity()),
                 body_max,
                 severs: kept.clone(),
+                before: before.clone(),
             }))
         };
         let serving = serve(bound, plan.settings, Plain, handler, stopped).unwrap();

@@ -17,13 +17,16 @@ use crate::http::headers::Lines;
 pub(in crate::http) struct Outgoing {
     /// Head and body, as far as they are made; the head first.
     made: Vec<u8>,
-    /// How much of that is written.
+    /// How long the head is, as long as none of it was written.
+    head: usize,
+    /// How much of what is made is written.
     written: usize,
     /// Some of it was written, and not all that is made now has to be from the begin.
     has_left: bool,
     /// As long as it has not come to its end.
     body: Option<RequestBody>,
-    chunked: bool,
+    /// How long all of it is; nothing if it comes in chunks.
+    length: Option<u64>,
     /// The upstream takes no more of it.
     refused: bool,
 }
@@ -40,32 +43,35 @@ pub(super) enum Unsent {
 impl Outgoing {
     /// A request without its head, which depends on where it goes.
     pub(in crate::http) fn new(body: RequestBody) -> Self {
-        let chunked = body.size_hint().exact().is_none();
-        Self { made: Vec::new(), written: 0, has_left: false, body: Some(body), chunked, refused: false }
+        let length = body.size_hint().exact();
+        Self { made: Vec::new(), head: 0, written: 0, has_left: false, body: Some(body), length, refused: false }
     }
 
-    /// Makes the head. Whatever of the body was made already stays behind it. `fields` is handed what takes them, in lower case; those
-    /// of the framing (RFC 9112 section 6) are made here.
+    /// Makes the head: that of a request of which nothing was written, and which no connection has refused. One that was made for
+    /// another connection goes, and what was made of the body stays behind the new one. `fields` is handed what takes them, in lower
+    /// case; those of the framing (RFC 9112 section 6) are made here.
     pub(in crate::http) fn head(&mut self, method: &Method, target: &Uri, fields: impl FnOnce(&mut Lines<'_>)) {
-        let behind = std::mem::replace(&mut self.made, Vec::with_capacity(HEAD));
+        let before = std::mem::replace(&mut self.made, Vec::with_capacity(HEAD));
         let path = target.path_and_query().map_or("/", |path| path.as_str());
         for piece in [method.as_str(), " ", path, " HTTP/1.1\r\n"] {
             self.made.extend_from_slice(piece.as_bytes());
         }
         fields(&mut Lines(&mut self.made));
-        let length = self.body.as_ref().and_then(|body| body.size_hint().exact());
         let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-        match length {
-            _ if self.chunked => self.made.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        match self.length {
+            None => self.made.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Some(length) if length > 0 || expects_body => {
                 self.made.extend_from_slice(b"content-length: ");
                 put_digits(&mut self.made, length);
                 self.made.extend_from_slice(b"\r\n");
             }
-            _ => {}
+            Some(_) => {}
         }
         self.made.extend_from_slice(b"\r\n");
-        self.made.extend_from_slice(&behind);
+        let body = before.get(self.head..).unwrap_or_default();
+        self.head = self.made.len();
+        self.made.extend_from_slice(body);
+        self.refused = false;
         if self.body.as_ref().is_some_and(Body::is_end_stream) {
             self.body = None;
         }
@@ -121,7 +127,7 @@ impl Outgoing {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(None) => {
                     self.body = None;
-                    if self.chunked {
+                    if self.length.is_none() {
                         self.made.extend_from_slice(b"0\r\n\r\n");
                     }
                 }
@@ -130,7 +136,7 @@ impl Outgoing {
                     // A request body has no other frames.
                     let data = frame?.into_data().unwrap_or_default();
                     self.put(&data);
-                    if ended && !self.chunked {
+                    if ended && self.length.is_some() {
                         self.body = None;
                     }
                 }
@@ -140,10 +146,10 @@ impl Outgoing {
     }
 
     fn put(&mut self, data: &Bytes) {
-        match (data.is_empty(), self.chunked) {
-            (true, _) => {}
-            (false, false) => self.made.extend_from_slice(data),
-            (false, true) => {
+        match self.length {
+            _ if data.is_empty() => {}
+            Some(_) => self.made.extend_from_slice(data),
+            None => {
                 let _ = write!(self.made, "{:x}\r\n", data.len());
                 self.made.extend_from_slice(data);
                 self.made.extend_from_slice(b"\r\n");
