@@ -1,6 +1,7 @@
 //! Introspection and userinfo: what is said of a token and of a person, and to whom (security group N).
 
 use crate::harness::http::{Request, Response, form};
+use crate::harness::provider::now;
 use crate::harness::{Ask, Client, Pkce, Script, Tokens, World, eventually};
 use crate::operator;
 use crate::people::as_provider;
@@ -51,6 +52,7 @@ fn tokens(world: &World, client: &Client, scope: &str) -> Tokens {
 fn m09_t181_a_client_is_told_of_its_own_tokens_by_every_method_that_is_advertised() {
     let world = world();
     let client = world.confidential_client("A client");
+    let before = now();
     let own = tokens(&world, &client, "mcp");
     for asker in [client.clone(), Client { posts_secret: true, ..client.clone() }] {
         let said = active(&world.introspect(&asker, &own.access));
@@ -64,7 +66,11 @@ fn m09_t181_a_client_is_told_of_its_own_tokens_by_every_method_that_is_advertise
         ] {
             assert_eq!(said[name], value, "{name}");
         }
-        assert!(said["exp"].as_u64().unwrap() > crate::harness::provider::now());
+        let (issued, ends) = (said["iat"].as_u64().unwrap(), said["exp"].as_u64().unwrap());
+        assert!(
+            (before - 60..=now() + 60).contains(&issued) && ends == issued + own.answer["expires_in"].as_u64().unwrap(),
+            "{said}"
+        );
         assert!(said.get("email").is_none() && said.get("groups").is_none(), "{said}");
     }
     let more = tokens(&world, &client, "mcp openid email");

@@ -39,6 +39,7 @@ pub fn active(policy: &Policy, asker: &str, token: &AccessToken, claims: &Claims
         .optional_text("aud", resource)
         .optional_text("client_id", client_id)
         .text("scope", token.scopes.line())
+        .number("iat", token.issued.secs())
         .number("exp", token.expires.secs())
         .optional_text("username", claims.preferred_username.as_deref().filter(|_| !is(asker)));
     let told = if is(asker) { userinfo::Told::by(&token.scopes) } else { userinfo::Told::ALL };
@@ -85,6 +86,8 @@ mod tests {
         assert_eq!(own.required_text("sub"), Ok("alice"));
         assert_eq!(own.required_text("client_id"), Ok("app"));
         assert_eq!(own.required_text("iss"), Ok("https://gate.example"));
+        assert_eq!(own.optional_unsigned("iat"), Ok(Some(NOW.secs())));
+        assert_eq!(own.optional_unsigned("exp"), Ok(Some(NOW.plus(Duration::from_secs(60)).secs())));
         assert!(["email", "name", "groups", "username"].iter().all(|name| own.member(name).is_none()));
         assert_eq!(told("app", "mcp email").required_text("email"), Ok("alice@example.com"));
         let server = told("server", "mcp");

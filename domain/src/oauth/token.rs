@@ -4,7 +4,7 @@
 //! code            pcc_ base64url( grant id (32) || HMAC(seed, "code") (32) )
 //! refresh token   pcr_ base64url( grant id (32) || generation (4) || HMAC(seed, "refresh" || generation) (32) )
 //! access token    pca_ base64url( sealed under the master key: version, then
-//!                      grant id (32) || generation (4) || expires (8) || resource (16) || client (32)
+//!                      grant id (32) || generation (4) || issued (8) || expires (8) || resource (16) || client (32)
 //!                      || has thumbprint (1) || thumbprint (0 or 32) || tag (16) || scope )
 //! ```
 //!
@@ -51,6 +51,8 @@ pub struct AccessToken {
     pub id: GrantId,
     /// The generation of the refresh token that it came with.
     pub generation: u32,
+    /// When it was issued.
+    pub issued: Timestamp,
     /// Its own end.
     pub expires: Timestamp,
     /// What it is for.
@@ -79,7 +81,7 @@ impl Clone for Proof {
 const CODE: &str = "pcc_";
 const REFRESH: &str = "pcr_";
 const ACCESS: &str = "pca_";
-const ACCESS_VERSION: u8 = 1;
+const ACCESS_VERSION: u8 = 2;
 const ACCESS_PLACE: &str = "access token";
 
 impl Code {
@@ -161,6 +163,7 @@ impl AccessToken {
         let mut token = Self {
             id,
             generation,
+            issued: now,
             expires,
             resource,
             client,
@@ -181,6 +184,7 @@ impl AccessToken {
         let mut body = Zeroizing::new(Vec::with_capacity(256));
         body.extend_from_slice(&self.id.bytes());
         body.extend_from_slice(&self.generation.to_be_bytes());
+        body.extend_from_slice(&self.issued.millis().to_be_bytes());
         body.extend_from_slice(&self.expires.millis().to_be_bytes());
         body.extend_from_slice(&self.resource.0);
         body.extend_from_slice(&self.client.0);
@@ -219,6 +223,7 @@ impl AccessToken {
         let opened = ring.open(Purpose::Access, ACCESS_PLACE, 1, &sealed).ok()?;
         let (id, rest) = opened.body.split_first_chunk::<{ GrantId::LEN }>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;
+        let (issued, rest) = rest.split_first_chunk::<8>()?;
         let (expires, rest) = rest.split_first_chunk::<8>()?;
         let (resource, rest) = rest.split_first_chunk::<16>()?;
         let (client, rest) = rest.split_first_chunk::<32>()?;
@@ -232,6 +237,7 @@ impl AccessToken {
         Some(Self {
             id: GrantId::from_bytes(*id),
             generation: u32::from_be_bytes(*generation),
+            issued: Timestamp::from_millis(u64::from_be_bytes(*issued)),
             expires: Timestamp::from_millis(u64::from_be_bytes(*expires)),
             resource: ResourceHash(*resource),
             client: ClientHash(*client),
@@ -260,6 +266,7 @@ impl AccessToken {
         grant.access_tag(&[
             &self.id.bytes(),
             &self.generation.to_be_bytes(),
+            &self.issued.millis().to_be_bytes(),
             &self.expires.millis().to_be_bytes(),
             &self.resource.0,
             &self.client.0,
@@ -339,7 +346,7 @@ mod tests {
             let text = sealed(&token);
             let opened = AccessToken::open(&ring(), text.expose()).unwrap();
             assert_eq!(opened.scopes, token.scopes);
-            assert_eq!(opened.expires, NOW.plus(Duration::from_secs(1800)));
+            assert_eq!((opened.issued, opened.expires), (NOW, NOW.plus(Duration::from_secs(1800))));
             assert_eq!(opened.thumbprint, thumbprint);
             assert!(opened.belongs_to(&grant));
             assert!(!opened.belongs_to(&Grant { terms: Terms { seed: Secret::new([8; 32]), ..terms() }, ..grant }));
@@ -353,6 +360,7 @@ mod tests {
         for changed in [
             AccessToken { id, ..token.clone() },
             AccessToken { generation: 4, ..token.clone() },
+            AccessToken { issued: Timestamp::EPOCH, ..token.clone() },
             AccessToken { expires: Timestamp::FAR, ..token.clone() },
             AccessToken { resource: ResourceHash([0; 16]), ..token.clone() },
             AccessToken { client: ClientHash([0; 32]), ..token.clone() },
