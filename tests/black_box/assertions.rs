@@ -91,7 +91,8 @@ fn t070_r42_whatever_is_wrong_with_an_assertion_nothing_is_issued_and_the_code_s
     for changes in [
         json!({ "aud": "https://other.example" }),
         json!({ "aud": [BASE, "https://other.example"] }),
-        json!({ "aud": format!("{BASE}/oauth/token") }),
+        json!({ "aud": format!("{BASE}/oauth/revoke") }),
+        json!({ "aud": [BASE, format!("{BASE}/oauth/token")] }),
         json!({ "iss": "somebody" }),
         json!({ "exp": null }),
         json!({ "exp": now() - 120 }),

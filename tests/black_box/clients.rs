@@ -1,8 +1,9 @@
 //! The wire shapes of the clients in use, each from its first unauthenticated call to a refreshed session: what it registers, where it
 //! has its code sent, how it speaks to the token endpoint, and what it does otherwise than the others (docs/clients.md).
 
-use super::documents::{Site, world_with};
+use super::documents::{Site, http, world_with};
 use crate::harness::http::{Request, Response, fields, form};
+use crate::harness::signer::{proven, rsa_keys, signed_by_rsa};
 use crate::harness::{Client, Pkce, RESOURCE, Returned, SCOPE, Script, Tokens, World};
 use serde_json::{Value, json};
 
@@ -18,6 +19,8 @@ struct Shape {
     scope: Option<&'static str>,
     /// What it authenticates with at the token endpoint, whatever it registered.
     posts_secret: bool,
+    /// Whether it signs what it sends there, for that endpoint and not for the issuer.
+    signs: bool,
     /// Where its page is, if it is one.
     origin: Option<&'static str>,
 }
@@ -36,6 +39,7 @@ fn native(name: &str, redirects: &[&str], redirect: &'static str) -> Shape {
         resource: Some(RESOURCE),
         scope: Some(SCOPE),
         posts_secret: false,
+        signs: false,
         origin: None,
     }
 }
@@ -75,7 +79,12 @@ impl Shape {
     #[track_caller]
     fn connects_by_document(&self, document: &Value) {
         let (site, world) = (Site::start(), world_with(|_| {}));
-        let client = site.publishes("/oauth/client-metadata.json", document.clone());
+        let mut document = document.clone();
+        if self.signs {
+            document["jwks_uri"] = json!(site.url("/oauth/jwks.json"));
+            site.says("/oauth/jwks.json", http("200 OK", "application/json", rsa_keys().to_string().as_bytes()));
+        }
+        let client = site.publishes("/oauth/client-metadata.json", document);
         self.connects_as(&world, "/mcp", Some(client));
         assert_eq!(world.happened("client_registered"), 0);
     }
@@ -108,12 +117,20 @@ impl Shape {
             ("redirect_uri", self.redirect),
         ];
         redeem.extend(self.resource.map(|resource| ("resource", resource)));
-        let first = Tokens::of(&self.send(world, client.form(&at("token_endpoint"), &redeem)));
+        let asks = |fields: &[(&str, &str)]| {
+            let endpoint = at("token_endpoint");
+            if !self.signs {
+                return self.send(world, client.form(&endpoint, fields));
+            }
+            let assertion = signed_by_rsa(&client.id, &json!({ "aud": server["token_endpoint"] }));
+            self.send(world, proven(&endpoint, &[fields, &[("client_id", &client.id)]].concat(), &assertion))
+        };
+        let first = Tokens::of(&asks(&redeem));
         assert_eq!(self.mcp(world, path, Some(&first.access)).status, 200);
 
         let mut refresh = vec![("grant_type", "refresh_token"), ("refresh_token", first.refresh.as_str())];
         refresh.extend(self.resource.map(|resource| ("resource", resource)));
-        let second = Tokens::of(&self.send(world, client.form(&at("token_endpoint"), &refresh)));
+        let second = Tokens::of(&asks(&refresh));
         assert_ne!(first.refresh, second.refresh);
         assert_eq!(self.mcp(world, path, Some(&second.access)).status, 200);
     }
@@ -203,6 +220,41 @@ fn i_8_i_20_claude_ai_posts_its_secret_and_ends_a_bare_origin_with_a_slash() {
     Shape { resource: Some("https://gate.example/"), posts_secret: true, ..shape }.connects(&world, "/");
 }
 
+/// What the document of Claude on the web and on the desktop says.
+#[test]
+fn as_13_i_8_claude_ai_lives_by_its_document_alone() {
+    let redirects = ["https://claude.ai/api/mcp/auth_callback", "https://claude.com/api/mcp/auth_callback"];
+    let document = json!({
+        "client_name": "Claude",
+        "client_uri": "https://claude.ai",
+        "redirect_uris": redirects,
+        "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    });
+    for redirect in redirects {
+        let shape = native("Claude", &[], redirect);
+        Shape { scope: Some("mcp offline_access"), ..shape }.connects_by_document(&document);
+    }
+}
+
+/// What the document of ChatGPT says. It takes the stronger of its two methods where it is offered.
+#[test]
+fn as_13_i_23_t070_chatgpt_lives_by_its_document_and_signs_for_the_token_endpoint() {
+    let redirect = "https://chatgpt.com/connector_platform_oauth_redirect";
+    let document = json!({
+        "client_name": "ChatGPT",
+        "client_uri": "https://chatgpt.com/",
+        "redirect_uris": [redirect],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg": "RS256",
+    });
+    Shape { signs: true, ..native("ChatGPT", &[], redirect) }.connects_by_document(&document);
+}
+
 #[test]
 fn i_23_chatgpt_comes_back_at_the_address_of_its_connector() {
     let redirect = "https://chatgpt.com/connector/oauth/Qm7-x_4";
@@ -222,6 +274,27 @@ fn i_1_cursor_registers_all_its_places_at_once_and_calls_itself_a_web_applicatio
         let shape = native("Cursor", &redirects, redirect).registering("application_type", &json!("web"));
         Shape { scope: None, ..shape }.connects(&World::start(), "/mcp");
     }
+    // That of today no longer names its scheme, and registers the scope of the challenge.
+    for redirect in &redirects[1..] {
+        let shape = native("Cursor", &redirects[1..], redirect).registering("scope", &json!(SCOPE));
+        shape.connects(&World::start(), "/mcp");
+    }
+}
+
+/// What the document of Cursor says, which is also that of its sister program.
+#[test]
+fn as_13_i_1_cursor_lives_by_its_document_alone() {
+    let redirects = [
+        "https://www.cursor.com/agents/mcp/oauth/callback",
+        "https://www.cursor.com/bot/mcp/oauth/callback",
+        "https://grok.com/connectors-oauth-exchange-code/",
+        "http://localhost:8787/callback",
+        "http://127.0.0.1:8787/callback",
+    ];
+    let document = json!({ "client_name": "Cursor", "token_endpoint_auth_method": "none", "redirect_uris": redirects, "grant_types": null, "response_types": null });
+    for redirect in redirects {
+        native("Cursor", &[], redirect).connects_by_document(&document);
+    }
 }
 
 #[test]
@@ -237,6 +310,23 @@ fn i_3_visual_studio_code_takes_any_port_with_its_slash_and_its_own_page() {
             .registering("application_type", &json!("native"))
             .registering("client_uri", &json!("https://code.visualstudio.com"));
         shape.connects(&World::start(), "/mcp");
+    }
+}
+
+/// What the document of VS Code says.
+#[test]
+fn as_13_i_3_i_4_visual_studio_code_lives_by_its_document_alone() {
+    let document = json!({
+        "client_name": "Visual Studio Code",
+        "client_uri": "https://vscode.dev/product",
+        "redirect_uris": ["http://127.0.0.1:33418/", "https://vscode.dev/redirect"],
+        "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+        "response_types": ["code"],
+        "application_type": "native",
+        "token_endpoint_auth_method": "none",
+    });
+    for redirect in ["http://127.0.0.1:33418/", "http://127.0.0.1:62111/", "https://vscode.dev/redirect"] {
+        native("Visual Studio Code", &[], redirect).connects_by_document(&document);
     }
 }
 

@@ -4,9 +4,10 @@
 //!   claimed client ──► its keys ──► judge ──► Proof ──► its mark, if absent ──► the client's request
 //! ```
 //!
-//! The audience is the issuer and nothing else, so that an assertion that was made for another server is worth nothing here. Each
-//! counts once: the mark of its `jti` is an operation of its own that goes first. One that is burnt for a request that is then
-//! refused harms nobody.
+//! The audience is this server and nothing else, so that an assertion that was made for another one is worth nothing here: its issuer,
+//! or in an assertion of before there were types the URL of its token endpoint, which RFC 7523 section 3 names and clients in use
+//! write. Each counts once: the mark of its `jti` is an operation of its own that goes first. One that is burnt for a request that is
+//! then refused harms nobody.
 
 use crate::fresh::Fresh;
 use crate::jose::jwk::KeySet;
@@ -14,6 +15,7 @@ use crate::jose::jws::{Unverifiable, Unverified, Verified};
 use crate::key::{AssertionId, ClientHash, Key};
 use crate::limits::{CLIENT_ASSERTION_ID_MAX, CLIENT_ASSERTION_LIFE, CLIENT_ID_MAX, CLOCK_SKEW, JWT_MAX};
 use crate::oauth::fault::Fault;
+use crate::oauth::metadata;
 use crate::operation::{Decision, Fact, Facts, Keys, Operation, Write};
 use crate::record::Record;
 use crate::time::Timestamp;
@@ -126,8 +128,10 @@ pub fn judge(
         return Err(Refused::Rule("its iss and its sub are not both the client_id"));
     }
     // "aud" with another server beside this one would let that server use it here.
-    if claims.audience.as_deref() != Some(&[issuer.to_owned()]) {
-        return Err(Refused::Rule("its aud is not the issuer of this server alone"));
+    let audience = claims.audience.as_deref().and_then(<[String]>::first).map(String::as_str);
+    let is_here = audience == Some(issuer) || (!is_typed(&verified) && is_token_endpoint(audience, issuer));
+    if !is_here || claims.audience.as_ref().is_some_and(|all| all.len() > 1) {
+        return Err(Refused::Rule("its aud is not the issuer of this server alone, nor its token endpoint"));
     }
     let expires = claims.expires.ok_or(Refused::Rule("it has no exp"))?;
     let until = expires.plus(CLOCK_SKEW);
@@ -155,7 +159,16 @@ const _: () = assert!(CLIENT_ASSERTION_LIFE.as_secs() == 300 && CLIENT_ASSERTION
 
 /// The type of such an assertion, or the one that libraries write for any JWT, or none, as before there were types.
 fn is_well_typed(assertion: &Verified) -> bool {
-    assertion.header().typ.is_none() || assertion.is_typed("client-authentication+jwt") || assertion.is_typed("JWT")
+    assertion.header().typ.is_none() || is_typed(assertion) || assertion.is_typed("JWT")
+}
+
+/// Whether it says to be such an assertion. Who writes that keeps the rule that came with the type: the issuer and nothing else.
+fn is_typed(assertion: &Verified) -> bool {
+    assertion.is_typed("client-authentication+jwt")
+}
+
+fn is_token_endpoint(audience: Option<&str>, issuer: &str) -> bool {
+    audience.and_then(|audience| audience.strip_prefix(issuer)) == Some(metadata::TOKEN)
 }
 
 /// Uses an assertion up: inserts its mark if it is absent.
@@ -250,6 +263,8 @@ mod tests {
         }
         for (name, value) in [
             ("aud", r#"["https://gate.example"]"#),
+            ("aud", r#""https://gate.example/oauth/token""#),
+            ("aud", r#"["https://gate.example/oauth/token"]"#),
             ("exp", "1800000360"),
             ("exp", "1799999941"),
             ("iat", "1800000060"),
@@ -264,7 +279,7 @@ mod tests {
     #[test]
     fn t070_r42_every_claim_is_there_and_says_what_it_must() {
         let parties = "its iss and its sub are not both the client_id";
-        let audience = "its aud is not the issuer of this server alone";
+        let audience = "its aud is not the issuer of this server alone, nor its token endpoint";
         let kind = "a claim has the wrong type, or stands twice";
         for (name, value, expected) in [
             ("iss", "", parties),
@@ -274,7 +289,13 @@ mod tests {
             ("sub", "5", "it is not a signed JWT with a sub"),
             ("aud", "", audience),
             ("aud", r#""https://gate.example/""#, audience),
-            ("aud", r#""https://gate.example/oauth/token""#, audience),
+            ("aud", r#""https://gate.example/token""#, audience),
+            ("aud", r#""https://gate.example/oauth/token/""#, audience),
+            ("aud", r#""https://gate.example/oauth/revoke""#, audience),
+            ("aud", r#""https://other.example/oauth/token""#, audience),
+            ("aud", r#""/oauth/token""#, audience),
+            ("aud", r#"["https://gate.example","https://gate.example/oauth/token"]"#, audience),
+            ("aud", r#"["https://gate.example/oauth/token","https://other.example"]"#, audience),
             ("aud", r#""https://other.example""#, audience),
             ("aud", r#"["https://gate.example","https://other.example"]"#, audience),
             ("aud", r#"["https://gate.example","https://gate.example"]"#, audience),
@@ -303,6 +324,15 @@ mod tests {
         for typ in ["client-authentication+jwt", "application/client-authentication+jwt", "JWT"] {
             let header = header(&format!(r#"{{"alg":"ES256","kid":"ES256","typ":"{typ}"}}"#));
             assert!(judged(&header, &[Algorithm::Es256]).is_ok(), "{typ}");
+        }
+        // The type came with the rule that the issuer alone is the audience.
+        let endpoint = claims(&[("aud", r#""https://gate.example/oauth/token""#)]);
+        for (typ, is_good) in
+            [("JWT", true), ("client-authentication+jwt", false), ("application/client-authentication+jwt", false)]
+        {
+            let header = format!(r#"{{"alg":"ES256","kid":"ES256","typ":"{typ}"}}"#);
+            let judged = judged(&token(Algorithm::Es256, &header, &endpoint), &[Algorithm::Es256]);
+            assert_eq!(judged.is_ok(), is_good, "{typ}");
         }
         for typ in ["at+jwt", "dpop+jwt", "logout+jwt", ""] {
             let header = header(&format!(r#"{{"alg":"ES256","kid":"ES256","typ":"{typ}"}}"#));

@@ -48,7 +48,10 @@ pub const KNOWN_CLIENTS: &[KnownClient] = &[
             Shape::Exact("https://claude.com/api/mcp/auth_callback"),
         ],
         origins: &["https://claude.ai", "https://claude.com"],
-        sources: &["https://support.claude.com/en/articles/11503834"],
+        sources: &[
+            "https://support.claude.com/en/articles/11503834",
+            "https://claude.ai/oauth/mcp-oauth-client-metadata",
+        ],
     },
     KnownClient {
         // The first where every answer carries `iss` and the metadata says so, the others elsewhere.
@@ -60,6 +63,7 @@ pub const KNOWN_CLIENTS: &[KnownClient] = &[
         origins: &["https://chatgpt.com"],
         sources: &[
             "https://developers.openai.com/apps-sdk/build/auth",
+            "https://chatgpt.com/oauth/client.json",
             "https://github.com/koala73/worldmonitor/pull/8307",
             "https://github.com/makeplane/plane-mcp-server/pull/165",
         ],
@@ -71,11 +75,13 @@ pub const KNOWN_CLIENTS: &[KnownClient] = &[
             Shape::Exact("cursor://anysphere.cursor-mcp/oauth/callback"),
             Shape::Exact("https://www.cursor.com/agents/mcp/oauth/callback"),
             Shape::Exact("https://cursor.com/agents/mcp/oauth/callback"),
+            Shape::Exact("https://www.cursor.com/bot/mcp/oauth/callback"),
             Shape::Loopback,
         ],
         origins: &["https://www.cursor.com", "https://cursor.com"],
         sources: &[
             "https://cursor.com/docs/mcp",
+            "https://cursor.com/oauth/mcp-client.json",
             "https://github.com/erp-mafia/accounted/pull/2225",
             "https://github.com/better-auth/better-auth/issues/10946",
         ],
@@ -91,6 +97,7 @@ pub const KNOWN_CLIENTS: &[KnownClient] = &[
         origins: &["https://vscode.dev", "https://insiders.vscode.dev"],
         sources: &[
             "https://code.visualstudio.com/api/extension-guides/ai/mcp",
+            "https://vscode.dev/oauth/client-metadata.json",
             "https://github.com/microsoft/vscode/issues/278512",
         ],
     },

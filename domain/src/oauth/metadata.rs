@@ -57,6 +57,9 @@ impl Metadata {
 /// What is granted beside the scopes of resources: the wish for a refresh token, which clients express only if it is listed here.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
+/// The path of the token endpoint, below the base URL.
+pub(crate) const TOKEN: &str = "/oauth/token";
+
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
@@ -87,7 +90,7 @@ fn authorization_server(policy: &Policy) -> String {
     ObjectWriter::new()
         .text("issuer", &policy.base_url)
         .text("authorization_endpoint", &endpoint("/oauth/authorize"))
-        .text("token_endpoint", &endpoint("/oauth/token"))
+        .text("token_endpoint", &endpoint(TOKEN))
         .optional_text("registration_endpoint", registration.as_deref())
         .text("revocation_endpoint", &endpoint("/oauth/revoke"))
         .text("introspection_endpoint", &endpoint("/oauth/introspect"))
