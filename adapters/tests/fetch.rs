@@ -424,7 +424,7 @@ fn the_request_line_holds_the_path_of_the_url_as_it_stands() {
 }
 
 #[test]
-fn calls_at_a_time_are_bounded_and_the_rest_waits_within_its_deadline() {
+fn t115_calls_at_a_time_are_bounded_and_the_rest_waits_within_its_deadline() {
     run(async {
         let asked = Arc::new(AtomicUsize::new(0));
         let resolver = CountingSilence { asked: Arc::clone(&asked) };
@@ -510,7 +510,7 @@ fn bodies_in_every_framing_arrive_whole() {
 }
 
 #[test]
-fn a_body_of_the_largest_size_is_taken_and_one_byte_more_is_not() {
+fn t110_a_body_of_the_largest_size_is_taken_and_one_byte_more_is_not() {
     let body = |length: usize| "x".repeat(length);
     for (length, expected) in [(1_000, None), (1_001, Some(Refusal::BodyTooLarge))] {
         let text = body(length);
@@ -522,7 +522,7 @@ fn a_body_of_the_largest_size_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn a_length_that_lies_is_found_out() {
+fn t110_a_length_that_lies_is_found_out() {
     for (bytes, expected) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nshort", Refusal::BodyTooLarge),
         ("HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nshort", Refusal::Broken),
@@ -540,7 +540,7 @@ fn a_length_that_lies_is_found_out() {
 }
 
 #[test]
-fn codings_that_nobody_asked_for_are_refused() {
+fn t110_codings_that_nobody_asked_for_are_refused() {
     for header in [
         "Content-Encoding: gzip",
         "Content-Encoding: BR",
@@ -577,7 +577,7 @@ fn heads_that_are_not_heads_are_refused() {
 }
 
 #[test]
-fn huge_heads_are_refused() {
+fn t110_huge_heads_are_refused() {
     let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(17 * 1024));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(65));
     for (bytes, expected) in [(long, Refusal::HeadTooLarge), (many, Refusal::HeadTooLarge)] {
@@ -588,7 +588,7 @@ fn huge_heads_are_refused() {
 }
 
 #[test]
-fn what_never_ends_is_bounded_in_bytes() {
+fn t110_what_never_ends_is_bounded_in_bytes() {
     for (first, again, expected) in [
         ("", "HTTP/1.1 100 Continue\r\n\r\n", Refusal::Flood),
         ("", "HTTP/1.1 102 Processing\r\nX: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n\r\n", Refusal::Flood),
@@ -623,7 +623,7 @@ fn what_never_ends_is_bounded_in_bytes() {
 }
 
 #[test]
-fn what_drips_is_cut_at_the_deadline() {
+fn t110_what_drips_is_cut_at_the_deadline() {
     for first in ["", "HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"] {
         run(async {
             let peer = Peer::repeats(first, "H", Duration::from_secs(1)).await;

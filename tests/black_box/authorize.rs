@@ -12,8 +12,10 @@ use crate::front::{
     AUTHORIZE, CHALLENGE, CONSENT, Front, OPERATORS, OPERATORS_REDIRECT, Sent, ask, asked, client_of, form, front, get,
     page, page_400, redirected, refused,
 };
-use crate::harness::http::escape;
+use crate::harness::http::{escape, form as form_of};
 use crate::harness::{BASE, Client, REDIRECT, Request};
+use std::io::ErrorKind;
+use std::net::TcpListener;
 
 /// A gate and its public client.
 fn known() -> (&'static Front, Client) {
@@ -225,15 +227,56 @@ fn t007_r52_cve_2024_21637_only_the_query_carries_answers() {
 }
 
 #[test]
-fn t008_request_objects_are_refused_and_never_fetched() {
+fn t008_r56_request_objects_are_refused_and_never_fetched() {
     let (gate, client) = known();
+    let inside = TcpListener::bind("127.0.0.1:0").unwrap();
+    inside.set_nonblocking(true).unwrap();
+    let there = format!("http://{}/request", inside.local_addr().unwrap());
     for (name, value, error) in [
         ("request", "eyJhbGciOiJub25lIn0.e30.", "request_not_supported"),
-        ("request_uri", "http://127.0.0.1:1/request", "request_uri_not_supported"),
+        ("request_uri", &there, "request_uri_not_supported"),
+        ("request_uri", &there.replace("http:", "https:"), "request_uri_not_supported"),
         ("request_uri", "urn:ietf:params:oauth:request_uri:x", "request_uri_not_supported"),
     ] {
-        refused(&ask(&client).set(name, value).get(gate), REDIRECT, error, value);
+        for asking in [ask(&client), ask(&gate.confidential_client("A confidential client"))] {
+            refused(&asking.clone().set(name, value).get(gate), REDIRECT, error, value);
+            refused(&asking.set(name, value).post(gate), REDIRECT, error, value);
+        }
+        // What it may hold stands for nothing that the request itself leaves out.
+        page_400(&get(gate, &form_of(&[("client_id", client.id.as_str()), (name, value)])), value);
+        page_400(&get(gate, &form_of(&[(name, value)])), value);
     }
+    assert_eq!(inside.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody called");
+}
+
+#[test]
+fn t003_a_form_that_is_posted_is_a_form_and_nothing_is_guessed() {
+    let (gate, client) = known();
+    let query = ask(&client).query();
+    let json =
+        serde_json::json!({ "client_id": client.id, "redirect_uri": REDIRECT, "response_type": "code" }).to_string();
+    let encoded = "application/x-www-form-urlencoded";
+    for (content_type, body) in [
+        ("application/json", json.as_str()),
+        ("text/plain", &query),
+        ("multipart/form-data; boundary=x", &query),
+        ("application/x-www-form-urlencodedx", &query),
+        ("application/json, application/x-www-form-urlencoded", &query),
+        ("application/x-www-form-urlencoded; charset=utf-16", &query),
+        ("", &query),
+    ] {
+        let posted = Request::post(AUTHORIZE).header("Content-Type", content_type).body(body);
+        page_400(&gate.send(&posted), content_type);
+    }
+    page_400(&gate.send(&Request::post(AUTHORIZE).body(query.as_str())), "no content type");
+    let two = Request::post(AUTHORIZE).header("Content-Type", encoded).header("Content-Type", encoded);
+    page_400(&gate.send(&two.body(query.as_str())), "two content types");
+    // Other names of a parameter are other parameters, and a body of a GET is none.
+    for (name, value) in [("client_id[]", &*client.id), ("Client_Id", &client.id), ("client_id ", &client.id)] {
+        page_400(&ask(&client).without("client_id").set(name, value).get(gate), name);
+    }
+    let got = Request::new("GET", AUTHORIZE).header("Content-Type", encoded).body(query.as_str());
+    page_400(&gate.send(&got), "a body of a GET");
 }
 
 #[test]

@@ -427,6 +427,25 @@ fn t051_t082_what_was_issued_to_one_document_s_client_is_worth_nothing_to_anothe
     let pkce = Pkce::new();
     let code = Returned::of(&world.browser().login(&Ask::of(&one, &pkce), Script::default())).code().to_owned();
     assert_eq!(world.send(&exchange_request(&two, &code, &pkce)).json()["error"], "invalid_grant");
+    // Another spelling of its address is not its address.
+    let escaped = site.url("/%6fne");
+    for id in [
+        format!("{}/", one.id),
+        format!("{}?", one.id),
+        format!("{}#", one.id),
+        one.id.replace("https:", "HTTPS:"),
+        one.id.replace("/one", "//one"),
+        one.id.replace("/one", "/./one"),
+        one.id.replace("/one", "/One"),
+        one.id.replace("127.0.0.1", "localhost"),
+        one.id.replace("127.0.0.1", "u@127.0.0.1"),
+        format!(" {}", one.id),
+        format!("{}\u{200b}", one.id),
+        escaped,
+    ] {
+        let answer = world.send(&exchange_request(&Client::public(&id), &code, &pkce));
+        assert!((400..504).contains(&answer.status) && !answer.text().contains("pca_"), "{id}: {}", answer.text());
+    }
     let tokens = Tokens::of(&world.exchange(&one, &code, &pkce));
     assert_eq!(world.send(&refresh_request(&two, &tokens.refresh)).json()["error"], "invalid_grant");
     assert_eq!(world.revoke(&two, &tokens.refresh).status, 400);

@@ -309,6 +309,10 @@ fn t034_r76_only_ascii_is_a_redirect_uri() {
         "https://app\u{ff0e}example.com/cb",
         "https://stra\u{df}e.example/cb",
         "https://app\u{200d}.example.com/cb",
+        "https://%61pp.example.com/cb",
+        "https://app%2eexample.com/cb",
+        "https://app.example.com%2f.evil.com/cb",
+        "https://app.example.com%00.evil.com/cb",
         "https://app.example.com/cb\u{202e}",
         "https://app.example.com/c\u{fc}",
     ] {

@@ -82,6 +82,19 @@ fn t092_t093_r54_what_is_no_registration_is_refused_and_nothing_of_it_answered()
         assert_eq!(answer.status, 400, "{body:.40}");
     }
     assert_eq!(raw(gate, b"{\"client_name\":\"\xff\"}").status, 400);
+    // A name that is escaped is the same name, and one in other letters is another.
+    let elsewhere = r#"["https://evil.example/cb"]"#;
+    for (name, status) in [(r"redirect\u005furis", 400), ("Redirect_URIs", 201), ("redirect_uris ", 201)] {
+        let answer = raw(gate, good.replacen('{', &format!(r#"{{"{name}":{elsewhere},"#), 1).as_bytes());
+        assert_eq!((answer.status, answer.text().contains("evil")), (status, false), "{name}: {}", answer.text());
+    }
+    for name in [r"a\u0000b", r"\ud800", r"\udc00\ud800"] {
+        let answer = raw(gate, good.replacen('{', &format!(r#"{{"x":"{name}","#), 1).as_bytes());
+        assert!(matches!(answer.status, 201 | 400), "{name}: {}", answer.status);
+    }
+    let members = (0..20_000).map(|number| format!(r#""{number:x}":1"#)).collect::<Vec<_>>().join(",");
+    let answer = raw(gate, format!("{{{members}}}").as_bytes());
+    assert!(matches!(answer.status, 400 | 413), "thousands of members: {}", answer.status);
     let long = metadata(&json!({ "client_name": "a".repeat(64 * 1024) })).to_string();
     assert_eq!(raw(gate, long.as_bytes()).status, 413);
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data"]

@@ -155,6 +155,8 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jose::algorithm::Algorithm;
+    use crate::jose::testing::jwk;
     use crate::wire::json::quote;
 
     const URL: &str = "https://app.example/client.json";
@@ -322,5 +324,20 @@ mod tests {
         ] {
             assert_ne!(hash(&[changes]), own, "{changes:?}");
         }
+        let signing =
+            |name, value: &str| hash(&[("token_endpoint_auth_method", r#""private_key_jwt""#), (name, value)]);
+        let keys = |algorithm| signing("jwks", &format!(r#"{{"keys":[{}]}}"#, jwk(algorithm)));
+        let there = signing("jwks_uri", r#""https://app.example/keys""#);
+        let all = [
+            own,
+            keys(Algorithm::Es256),
+            keys(Algorithm::Ed25519),
+            there,
+            signing("jwks_uri", r#""https://app.example/other""#),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all.iter().skip(at.saturating_add(1)).any(|other| other == one), "{at}: the keys are who it is");
+        }
+        assert_eq!(signing("jwks_uri", r#""https://app.example/keys""#), there);
     }
 }
