@@ -197,6 +197,10 @@ impl Vitals {
 
     /// Decides the last word on a message that was refused.
     pub(super) fn refuse(&self, fault: Misframed) {
+        // It came whole, so that nothing was read of it before: what left last was the answer to another.
+        if self.is_at_rest() {
+            self.answered.store(false, Relaxed);
+        }
         self.bid(if fault == Misframed::TooLarge { Farewell::HeadTooLarge } else { Farewell::BadRequest });
     }
 

@@ -7,11 +7,16 @@ use crate::support::{Gate, PATIENCE, Server};
 fn refused(name: &str, request: impl AsRef<[u8]>) {
     let server = Server::ok();
     let gate = Gate::before(server.address);
-    let mut client = gate.client();
-    client.send(request);
-    let answer = client.try_answer().unwrap_or_else(|| panic!("{name}: closed without an answer"));
-    assert_eq!(answer.status, 400, "{name}: {}", answer.head);
-    assert!(client.is_ended_within(PATIENCE), "{name}: the connection stays open");
+    for kept in [false, true] {
+        let mut client = gate.client();
+        if kept {
+            assert_eq!(client.ask("GET /hello HTTP/1.1\r\nHost: gate.example\r\n\r\n").status, 200);
+        }
+        client.send(&request);
+        let answer = client.try_answer().unwrap_or_else(|| panic!("{name}: closed without an answer ({kept})"));
+        assert_eq!(answer.status, 400, "{name}: {}", answer.head);
+        assert!(client.is_ended_within(PATIENCE), "{name}: the connection stays open");
+    }
     assert_eq!(server.bytes(), 0, "{name}: the upstream saw something");
 }
 

@@ -11,6 +11,7 @@
 
 mod deadlines;
 mod framing;
+mod hostile;
 mod passing;
 mod pool;
 mod runtime;
