@@ -111,6 +111,19 @@ fn t227_no_field_of_the_gate_can_be_named_away() {
 }
 
 #[test]
+fn t145_p06_no_server_is_asked_to_send_back_what_it_was_told() {
+    let (world, tokens) = with_session();
+    for bearer in [&tokens.access, "x"] {
+        let answer = world.send(&Request::new("TRACE", "/mcp").bearer(bearer));
+        answer.refuses(405, "invalid_request");
+        assert_eq!(answer.header("allow"), Some("GET, POST, DELETE"));
+    }
+    assert!(world.upstream.seen().is_empty());
+    // Another method is the server's to know.
+    assert_eq!(world.send(&Request::new("PROPFIND", "/mcp").bearer(&tokens.access)).status, 200);
+}
+
+#[test]
 fn t233_a_batch_passes_as_it_came_and_a_body_has_an_end() {
     let (world, tokens) = with_session();
     let batch = r#"[ {"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"}, 7, [] ]"#;

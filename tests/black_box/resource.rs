@@ -136,7 +136,7 @@ fn t143_what_opens_one_door_of_the_gate_opens_no_other() {
     for bearer in [&token, management, client.secret.as_ref().unwrap(), &client.id] {
         assert_eq!(world.call("/mcp", bearer).status, 401);
     }
-    for path in ["/oauth/token", "/oauth/revoke"] {
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", &tokens.refresh), ("token", &tokens.access)];
         let answer = world.send(&Request::form(path, &fields).bearer(&tokens.access));
         assert_eq!((answer.status, answer.error().as_str()), (401, "invalid_client"), "{path}");

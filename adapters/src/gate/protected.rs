@@ -209,6 +209,10 @@ pub(crate) fn answer<W: World>(
         if cors::is_preflight(&request) {
             return Reply::Own(Answer::preflight(request.headers(), &METHODS));
         }
+        // It asks a server to send back what it was told, and with that the credential that is meant for the server alone.
+        if request.method() == Method::TRACE {
+            return Reply::Own(Answer::method(&METHODS));
+        }
         let admitted = match admit(gate, resource, protected, request.headers(), caller.address).await {
             Ok(admitted) => admitted,
             Err(fault) => {

@@ -10,6 +10,7 @@
 //! | `Cookie` | passes without the gate's own cookies |
 //! | `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `X-Session-Id`, `X-Request-Id` | removed; the gate's own are put in |
 //! | `X-Original-URL`, `X-Rewrite-URL` | removed: some frameworks route by them instead of the target |
+//! | `Proxy` | removed: programs behind CGI read it as `HTTP_PROXY`, by which their own calls go |
 //! | `traceparent`, `tracestate` | pass if they are well formed; the second only with the first |
 //! | any name with more than letters, digits and hyphens, except `Mcp-Param-*` | removed: many servers read `_` as `-`, some also `.` and others |
 //! | everything else | passes, value untouched |
@@ -228,7 +229,7 @@ pub fn onward(headers: &HeaderMap, injected: &Injected<'_>, fields: &mut impl Fi
     fields.put(&HOST, injected.host);
     // Few requests have one: one look at each name is less than a search for it.
     let is_nominating = headers.keys().any(|name| *name == CONNECTION);
-    let named = if is_nominating { nominated(headers.get_all(CONNECTION)) } else { Vec::new() };
+    let named = if is_nominating { named(headers) } else { Vec::new() };
     let (mut has_cookies, mut has_trace) = (false, false);
     for (name, value) in headers {
         if *name == COOKIE {
@@ -315,6 +316,7 @@ fn passes_by_rule(name: &str) -> bool {
             | "http2-settings"
             | "authorization"
             | "dpop"
+            | "proxy"
             | "forwarded"
             | "x-real-ip"
             | "x-session-id"
@@ -338,13 +340,24 @@ pub(super) fn passes_response(name: &str) -> bool {
 }
 
 /// The names in `Connection` that do not go anyway.
-fn nominated<'v>(connection: impl IntoIterator<Item = &'v HeaderValue>) -> Vec<HeaderName> {
+fn nominated<'v>(connection: impl IntoIterator<Item = &'v HeaderValue>) -> impl Iterator<Item = HeaderName> {
     connection
         .into_iter()
         .flat_map(tokens)
         .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .collect()
+}
+
+/// Those of them that are there, each once: every field is compared with each of these, and `Connection` has room for tens of
+/// thousands.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut named = Vec::new();
+    for name in nominated(headers.get_all(CONNECTION)) {
+        if headers.contains_key(&name) && !named.contains(&name) {
+            named.push(name);
+        }
+    }
+    named
 }
 
 /// The elements of a list (RFC 9110 section 5.6.1).
@@ -468,6 +481,18 @@ mod tests {
     }
 
     #[test]
+    fn t227_a_field_is_named_away_however_often_and_a_list_of_names_is_no_longer_than_the_head_has_fields() {
+        let mut headers = HeaderMap::new();
+        let names: String = (0..9_000).map(|number| format!("x{number},")).collect();
+        headers.append("x-mine", HeaderValue::from_static("1"));
+        for list in [names.as_str(), "X-Mine, x-mine,, keep-alive", "close, X-MINE, a b, other", &names] {
+            headers.append(CONNECTION, HeaderValue::from_str(list).unwrap());
+        }
+        headers.append("x8999", HeaderValue::from_static("1"));
+        assert_eq!(named(&headers), ["x8999", "x-mine"]);
+    }
+
+    #[test]
     fn t226_every_field_has_one_fate() {
         for (name, passes) in [
             ("accept", true),
@@ -490,6 +515,7 @@ mod tests {
             ("x-forwarded-", false),
             ("x-forwarded-client-cert", false),
             ("forwarded", false),
+            ("proxy", false),
             ("x-request-id", false),
             ("transfer-encoding", false),
             ("te", false),
