@@ -1,7 +1,7 @@
 //! What was had from an address, what could not be had, and what is on its way.
 //!
-//! A full table does not forget what is still fresh for what a stranger asks for: that is then served without being kept, and
-//! asked for again by whoever wants it next.
+//! A full table does not forget what it has known within a day for what a stranger asks for: that is then served without being kept,
+//! and asked for again by whoever wants it next. Who was there before a flood has its place through it and after it.
 
 use crate::seeded::Seeded;
 use portcullis_domain::hash;
@@ -161,10 +161,10 @@ impl<T> Cache<T> {
 }
 
 impl<T> Table<T> {
-    /// Whether one more of this host fits, after what is no longer fresh has gone.
+    /// Whether one more of this host fits, after what is no longer known has gone, and of the host itself what is no longer fresh.
     fn has_room(&mut self, host: &str, now: Duration) -> bool {
         if self.kept.len() >= DOCUMENTS_MAX {
-            self.kept.retain(|_, kept| kept.is_fresh(now));
+            self.kept.retain(|_, kept| kept.is_known(now));
         }
         let of_host = self.kept.values().filter(|kept| *kept.host == *host).count();
         if of_host >= DOCUMENTS_PER_HOST {
@@ -260,6 +260,32 @@ mod tests {
         assert_eq!(cache.last("a", day), None);
         assert!(matches!(cache.find("a", day, || Err(Fault::ClientUnknown)), Err(Fault::ClientUnknown)));
         assert_eq!(cache.sizes()[2], 0, "who is not allowed leaves nothing behind");
+    }
+
+    #[test]
+    fn t115_a_flood_does_not_push_out_who_was_there_before_and_is_to_be_asked_again() {
+        let cache = Cache::default();
+        cache.keep("honest", "honest.example", 0, HOUR, NOW);
+        let flood = |numbers: std::ops::Range<usize>, now| {
+            for number in numbers {
+                cache.keep(&format!("{number}"), &format!("{number}.example"), 1, 24 * HOUR, now);
+            }
+        };
+        flood(0..DOCUMENTS_MAX, NOW);
+        let later = NOW + 2 * HOUR;
+        flood(DOCUMENTS_MAX..2 * DOCUMENTS_MAX, later);
+        let again = cache.find("honest", later, || Err(Fault::ClientUnknown));
+        assert!(matches!(again, Ok(Found::Flight(_))), "its host is asked without counting");
+        drop(again);
+        cache.keep("honest", "honest.example", 2, HOUR, later);
+        assert!(is_kept(&cache, "honest", later), "and it has its place");
+        // Of one host what is to be asked again makes room for another: a service may have a document for each of its customers.
+        let cache = Cache::default();
+        for number in 0..2 * DOCUMENTS_PER_HOST {
+            let now = NOW + HOUR * u32::from(number >= DOCUMENTS_PER_HOST);
+            cache.keep(&format!("https://one.example/{number}"), "one.example", 1, HOUR, now);
+        }
+        assert!(is_kept(&cache, "https://one.example/20", NOW + HOUR));
     }
 
     #[test]
