@@ -381,6 +381,26 @@ fn t122_an_operator_s_client_whose_id_is_an_address_is_not_looked_for_there() {
 }
 
 #[test]
+fn t122_i_4_who_is_turned_away_by_a_document_s_host_can_say_what_it_says() {
+    let site = Site::start();
+    site.says("/turned-away", http("403 Forbidden", "text/html", b"<title>Just a moment</title>"));
+    let client = Client::public(&site.url("/turned-away"));
+    assert_eq!(authorize(&world_with(|_| {}), &client).status, 503);
+    assert_eq!(site.asked("/turned-away"), 1);
+    let id = client.id.clone();
+    let world = world_with(|config| {
+        let redirects = json!(["http://localhost/callback", "http://127.0.0.1/callback"]);
+        config["clients"] = json!([{ "clientId": id, "name": "Claude Code", "redirectUris": redirects }]);
+    });
+    for redirect in ["http://localhost:51004/callback", "http://127.0.0.1:51005/callback"] {
+        let ask = Ask::of(&client, &Pkce::new()).set("redirect_uri", redirect);
+        let returned = Returned::of(&world.browser().login(&ask, Script::default()));
+        assert!(returned.to == redirect && returned.param("code").is_some(), "{returned:?}");
+    }
+    assert_eq!(site.asked("/turned-away"), 1);
+}
+
+#[test]
 fn t131_t127_the_gate_does_not_ask_itself_and_strangers_name_no_other_port_and_no_private_address() {
     let world = World::with(|config| config["caFiles"] = json!([tls::file("authority.pem")]));
     let site = Site::start();
