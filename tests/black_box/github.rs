@@ -36,6 +36,9 @@ fn ada() -> Person {
     }
 }
 
+/// The operator's token.
+const OPERATOR: &str = "the-token-of-the-operator-of-this-gate";
+
 /// How the app is registered there.
 #[derive(Clone, Copy, PartialEq)]
 enum App {
@@ -61,6 +64,8 @@ struct State {
     seen: Vec<Seen>,
     /// Instead of every answer of the API: a status.
     api_says: Option<u16>,
+    /// The numbers of those whose account it has suspended.
+    suspended: Vec<u64>,
 }
 
 #[derive(Clone)]
@@ -175,6 +180,9 @@ impl Hub {
                 return said(403);
             }
             let person = &state.people[place];
+            if person.user["id"].as_u64().is_some_and(|id| state.suspended.contains(&id)) {
+                return (403, json, json!({ "message": "Sorry. Your account was suspended." }).to_string());
+            }
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let list = match path {
                 "/api/v3/user" => return (200, json, person.user.to_string()),
@@ -381,36 +389,57 @@ fn m13_m07_a_person_is_asked_for_again_before_what_is_known_of_them_ends() {
 fn m13_an_oauth_apps_access_token_is_asked_with_again_until_it_is_refused() {
     let (hub, world) = world(App::OAuth, |config| {
         config["allowedPeople"] = json!({ "emailDomains": ["example.com"] });
-        config["adminToken"] = json!("the-token-of-the-operator-of-this-gate");
+        config["adminToken"] = json!(OPERATOR);
     });
     let client = world.public_client("A client");
     let tokens = session(&hub, &world, &client, ada());
-    let id = session_id(&world);
-    let renew = || {
-        // What came within the last two seconds is not asked for again.
-        std::thread::sleep(Duration::from_millis(2_100));
-        let path = format!("/sessions/{id}/refresh");
-        let request = super::harness::Request::post(&path).bearer("the-token-of-the-operator-of-this-gate");
-        super::harness::http::once(world.gate.admin(), &request)
-    };
     hub.with(|state| state.people[0].user["login"] = json!("countess"));
-    let renewed = renew();
+    let renewed = renew(&world);
     assert_eq!(renewed.status, 200, "{}", renewed.text());
     assert_eq!(told(&world, &tokens, "x-forwarded-preferred-username").as_deref(), Some("countess"));
     assert_eq!(hub.asked("/login/oauth/access_token"), 1, "it has nothing to refresh with");
     hub.with(|state| state.api_says = Some(403));
-    renew();
+    renew(&world);
     assert!(world.admits(&tokens.access), "a limit is no refusal");
     hub.with(|state| state.api_says = None);
     hub.with(|state| state.access.clear());
-    renew();
+    renew(&world);
     super::harness::eventually("the sessions are over", || !world.admits(&tokens.access));
+}
+
+#[test]
+fn m13_t194_whose_account_is_suspended_is_in_no_session_any_more_and_everybody_else_is() {
+    for app in [App::OAuth, App::Expiring(240)] {
+        let (hub, world) = world(app, |config| config["adminToken"] = json!(OPERATOR));
+        let client = world.public_client("A client");
+        let (ada, other) = (ada(), Person { user: json!({ "id": 7, "login": "grace" }), ..ada() });
+        let suspended = session(&hub, &world, &client, ada.clone());
+        let lives = session(&hub, &world, &client, other);
+        hub.with(|state| state.suspended.push(583_231));
+        if app == App::OAuth {
+            // Nothing of hers ends so soon that a client's refresh would have to ask.
+            assert_eq!(renew(&world).status, 410);
+        }
+        world.refresh(&client, &suspended.refresh).refuses(400, "invalid_grant");
+        assert!(!world.admits(&suspended.access));
+        let lives = Tokens::of(&world.refresh(&client, &lives.refresh));
+        assert!(world.admits(&lives.access));
+        let kept_out = login(&hub, &world, &Ask::of(&client, &Pkce::new()), ada);
+        assert!(kept_out.text().contains("error=access_denied") && !kept_out.text().contains("code="));
+    }
+}
+
+/// Has the operator ask for the tokens of the only session of the person.
+fn renew(world: &World) -> Response {
+    // What came within the last two seconds is not asked for again.
+    std::thread::sleep(Duration::from_millis(2_100));
+    let path = format!("/sessions/{}/refresh", session_id(world));
+    super::harness::http::once(world.gate.admin(), &super::harness::Request::post(&path).bearer(OPERATOR))
 }
 
 /// The session of the only person, as the operator names it.
 fn session_id(world: &World) -> String {
-    let request =
-        super::harness::Request::get("/sessions?subject=583231").bearer("the-token-of-the-operator-of-this-gate");
+    let request = super::harness::Request::get("/sessions?subject=583231").bearer(OPERATOR);
     let answer = super::harness::http::once(world.gate.admin(), &request);
     answer.json()["sessions"][0]["id"].as_str().unwrap().to_owned()
 }

@@ -206,7 +206,7 @@ pub enum Answer {
     OnlyRefresh(SecretText),
     /// That the refresh token is no good.
     Refused,
-    /// Somebody whom the operator does not let in any more.
+    /// Somebody whom the operator, or the provider, does not let in any more.
     Barred,
     /// Nothing that says anything about the token.
     Nothing,

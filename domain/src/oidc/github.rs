@@ -106,6 +106,8 @@ impl Api {
 pub enum Refused {
     /// The access token is no good and will not become good.
     Token,
+    /// The account is suspended.
+    Suspended,
     /// Later it may be answered. Limits of its rate are also told by 403.
     Later,
     /// It is no answer to the question.
@@ -280,8 +282,20 @@ fn answer(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Json, 
         200 if !content_type.is_some_and(header::is_json) => Err(Refused::Malformed),
         200 => json::parse(body, PROVIDER_ANSWER_MAX).map_err(|_| Refused::Malformed),
         401 => Err(Refused::Token),
+        403 if says_suspended(content_type, body) => Err(Refused::Suspended),
         403 | 408 | 425 | 429 | 500..=599 => Err(Refused::Later),
         _ => Err(Refused::Malformed),
+    }
+}
+
+/// Whether a 403 is about the account itself. Status and headers tell it from no limit of the rate, and its `message` does: "Sorry. Your
+/// account was suspended." has stood there for ten years, and GitHub's own client libraries go by it. Should it ever be worded otherwise,
+/// it is a limit as all others are. An installation of an app that is suspended is said in other words, and is nobody's account.
+fn says_suspended(content_type: Option<&str>, body: &[u8]) -> bool {
+    let said = content_type.is_some_and(header::is_json).then(|| json::parse(body, PROVIDER_ANSWER_MAX).ok()).flatten();
+    match said.as_ref().and_then(|said| said.member("message")) {
+        Some(Json::Text(message)) => message.to_ascii_lowercase().contains("your account was suspended"),
+        _ => false,
     }
 }
 
@@ -325,6 +339,36 @@ mod tests {
             assert_eq!(account(status, JSON, br#"{"id":1}"#), Err(refused), "{status}");
         }
         assert_eq!(account(200, Some("text/html"), br#"{"id":1}"#), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn t194_of_all_that_is_403_only_a_suspended_account_is_one() {
+        let said = |body: &str| account(403, JSON, body.as_bytes()).unwrap_err();
+        for message in
+            ["Sorry. Your account was suspended.", "sorry. your account was suspended. Contact your administrator."]
+        {
+            assert_eq!(said(&format!(r#"{{"message":"{message}"}}"#)), Refused::Suspended, "{message}");
+        }
+        let suspended = br#"{"message":"Sorry. Your account was suspended"}"#;
+        assert_eq!(email(403, JSON, suspended), Err(Refused::Suspended));
+        assert_eq!(groups(Listing::Teams, 403, JSON, suspended), Err(Refused::Suspended));
+        for body in [
+            r#"{"message":"API rate limit exceeded for user ID 1."}"#,
+            r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}"#,
+            r#"{"message":"This installation has been suspended"}"#,
+            r#"{"message":"Resource not accessible by integration"}"#,
+            r#"{"message":["Sorry. Your account was suspended"]}"#,
+            r#"{"documentation_url":"Sorry. Your account was suspended"}"#,
+            r#"["Sorry. Your account was suspended"]"#,
+            "Sorry. Your account was suspended",
+            "",
+        ] {
+            assert_eq!(said(body), Refused::Later, "{body}");
+        }
+        // Whoever else says so says nothing: a proxy's page, or another status.
+        assert_eq!(account(403, Some("text/html"), suspended), Err(Refused::Later));
+        assert_eq!(account(429, JSON, suspended), Err(Refused::Later));
+        assert_eq!(account(500, JSON, suspended), Err(Refused::Later));
     }
 
     #[test]

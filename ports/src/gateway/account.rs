@@ -59,6 +59,7 @@ impl<W: World> Gateway<W> {
         let person = person(&*self.world, provider, api, &tokens.access_token).await;
         let person = person.map_err(|refused| match refused {
             Refused::Later => Fault::ProviderUnavailable,
+            Refused::Suspended => Fault::PersonRefused,
             Refused::Token | Refused::Malformed => Fault::ProviderAnswer("the API's answer"),
         })?;
         let brought = brought(&*self.world, api, &tokens, Some(Kept::of(&tokens).stored()));
@@ -106,6 +107,7 @@ impl<W: World> Renewal<W> {
                 return only(tokens.refresh_token);
             }
             Err(Refused::Token) if is_kept => return Answer::Refused,
+            Err(Refused::Suspended) => return Answer::Barred,
             Err(_) => return only(tokens.refresh_token),
         };
         if !self.party.entry.admits(&person) {
