@@ -231,13 +231,15 @@ pub fn of_provider(
 }
 
 /// Whether this is an ID token and no access token. Providers sign both with the same keys, and those that write `JWT` as the type of both
-/// tell them apart in the payload: Keycloak by `typ`, Cognito by `token_use`, others by the scopes that only an access token has. One that
-/// was issued for the API of a trusted client must not open anything here (RFC 8725 section 3.12).
+/// tell them apart in the payload: Keycloak by `typ`, Cognito by `token_use`, others by the scopes that only an access token has. Entra ID
+/// writes none for an application that acts for itself, but by what it has proved who it is. One that was issued for the API of a trusted
+/// client must not open anything here (RFC 8725 section 3.12).
 fn is_id_token(jwt: &Jwt) -> bool {
     let says = |claim: &str, word: &str| {
         jwt.other(claim).is_none_or(|said| matches!(said, Json::Text(said) if said.eq_ignore_ascii_case(word)))
     };
-    says("typ", "ID") && says("token_use", "id") && jwt.other("scope").is_none() && jwt.other("scp").is_none()
+    let of_access = ["scope", "scp", "azpacr", "appidacr", "idtyp"];
+    says("typ", "ID") && says("token_use", "id") && of_access.iter().all(|claim| jwt.other(claim).is_none())
 }
 
 /// How the provider's people are described, and who of them may come in.
@@ -524,6 +526,11 @@ mod tests {
             (r#""token_use":"access""#, Some(Refused::OtherType)),
             (r#""scope":"openid""#, Some(Refused::OtherType)),
             (r#""scp":"api.read""#, Some(Refused::OtherType)),
+            // Entra ID writes no scope into the token of an application that acts for itself.
+            (r#""azp":"kubectl","azpacr":"1","roles":["staff"]"#, Some(Refused::OtherType)),
+            (r#""appid":"kubectl","appidacr":"2""#, Some(Refused::OtherType)),
+            (r#""idtyp":"app""#, Some(Refused::OtherType)),
+            (r#""azp":"kubectl""#, None),
         ] {
             let payload = good.replacen('{', &format!("{{{said},"), 1);
             assert_eq!(judged(&payload, true).err(), refused, "T155, an access token is no ID token: {said}");
