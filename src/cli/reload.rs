@@ -78,7 +78,10 @@ impl Reading {
 }
 
 fn unusable(complaints: &dyn fmt::Display) {
-    tracing::error!(%complaints, "the configuration cannot be used; everything stays as it was");
+    // A line of the log for each: there may be many, and a line is one line.
+    for complaint in complaints.to_string().lines() {
+        tracing::error!(complaint, "the configuration cannot be used; everything stays as it was");
+    }
 }
 
 /// The keys at the top that are not taken over and differ.

@@ -278,6 +278,7 @@ fn clients_are_read_again_on_a_signal_and_on_change_and_a_bad_file_changes_nothi
     let mut written = Value::Null;
     let gate = Elsewhere::start("", |config| {
         config["clients"] = json!([{ "clientId": "first", "name": "First", "redirectUris": [REDIRECT] }]);
+        config["logFormat"] = json!("text");
         written = config.clone();
     });
     let (world, process) = (&gate.world, &gate.process);
@@ -323,6 +324,8 @@ fn clients_are_read_again_on_a_signal_and_on_change_and_a_bad_file_changes_nothi
     eventually("the new secret", || third("seventeen-letters"));
     assert!(!third("sixteen-letters-"));
     assert!(!process.log().contains("letters"), "no secret in the log");
+    let is_line = |line: &str| line.starts_with("20") && line.contains('Z');
+    assert!(process.log().lines().all(is_line), "a line is one line, however much is wrong: {}", process.log());
 }
 
 #[test]
