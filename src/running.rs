@@ -2,7 +2,7 @@
 
 use crate::config::{AdminListen, Complaints, Config};
 use crate::sessions::Sessions;
-use crate::wiring::{NotTakenOver, Parts, TakenOver, Wired, take_over, wire};
+use crate::wiring::{NotTakenOver, Parts, TakenOver, take_over, wire};
 use portcullis_adapters::gate::{Admin, Embedded, Gate};
 use portcullis_adapters::http::{Bound, Plain, Serving, Settings, serve};
 use portcullis_adapters::valkey::Refusal;
@@ -106,28 +106,14 @@ impl Running {
             return Err(NotStarted::Clock);
         }
         let within = watcher.as_ref().map(|_| Watch::new("program"));
-        let Wired {
-            listen,
-            admin_listen,
-            settings,
-            tls,
-            admin_tls,
-            operator,
-            gate,
-            parts,
-            sources,
-            provider,
-            watching,
-            issuer_key: _,
-            upstreams: _,
-        } = wire(config, services, within).map_err(NotStarted::Configuration)?;
+        let wired = wire(config, services, within).map_err(NotStarted::Configuration)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NotStarted::System)?;
         let keeping = runtime.spawn({
-            let parts = Arc::clone(&parts);
+            let parts = Arc::clone(&wired.parts);
             async move { parts.keep_store().await }
         });
         // A store that is away comes back; one that must not be used as it is stays so until somebody has seen to it.
-        if let Err(refusal) = runtime.block_on(parts.store().ready()) {
+        if let Err(refusal) = runtime.block_on(wired.parts.store().ready()) {
             if refusal.needs_somebody() {
                 return Err(NotStarted::Store(refusal));
             }
@@ -136,11 +122,11 @@ impl Running {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let bind = |address, cores| Bound::new(address, cores).map_err(|error| NotStarted::Listen(address, error));
         let public = match Bound::inherited(cores).map_err(NotStarted::System)? {
-            Some(inherited) if inherited.address() == listen => inherited,
-            Some(inherited) => return Err(NotStarted::Inherited(inherited.address(), listen)),
-            None => bind(listen, cores)?,
+            Some(inherited) if inherited.address() == wired.listen => inherited,
+            Some(inherited) => return Err(NotStarted::Inherited(inherited.address(), wired.listen)),
+            None => bind(wired.listen, cores)?,
         };
-        let admin = match admin_listen {
+        let admin = match wired.admin_listen {
             AdminListen::Address(address) => AdminBound::Address(bind(address, 1)?),
             AdminListen::Socket(path) => {
                 AdminBound::Socket(Bound::at(&path).map_err(|error| NotStarted::ListenAt(path, error))?)
@@ -150,30 +136,32 @@ impl Running {
         let public_address = public.address();
         let (stop, stopped) = watch::channel(false);
 
-        let watcher = watching.within.clone().zip(watcher);
+        let watcher = wired.watching.within.clone().zip(watcher);
         let watcher = watcher.map(|(watch, watcher)| tell_on_a_thread(watch, watcher)).transpose();
         let watcher = watcher.map_err(NotStarted::System)?;
-        let asked = Arc::clone(&gate);
+        let asked = Arc::clone(&wired.gate);
         // Held by every core: closed once the last of them has ended.
         let (cores_live, mut cores_gone) = watch::channel(());
         let on_core = {
-            let gate = Arc::clone(&gate);
+            let gate = Arc::clone(&wired.gate);
             move |_| {
                 let _cores = &cores_live;
                 gate.on_core()
             }
         };
         // What the operator has begun runs to its end, too.
-        let unfinished = Arc::clone(&settings.unfinished);
-        let for_admin = Settings { drain: settings.drain, unfinished, ..Settings::default() };
-        let (serving, renewal) = match tls {
-            None => (serve(public, settings, Plain, on_core, stopped.clone()), None),
-            Some((acceptor, renewal)) => (serve(public, settings, acceptor, on_core, stopped.clone()), Some(renewal)),
+        let unfinished = Arc::clone(&wired.settings.unfinished);
+        let for_admin = Settings { drain: wired.settings.drain, unfinished, ..Settings::default() };
+        let (serving, renewal) = match wired.tls {
+            None => (serve(public, wired.settings, Plain, on_core, stopped.clone()), None),
+            Some((acceptor, renewal)) => {
+                (serve(public, wired.settings, acceptor, on_core, stopped.clone()), Some(renewal))
+            }
         };
         let serving = serving.map_err(NotStarted::System)?;
-        let answers = Admin::new(Arc::clone(&gate), operator, sources, Arc::clone(serving.counts()));
+        let answers = Admin::new(wired.gate, wired.operator, wired.sources, Arc::clone(serving.counts()));
         let on_admin = move |_| answers.clone();
-        let (administering, admin_renewal) = match (admin, admin_tls) {
+        let (administering, admin_renewal) = match (admin, wired.admin_tls) {
             (AdminBound::Socket(bound), _) => (serve(bound, for_admin, Plain, on_admin, stopped), None),
             (AdminBound::Address(bound), None) => (serve(bound, for_admin, Plain, on_admin, stopped), None),
             (AdminBound::Address(bound), Some((acceptor, renewal))) => {
@@ -187,16 +175,16 @@ impl Running {
             .name("background".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let asking = tokio::spawn(provider.run());
-                    let calling = watching.webhook.clone().map(|webhook| {
-                        let parts = Arc::clone(&parts);
+                    let asking = tokio::spawn(wired.provider.run());
+                    let calling = wired.watching.webhook.clone().map(|webhook| {
+                        let parts = Arc::clone(&wired.parts);
                         tokio::spawn(async move { webhook.run(&*parts).await })
                     });
                     let renewing: Vec<_> =
                         renewal.into_iter().chain(admin_renewal).map(|renewal| tokio::spawn(renewal.run())).collect();
                     // Requests in progress need it to their end. An error is what says that there are none left.
                     while cores_gone.changed().await.is_ok() {}
-                    for watch in watching.all() {
+                    for watch in wired.watching.all() {
                         watch.close();
                     }
                     if let Some(calling) = calling

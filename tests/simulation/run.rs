@@ -2,32 +2,23 @@
 //!
 //! What is possible in a run is drawn from its seed first, so that some runs have much of one thing and nothing of another.
 
+use crate::Seen;
 use crate::engine::chance::Chance;
-use crate::engine::fixture::{self, Party, Wrong, admit, generation, scopes};
+use crate::engine::fixture::{self, Party, Wrong};
 use crate::engine::scheduler::{Joined, Scheduler};
-use crate::engine::world::{Surroundings, locked};
-use crate::oracle::{Answer, Call, History, Login, What};
-use crate::store::{Broken, Faults, Link, Shared};
-use portcullis_domain::journal::Happened;
-use portcullis_domain::key::Person;
-use portcullis_domain::oauth::exchange::Tokens;
+use crate::engine::world::locked;
+use crate::oracle::History;
+use crate::stage::{Gateway, Session, Stage, skew};
+use crate::store::{Broken, Faults, Shared};
 use portcullis_domain::oauth::fault::Fault;
-use portcullis_domain::oauth::grant::State;
-use portcullis_domain::oauth::policy::Policy;
-use portcullis_domain::operation::Fact;
-use portcullis_ports::{Clock, ask, transact};
-use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
 /// What came of a run, for the judge and for the count of what was seen at all.
 pub(crate) struct Outcome {
     pub(crate) history: History,
-    pub(crate) seen: BTreeMap<&'static str, u64>,
+    pub(crate) seen: Seen,
 }
 
 /// Runs one seed, on a store that may be broken.
@@ -55,26 +46,26 @@ pub(crate) fn run(seed: u64, broken: Option<Broken>) -> Outcome {
 
 /// What is possible in this run.
 #[derive(Clone, Debug)]
-struct Settings {
-    grace: Duration,
-    faults: Faults,
+pub(crate) struct Settings {
+    pub(crate) grace: Duration,
+    pub(crate) faults: Faults,
     /// How often out of a hundred a client does not hear an answer.
-    unheard: u64,
-    people: u64,
-    clients: u64,
-    processes_max: u64,
-    rounds_max: u64,
-    pause_millis: u64,
-    thieves: u64,
-    revokers: u64,
-    cuts: u64,
-    outages: u64,
-    failovers: u64,
+    pub(crate) unheard: u64,
+    pub(crate) people: u64,
+    pub(crate) clients: u64,
+    pub(crate) processes_max: u64,
+    pub(crate) rounds_max: u64,
+    pub(crate) pause_millis: u64,
+    pub(crate) thieves: u64,
+    pub(crate) revokers: u64,
+    pub(crate) cuts: u64,
+    pub(crate) outages: u64,
+    pub(crate) failovers: u64,
     /// How often out of a hundred a failover leaves a gateway behind.
-    splits: u64,
-    crashes: u64,
-    steps: u64,
-    callers: u64,
+    pub(crate) splits: u64,
+    pub(crate) crashes: u64,
+    pub(crate) steps: u64,
+    pub(crate) callers: u64,
 }
 
 impl Settings {
@@ -112,74 +103,6 @@ impl Settings {
         }
     }
 }
-
-struct Gateway {
-    /// Which process this is, counted over the whole run.
-    number: u64,
-    world: Arc<Surroundings<Link>>,
-    link: Arc<Link>,
-    dead: Arc<AtomicBool>,
-}
-
-impl Gateway {
-    fn start(number: u64, scheduler: &Scheduler, shared: &Arc<Shared>) -> Arc<Self> {
-        let dead = Arc::new(AtomicBool::new(false));
-        let link = Arc::new(Link::new(shared, &dead));
-        let world = Surroundings::new(scheduler, Arc::clone(&link));
-        world.clock.skew(skew(scheduler));
-        Arc::new(Self { number, world, link, dead })
-    }
-}
-
-fn skew(scheduler: &Scheduler) -> i64 {
-    scheduler.chance(|chance| i64::try_from(chance.below(2_001)).unwrap_or(0)) - 1_000
-}
-
-struct Stage {
-    policy: Arc<Policy>,
-    scheduler: Scheduler,
-    settings: Settings,
-    shared: Arc<Shared>,
-    gateways: Mutex<Vec<Arc<Gateway>>>,
-    gone: Mutex<Vec<Arc<Gateway>>>,
-    history: Mutex<History>,
-    parties: Mutex<Vec<Party>>,
-    calm: AtomicBool,
-    logins: AtomicU64,
-    failovers: AtomicU64,
-    processes: AtomicU64,
-}
-
-/// What the processes of one client share, and what a thief can copy.
-struct Session {
-    party: Party,
-    login: usize,
-    code: Mutex<Option<String>>,
-    /// The refresh tokens that the client has heard of, by generation.
-    refresh: Mutex<BTreeMap<u32, String>>,
-    access: Mutex<Vec<String>>,
-}
-
-impl Session {
-    fn newest(&self) -> Option<String> {
-        locked(&self.refresh).last_key_value().map(|(_, token)| token.clone())
-    }
-
-    fn any_refresh(&self, chance: &mut Chance) -> Option<String> {
-        let tokens = locked(&self.refresh);
-        tokens.values().nth(chance.place(tokens.len())).cloned()
-    }
-
-    fn hear(&self, tokens: &Tokens) {
-        if let Some(token) = &tokens.refresh {
-            locked(&self.refresh).insert(generation(token.expose()), token.expose().to_owned());
-        }
-        locked(&self.access).push(tokens.access.expose().to_owned());
-    }
-}
-
-/// The client's view of an answer: nothing, if it never came.
-type Heard<T> = Option<Result<T, Fault>>;
 
 async fn play(stage: Arc<Stage>) {
     let mut actors: Vec<Joined<()>> = Vec::new();
@@ -476,271 +399,4 @@ async fn step(stage: Arc<Stage>) {
     stage.pause(0, 90_000).await;
     let gateway = stage.gateway();
     gateway.world.clock.skew(skew(&stage.scheduler));
-}
-
-impl Stage {
-    fn chance<T>(&self, ask: impl FnOnce(&mut Chance) -> T) -> T {
-        self.scheduler.chance(ask)
-    }
-
-    async fn pause(&self, from: u64, to: u64) {
-        let span = self.chance(|chance| chance.millis(from, to));
-        self.scheduler.sleep(span).await;
-    }
-
-    fn spawn<F: Future<Output = ()> + Send + 'static>(
-        self: &Arc<Self>,
-        actor: impl FnOnce(Arc<Self>) -> F,
-    ) -> Joined<()> {
-        self.scheduler.spawn(actor(Arc::clone(self)))
-    }
-
-    fn gateway(&self) -> Arc<Gateway> {
-        let gateways = locked(&self.gateways);
-        Arc::clone(&gateways[self.chance(|chance| chance.place(gateways.len()))])
-    }
-
-    fn fail_over(self: &Arc<Self>) {
-        if self.calm.load(Ordering::Relaxed) {
-            return;
-        }
-        let lost = self.chance(|chance| chance.millis(0, 2_000));
-        let splits = self.chance(|chance| chance.percent(self.settings.splits));
-        self.shared.fail_over(lost, splits);
-        self.failovers.fetch_add(1, Ordering::Relaxed);
-        // One that had been left behind comes along now, whether another is left behind or not.
-        for gateway in locked(&self.gateways).iter() {
-            gateway.link.leave_behind(false);
-        }
-        if splits {
-            self.gateway().link.leave_behind(true);
-            let place = {
-                let mut history = locked(&self.history);
-                history.splits.push((self.scheduler.now(), Duration::MAX));
-                history.splits.len() - 1
-            };
-            let healed = self.spawn(async move |stage| {
-                stage.pause(100, 10_000).await;
-                stage.shared.heal();
-                locked(&stage.history).splits[place].1 = stage.scheduler.now();
-            });
-            drop(healed);
-        }
-    }
-
-    fn session(&self, party: Party) -> Arc<Session> {
-        let login = {
-            let mut history = locked(&self.history);
-            history.logins.push(Login { id: party.id(), generation: None });
-            history.logins.len() - 1
-        };
-        locked(&self.parties).push(party.clone());
-        Arc::new(Session { party, login, code: Mutex::default(), refresh: Mutex::default(), access: Mutex::default() })
-    }
-
-    /// Ends all faults, once, and waits until what they left on the wires has arrived.
-    async fn when_calm(&self) {
-        if !self.calm.swap(true, Ordering::Relaxed) {
-            self.shared.calm_down();
-        }
-        let settled = Duration::from_secs(15);
-        let quiet = {
-            let mut history = locked(&self.history);
-            if history.quiet.is_zero() {
-                history.quiet = self.scheduler.now() + settled;
-            }
-            history.quiet
-        };
-        self.scheduler.sleep(quiet.saturating_sub(self.scheduler.now()) + Duration::from_millis(1)).await;
-    }
-
-    async fn callback(&self, session: &Session) -> Heard<String> {
-        let gateway = self.gateway();
-        let operation = session.party.callback(gateway.world.clock.now());
-        let call = transact(&gateway.world, operation);
-        let heard = self.call(&gateway, session, What::Callback, true, call, |_| Answer::Done).await;
-        heard.map(|answer| answer.map(|code| code.expose().to_owned()))
-    }
-
-    async fn exchange(&self, session: &Session, code: &str, wrong: Option<Wrong>) -> Heard<Tokens> {
-        let gateway = self.gateway();
-        let call = transact(&gateway.world, session.party.exchange(code, wrong));
-        let heard = self.call(&gateway, session, What::Exchange, wrong.is_none(), call, answer).await;
-        Self::heard_tokens(session, heard)
-    }
-
-    async fn refresh(&self, session: &Session, token: &str, wrong: bool) -> Heard<Tokens> {
-        let gateway = self.gateway();
-        let call = transact(&gateway.world, session.party.refresh(token, wrong));
-        let heard = self.call(&gateway, session, What::Refresh(generation(token)), !wrong, call, answer).await;
-        Self::heard_tokens(session, heard)
-    }
-
-    fn heard_tokens(session: &Session, heard: Heard<Tokens>) -> Heard<Tokens> {
-        if let Some(Ok(tokens)) = &heard {
-            session.hear(tokens);
-        }
-        heard
-    }
-
-    async fn revoke(&self, session: &Session, token: &str, wrong: bool) -> Heard<()> {
-        let gateway = self.gateway();
-        let call = transact(&gateway.world, session.party.revoke(token, wrong));
-        self.call(&gateway, session, What::Revoke, !wrong, call, |()| Answer::Done).await
-    }
-
-    async fn admit(&self, session: &Session, access: &str) -> Heard<()> {
-        let gateway = self.gateway();
-        let scopes = scopes();
-        let question = admit(access, &scopes);
-        let call = async { ask(&*gateway.world, &question).await.map(drop) };
-        self.call(&gateway, session, What::Admit, true, call, |()| Answer::Done).await
-    }
-
-    async fn cut(&self, person: Person) -> Heard<()> {
-        let gateway = self.gateway();
-        let call = transact(&gateway.world, fixture::cut(person));
-        self.heard(&gateway, (person, None), What::Cut, true, call, |()| Answer::Done).await
-    }
-
-    async fn call<T>(
-        &self,
-        gateway: &Gateway,
-        session: &Session,
-        what: What,
-        right: bool,
-        call: impl Future<Output = Result<T, Fault>>,
-        answer: impl Fn(&T) -> Answer,
-    ) -> Heard<T> {
-        self.heard(gateway, (session.party.person(), Some(session.login)), what, right, call, answer).await
-    }
-
-    /// Sends a request, writes down what the gateway answered, and says what the client heard of it.
-    async fn heard<T>(
-        &self,
-        gateway: &Gateway,
-        (person, login): (Person, Option<usize>),
-        what: What,
-        right: bool,
-        call: impl Future<Output = Result<T, Fault>>,
-        answer: impl Fn(&T) -> Answer,
-    ) -> Heard<T> {
-        let place = {
-            let mut history = locked(&self.history);
-            let (by, invoked) = (gateway.number, self.scheduler.now());
-            let left_behind = gateway.link.is_left_behind();
-            history.calls.push(Call { person, login, what, right, by, left_behind, invoked, done: None });
-            history.calls.len() - 1
-        };
-        let calm = self.calm.load(Ordering::Relaxed);
-        let unheard = !calm && self.chance(|chance| chance.percent(self.settings.unheard));
-        // Some who do not hear the answer have hung up before it came, the others lose it on its way.
-        let patience = self.chance(|chance| match (unheard, chance.percent(30)) {
-            (true, true) => chance.millis(0, 300),
-            _ => Duration::from_secs(10),
-        });
-        let sleep = self.scheduler.sleep(patience);
-        let (mut call, mut sleep) = (pin!(call), pin!(sleep));
-        let heard = poll_fn(|context| match call.as_mut().poll(context) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
-        })
-        .await?;
-        if gateway.dead.load(Ordering::Relaxed) {
-            return None;
-        }
-        let told = match &heard {
-            Ok(reply) => answer(reply),
-            Err(fault) => Answer::Refused(*fault),
-        };
-        locked(&self.history).calls[place].done = Some((self.scheduler.now(), told));
-        if unheard { None } else { Some(heard) }
-    }
-
-    fn close(&self) -> Outcome {
-        let mut history = std::mem::take(&mut *locked(&self.history));
-        if history.quiet.is_zero() {
-            history.quiet = Duration::MAX;
-        }
-        for (login, party) in history.logins.iter_mut().zip(locked(&self.parties).iter()) {
-            if let Ok(Fact::Found(stored)) = self.shared.look(party.key()).of(&party.key())
-                && let Some(State::Live(live)) = stored.record.grant().map(|grant| &grant.state)
-            {
-                login.generation = Some(live.generation);
-            }
-        }
-        let gateways = locked(&self.gateways);
-        for gateway in gateways.iter().chain(locked(&self.gone).iter()) {
-            history.events.extend(gateway.world.journal.events());
-        }
-        let seen = self.count(&history, &gateways);
-        Outcome { history, seen }
-    }
-
-    fn count(&self, history: &History, gateways: &[Arc<Gateway>]) -> BTreeMap<&'static str, u64> {
-        let mut seen: BTreeMap<&'static str, u64> = BTreeMap::new();
-        let mut add = |what, times: u64| *seen.entry(what).or_insert(0) += times;
-        for call in &history.calls {
-            add("requests", 1);
-            add("unanswered", u64::from(call.done.is_none()));
-            add(
-                "admitted",
-                u64::from(call.what == What::Admit && call.done.as_ref().is_some_and(|it| it.1 == Answer::Done)),
-            );
-            add(
-                "sessions",
-                u64::from(call.what == What::Exchange && matches!(call.done, Some((_, Answer::Tokens(..))))),
-            );
-            if let Some((_, Answer::Refused(fault))) = &call.done {
-                add(name(*fault), 1);
-            }
-        }
-        for event in &history.events {
-            add("repeated in grace", u64::from(event.happened == Happened::RefreshRepeated));
-            add("rolled forward", u64::from(event.happened == Happened::RefreshRolledForward));
-            add("rotated", u64::from(event.happened == Happened::TokensRefreshed));
-        }
-        for gateway in gateways {
-            add("answered near by", gateway.link.hits());
-            add("queued", gateway.world.turnstiles.entered.load(Ordering::Relaxed));
-        }
-        add("crashes", u64::try_from(locked(&self.gone).len()).unwrap_or(0));
-        add("splits", u64::try_from(history.splits.len()).unwrap_or(0));
-        add("left behind", u64::try_from(history.calls.iter().filter(|call| call.left_behind).count()).unwrap_or(0));
-        add("failovers", self.failovers.load(Ordering::Relaxed));
-        add(
-            "alive at the end",
-            u64::try_from(history.logins.iter().filter(|it| it.generation.is_some()).count()).unwrap_or(0),
-        );
-        seen
-    }
-}
-
-fn answer(tokens: &Tokens) -> Answer {
-    let refresh = tokens.refresh.as_ref().map_or("", |token| token.expose());
-    Answer::Tokens(generation(refresh), refresh.to_owned())
-}
-
-/// The faults that a run has to meet now and then, or it proves nothing.
-fn name(fault: Fault) -> &'static str {
-    match fault {
-        Fault::StoreUnavailable => "store unavailable",
-        Fault::Contended => "contended",
-        Fault::CallbackRepeated => "callback repeated",
-        Fault::CodeReplayed => "code replayed",
-        Fault::CodeUnknown => "code unknown",
-        Fault::CodeExpired => "code expired",
-        Fault::CodeEpoch => "code of another epoch",
-        Fault::ClientMismatch => "another client",
-        Fault::VerifierWrong => "wrong verifier",
-        Fault::RedirectMismatch => "wrong redirect",
-        Fault::ResourceBeyondGrant => "wrong resource",
-        Fault::RefreshReplayed => "refresh replayed",
-        Fault::RefreshUnknown => "refresh unknown",
-        Fault::RefreshAhead => "refresh ahead",
-        Fault::SessionRevoked => "session revoked",
-        Fault::SessionCut => "session cut",
-        Fault::TokenRevoked => "token revoked",
-        _ => "other",
-    }
 }

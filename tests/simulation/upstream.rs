@@ -11,7 +11,7 @@ use crate::engine::scheduler::{Joined, Scheduler};
 use crate::engine::world::{START, Surroundings, locked};
 use crate::provider::{Kind, Manner, Troubles, Upstream, Wire};
 use crate::store::{Broken, Faults, Link, Shared};
-use crate::{SEEDS, search, variable};
+use crate::{caught, ordinary, variable};
 use portcullis_domain::key::Person;
 use portcullis_domain::limits::IDENTITY_GRANTS_MAX;
 use portcullis_domain::oauth::callback::Surplus;
@@ -45,15 +45,7 @@ fn seed_bug_21_seed_bug_27_seed_bug_28_p03_the_gate_burns_nobodys_login_at_the_p
         }
         return;
     }
-    let seeds = variable("SEEDS").unwrap_or(SEEDS);
-    let (found, seen) = search(seeds, |seed| run(seed, None, false));
-    println!("seeds 0..{seeds}: {seen:#?}");
-    if let Some((seed, why)) = found {
-        panic!("UPSTREAM_SEED={seed}: {why}");
-    }
-    for what in MUST_BE_SEEN {
-        assert!(seen.get(what).is_some_and(|times| *times > 0), "{what:?} was never seen");
-    }
+    ordinary("UPSTREAM_SEED", &MUST_BE_SEEN, |seed| run(seed, None, false));
 }
 
 /// What the ordinary run has to meet.
@@ -82,9 +74,7 @@ const MUST_BE_SEEN: [&str; 19] = [
 #[test]
 fn the_canaries_at_the_provider_are_caught() {
     for bent in [Forgets::Leases, Forgets::Spares, Forgets::Refusals, Forgets::Ends] {
-        let (found, _) = search(SEEDS, |seed| run(seed, Some(bent), false));
-        let (seed, why) = found.unwrap_or_else(|| panic!("{bent:?} was not noticed"));
-        println!("{bent:?} is caught by seed {seed}: {why}");
+        caught(bent, |seed| run(seed, Some(bent), false));
     }
 }
 
