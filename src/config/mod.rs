@@ -33,8 +33,8 @@ pub use surroundings::{Process, Surroundings, Unreadable};
 pub use trusted::{ClaimRules, ClientAudiences, TokenExchangeBroker, TrustedIssuer, TypHeaders};
 pub use urls::{BaseUrl, Domain, HttpsRedirect, IssuerUrl, Origin, RedirectUrl, ResourcePath, Scheme, UpstreamUrl};
 pub use values::{
-    CaFile, CertificateFile, Cidr, ClaimName, ClientId, ClientName, EmailAddress, EmailDomain, GroupName, Jwks,
-    JwksUri, KeyFile, ScopeDescription, ScopeName, Subject, TenantId,
+    CaFile, CertificateFile, Cidr, ClaimName, ClientId, EmailAddress, EmailDomain, GroupName, Jwks, JwksUri, KeyFile,
+    ScopeDescription, ScopeName, ShownName, Subject, TenantId,
 };
 pub use words::{ClientAuthentication, GitHubGroups, LogFormat, LogLevel, ProviderType, StorageType};
 
@@ -223,6 +223,7 @@ keys! {
 keys! {
     /// A protected MCP server.
     pub struct Resource judged as ResourceDraft by safety::resource {
+        name: Option<ShownName> = optional("name") "What people call it, on the consent page and in its metadata. Left out: its URL.",
         paths: Vec<ResourcePath> = part() "Where it is found on the host of `baseUrl`; the first one names it.",
         subtree: bool = or("subtree", false) "Whether everything below its paths belongs to it too.",
         upstreams: Vec<UpstreamUrl> = part() "The MCP server itself.",
@@ -256,7 +257,7 @@ keys! {
         client_secret: Option<SecretText> = optional_secret(&["clientSecret", "clientSecretFile"], limits::CHOSEN_SECRET_MIN) "Its secret, at least 16 characters; without one it is public.",
         jwks: Option<Jwks> = part() "Its public keys, if it proves who it is by private_key_jwt.",
         jwks_uri: Option<JwksUri> = optional("jwksUri") "Where it publishes them instead: https, or http on loopback.",
-        name: ClientName = required("name") "Its name on the consent page.",
+        name: ShownName = required("name") "Its name on the consent page.",
         redirect_uris: Vec<RedirectUrl> = some("redirectUris") "Where it may be sent back to, compared exactly; on loopback the port is free.",
         token_endpoint_auth_method: Option<ClientAuthentication> = optional("tokenEndpointAuthMethod") "How it proves who it is: none, client_secret_basic, client_secret_post or private_key_jwt. Left out: what its secret or its keys are for, none without either.",
     }

@@ -201,9 +201,10 @@ texts! {
         unless(text.len() > CLIENT_ID_MAX || !plain, "is not a client identifier", "write plain ASCII without spaces")
     };
 
-    /// A client's name, as the consent page shows it.
-    pub struct ClientName: json!({ "maxLength": CLIENT_NAME_MAX }), |text| {
-        unless(text.len() > CLIENT_NAME_MAX, "is too long for the consent page", "use a name of at most 128 bytes")
+    /// The name of a client or of a resource, as the consent page shows it.
+    pub struct ShownName: json!({ "minLength": 1, "maxLength": CLIENT_NAME_MAX }), |text| {
+        let is_one = (1..=CLIENT_NAME_MAX).contains(&text.len());
+        unless(!is_one, "is empty, or too long for the consent page", "use a name of 1 to 128 bytes")
     };
 
     /// The name of a claim.

@@ -107,6 +107,7 @@ impl Demo {
                 "scopes": identity::SCOPES,
             },
             "resources": [{
+                "name": "The demonstration",
                 "path": mcp::PATH,
                 "upstream": self.upstream(),
                 "scopes": [{ "name": "mcp", "description": "Use the demonstration's tools" }],

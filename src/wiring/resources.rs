@@ -23,6 +23,7 @@ pub(super) fn resource(
     ca_files: &[CaFile],
 ) -> Result<(Resource, Behind, AllowedOrigins), Complaints> {
     let ConfiguredResource {
+        name,
         paths,
         subtree,
         upstreams,
@@ -59,7 +60,7 @@ pub(super) fn resource(
             description: scope.description.map(|description| description.as_str().to_owned()),
         })
         .collect();
-    let resource = Resource::new(base_url, paths, subtree, scopes, None)
+    let resource = Resource::new(base_url, paths, subtree, scopes, name.map(|name| name.as_str().to_owned()))
         .map_err(|refused| complaint(&at(""), &format!("{refused:?}"), "write plain paths, as /mcp"))?;
     let origins: Option<Vec<String>> = allowed_origins
         .as_deref()

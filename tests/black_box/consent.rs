@@ -75,6 +75,17 @@ fn as_26_the_page_says_who_asks_where_it_goes_and_what_for() {
 }
 
 #[test]
+fn t214_m03_a_resource_is_called_what_the_operator_calls_it_and_its_address_stays() {
+    let world = World::with(|config| config["resources"][0]["name"] = json!("Tools & <b>more</b>"));
+    let page = world.browser().consent_page(&ask(&world.public_client("A client"))).page.text();
+    let (title, rest) = page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap();
+    assert!(title.contains("Tools &amp; &lt;b&gt;more&lt;/b&gt;") && !title.contains(RESOURCE), "{title}");
+    assert!(rest.contains(RESOURCE), "a name alone says nothing of the place: {rest}");
+    let metadata = world.send(&Request::get("/.well-known/oauth-protected-resource/mcp")).json();
+    assert_eq!((&metadata["resource_name"], &metadata["resource"]), (&json!("Tools & <b>more</b>"), &json!(RESOURCE)));
+}
+
+#[test]
 fn t206_only_the_page_of_this_browser_can_answer() {
     let (world, client) = start();
     let mut browser = world.browser();

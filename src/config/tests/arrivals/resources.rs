@@ -6,6 +6,12 @@ pub(super) fn arrivals() -> Vec<Arrival> {
     let debug_origins: Probe = |c| format!("{:?}", c.allowed_origins);
     vec![
         (
+            "resources[].name",
+            vec![("/resources/0/name", json!("Company tools"))],
+            |c| c.resources[0].name.as_ref().map_or("none", ShownName::as_str).into(),
+            "Company tools",
+        ),
+        (
             "resources[].path",
             vec![("/resources/0/path", json!("/sse"))],
             |c| c.resources[0].paths[0].as_str().into(),
