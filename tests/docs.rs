@@ -42,6 +42,33 @@ fn every_event_of_the_audit_log_is_on_the_page() {
 }
 
 #[test]
+fn the_units_start_what_the_manual_says_with_what_it_asks_for() {
+    let (service, socket) = (read("deploy/portcullis.service"), read("deploy/portcullis.socket"));
+    let (image, manual) = (read("deploy/Containerfile"), read("docs/configuration.md"));
+    let said = |unit: &str, key: &str| {
+        let mut values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        values.next().map(str::to_owned).unwrap_or_else(|| panic!("{key} is missing"))
+    };
+    let number = |unit: &str, key: &str| said(unit, key).parse::<u64>().unwrap();
+    let default = |key: &str| {
+        let row = manual.lines().find_map(|line| line.strip_prefix(&format!("| `{key}` | `"))).unwrap();
+        row.split('`').next().unwrap().trim_matches('"').to_owned()
+    };
+    assert_eq!(said(&socket, "ListenStream"), default("listen"));
+    assert_eq!(said(&service, "StandardInput"), "socket");
+    assert!(number(&service, "LimitNOFILE") >= 2 * default("connections").parse::<u64>().unwrap() + 100);
+    let grace = default("shutdownGrace").strip_suffix('s').unwrap().parse::<u64>().unwrap();
+    assert!(number(&service, "TimeoutStopSec") > grace, "whoever is killed in its drain has not drained");
+    // The image and the unit start the same.
+    let command: Vec<String> = ["ENTRYPOINT ", "CMD "]
+        .iter()
+        .filter_map(|word| image.lines().find_map(|line| line.strip_prefix(word)))
+        .flat_map(|list| serde_json::from_str::<Vec<String>>(list).unwrap())
+        .collect();
+    assert_eq!(said(&service, "ExecStart"), command.join(" "));
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let mut broken = Vec::new();
     for document in documents() {
