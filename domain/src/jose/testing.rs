@@ -3,6 +3,7 @@
 use super::algorithm::Algorithm;
 use super::jwk::{Key, KeySet};
 use super::object;
+use crate::wire::json::quote;
 use crate::wire::text;
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
@@ -24,6 +25,15 @@ pub(crate) fn token(algorithm: Algorithm, header: &str, payload: &str) -> String
 /// The token that an honest issuer makes: `alg`, `kid` and nothing else in the header.
 pub(crate) fn honest(algorithm: Algorithm, payload: &str) -> String {
     token(algorithm, &format!(r#"{{"alg":"{0}","kid":"{0}"}}"#, algorithm.name()), payload)
+}
+
+/// A JSON object of these members, some of them changed; what is changed to nothing is left out.
+pub(crate) fn members<V: AsRef<str>>(good: &[(&str, V)], changes: &[(&str, &str)]) -> String {
+    let kept = good.iter().map(|(name, value)| (*name, value.as_ref()));
+    let kept = kept.filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    let members = kept.chain(changes.iter().copied()).filter(|(_, value)| !value.is_empty());
+    let members: Vec<String> = members.map(|(name, value)| format!("{}:{value}", quote(name))).collect();
+    format!("{{{}}}", members.join(","))
 }
 
 /// The public key that goes with [`token`], as a JWK, with the algorithm's name as `kid` and `alg`.

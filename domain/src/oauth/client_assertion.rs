@@ -211,7 +211,7 @@ impl Spend {
 mod tests {
     use super::*;
     use crate::jose::algorithm::Algorithm;
-    use crate::jose::testing::{honest, key, keys, token};
+    use crate::jose::testing::{honest, key, keys, members, token};
     use crate::operation::{Epoch, Stored};
     use crate::secret::Secret;
     use crate::wire::json::quote;
@@ -228,14 +228,7 @@ mod tests {
             ("iat", "1800000000".to_owned()),
             ("jti", quote("once")),
         ];
-        let kept = good.iter().map(|(name, value)| (*name, value.as_str()));
-        let kept = kept.filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
-        let members: Vec<String> = kept
-            .chain(changes.iter().copied())
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{}:{value}", quote(name)))
-            .collect();
-        format!("{{{}}}", members.join(","))
+        members(&good, changes)
     }
 
     fn judged(text: &str, algorithms: &[Algorithm]) -> Result<Proof, Fault> {

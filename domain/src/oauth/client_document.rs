@@ -156,7 +156,7 @@ impl Document {
 mod tests {
     use super::*;
     use crate::jose::algorithm::Algorithm;
-    use crate::jose::testing::jwk;
+    use crate::jose::testing::{jwk, members};
     use crate::wire::json::quote;
 
     const URL: &str = "https://app.example/client.json";
@@ -171,15 +171,8 @@ mod tests {
             ("client_name", quote("App")),
             ("redirect_uris", r#"["http://localhost/callback","https://app.example/cb"]"#.to_owned()),
         ];
-        let kept = good.iter().map(|(name, value)| (*name, value.as_str()));
-        let kept = kept.filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
-        let members: Vec<String> = kept
-            .chain(changes.iter().copied())
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{}:{value}", quote(name)))
-            .collect();
         let url = DocumentUrl::parse(URL, &on()).unwrap();
-        Document::judge(&url, format!("{{{}}}", members.join(",")).as_bytes(), &RedirectPolicy::default())
+        Document::judge(&url, members(&good, changes).as_bytes(), &RedirectPolicy::default())
     }
 
     #[test]

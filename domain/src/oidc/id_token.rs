@@ -315,7 +315,7 @@ mod tests {
     #![allow(clippy::arithmetic_side_effects, reason = "tests may panic")]
     use super::*;
     use crate::jose::algorithm::Algorithm;
-    use crate::jose::testing::{honest, keys, token};
+    use crate::jose::testing::{honest, keys, members, token};
     use crate::oidc::testing::provider;
 
     const NOW: u64 = 1_000_000;
@@ -345,21 +345,15 @@ mod tests {
 
     /// The good claims with one of them replaced; an empty value leaves it out.
     fn with(name: &str, value: &str) -> String {
-        let members: Vec<String> = [
+        let good = [
             ("iss", r#""https://id.example""#),
             ("sub", r#""s-1""#),
             ("aud", r#""gate""#),
             ("exp", "1000300"),
             ("iat", "999999"),
             ("nonce", r#""n-1""#),
-        ]
-        .into_iter()
-        .filter(|(other, _)| *other != name)
-        .chain([(name, value)])
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!(r#""{name}":{value}"#))
-        .collect();
-        format!("{{{}}}", members.join(","))
+        ];
+        members(&good, &[(name, value)])
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn until(claims: &Claims, now: Timestamp) -> Result<Timestamp, Refused> {
 mod tests {
     use super::*;
     use crate::jose::algorithm::Algorithm;
-    use crate::jose::testing::{honest, keys, token};
+    use crate::jose::testing::{honest, keys, members, token};
     use crate::oidc::testing::{ISSUER, provider};
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
@@ -142,13 +142,7 @@ mod tests {
             ("sub", r#""s-1""#),
             ("sid", r#""there""#),
         ];
-        let kept = good.into_iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
-        let members: Vec<String> = kept
-            .chain(changes.iter().copied())
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!(r#""{name}":{value}"#))
-            .collect();
-        format!("{{{}}}", members.join(","))
+        members(&good, changes)
     }
 
     fn judged(text: &str) -> Result<Logout, Refused> {
