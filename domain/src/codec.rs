@@ -191,8 +191,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// [`Broken`] if one of the fields is not UTF-8.
-    pub fn texts(&self, tag: u8) -> Result<Vec<String>, Broken> {
-        self.all(tag).map(|bytes| text_of(bytes).map(str::to_owned)).collect()
+    pub fn texts(&self, tag: u8) -> Result<Vec<&'a str>, Broken> {
+        self.all(tag).map(text_of).collect()
     }
 
     /// A number.

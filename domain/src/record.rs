@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::limits::RECORD_MAX;
 use crate::oauth::cut::Cut;
 use crate::oauth::grant::Grant;
-use crate::oauth::identity::Identity;
+use crate::oauth::identity::{Identity, Profile};
 use crate::operation::{Fact, Stored, Write};
 use crate::seal::{CurrentRing, Purpose, Unopened};
 use crate::time::Timestamp;
@@ -50,6 +50,16 @@ impl Record {
             Self::Identity(identity) => Some(identity),
             Self::Asleep(asleep) => asleep.identity(),
             Self::Grant(_) | Self::Cut(_) | Self::Mark | Self::RingCheck(_) => None,
+        }
+    }
+
+    /// What is said of the person, if it is an identity.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile<'_>> {
+        match self {
+            // Whoever has looked into it has paid for it; nobody else need.
+            Self::Asleep(asleep) if asleep.identity.get().is_none() => Profile::decode(&asleep.body).ok(),
+            _ => self.identity().map(|identity| identity.claims.profile()),
         }
     }
 

@@ -140,7 +140,7 @@ pub(crate) fn is_plain(name: &str) -> bool {
 
 /// What the upstream reads of these fields.
 fn onward(fields: &HeaderMap) -> HeaderMap {
-    let who = Introduced::of(Identity { user: Identity::value("ada"), ..Identity::default() });
+    let who = Introduced::of(&Identity { user: "ada", ..Identity::default() }).expect("a name");
     let gate = HeaderValue::from_static("gate");
     let injected =
         Injected { host: &gate, client: &gate, proto: &gate, public_host: &gate, who: &who, request_id: &gate };

@@ -223,7 +223,11 @@ struct Everything(Arc<Pool>);
 impl Handler for Everything {
     async fn handle(&self, request: Box<Request<RequestBody>>, peer: Peer) -> Response<AnswerBody> {
         let gate = HeaderValue::from_static("gate");
-        let (who, name) = (Introduced::of(Identity::default()), HeaderValue::from(peer.address().port()));
+        let (who, name) = (
+            Introduced::of(&Identity { user: "ada", ..Identity::default() }),
+            HeaderValue::from(peer.address().port()),
+        );
+        let who = who.expect("a name");
         let onward = Onward {
             client: peer.address().ip(),
             proto: &gate,

@@ -52,8 +52,8 @@ pub(super) async fn answer<W: World>(
         Ok(who) => {
             let mut answer = Answer::empty(StatusCode::OK);
             // All of them, those that have nothing to say too: a proxy that takes them over takes over no client's own.
-            for (name, value) in who.identity().fields() {
-                let value = value.cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+            for (name, value) in who.fields() {
+                let value = value.unwrap_or_else(|| HeaderValue::from_static(""));
                 answer = answer.with_value(name.clone(), value);
             }
             answer

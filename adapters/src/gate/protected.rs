@@ -23,7 +23,7 @@ use portcullis_domain::jose::jwk::Key;
 use portcullis_domain::key::Person;
 use portcullis_domain::oauth::admit::Admitted;
 use portcullis_domain::oauth::fault::Fault;
-use portcullis_domain::oauth::identity::Claims;
+use portcullis_domain::oauth::identity::Profile;
 use portcullis_domain::oauth::resource::{Resource, ResourceHash};
 use portcullis_domain::oauth::visitor::Visitor;
 use portcullis_domain::seal::RingNumber;
@@ -327,10 +327,10 @@ pub(super) async fn admit<W: World>(
     headers: &HeaderMap,
     address: IpAddr,
 ) -> Result<Admission, Fault> {
-    let authorization = read::single(headers, &AUTHORIZATION)?.ok_or(Fault::TokenMissing)?;
+    let presented = read::single(headers, &AUTHORIZATION)?.ok_or(Fault::TokenMissing)?;
     // Asked before anything is opened: what was worked out under other keys is worked out again.
     let ring = gate.gateway.policy().ring.number();
-    let known = gate.bearers.recall(authorization).filter(|known| known.ring == ring && known.is_for(resource));
+    let known = gate.bearers.recall(presented).filter(|known| known.ring == ring && known.is_for(resource));
     let bearer = match &known {
         Some(known) => known.bearer.clone(),
         None => match read::authorization(headers)? {
@@ -363,31 +363,33 @@ pub(super) async fn admit<W: World>(
     if let Some(known) = known.filter(is_fresh) {
         return Ok(Admission { bearer, person, who: known.who, visitor: known.visitor });
     }
-    let (claims, session) = match (&bearer, &admitted) {
-        (Bearer::Stranger(stranger), _) => (&stranger.claims, stranger.session.clone()),
-        (Bearer::Own(_), Some(admitted)) => {
-            (&admitted.known().ok_or(UNTOLD)?.claims, base64url(&admitted.session_id()))
-        }
-        (Bearer::Own(_), None) => return Err(UNTOLD),
-    };
-    let identity = identity(claims, &session, &protected.form).ok_or(UNTOLD)?;
+    let form = &protected.form;
     let is_wanted = matches!(protected.behind, Behind::Here(_)) || gate.protection.watch().is_some();
-    let (identity, visitor, renew) = if is_wanted || protected.form.has_credential() {
+    let (authorization, visitor, renew) = if is_wanted || form.has_credential() {
         // On the heap: it is rare, and whoever is known carries no room for it.
-        let told = Box::pin(introduce(gate, resource, &protected.form, headers, &bearer, admitted.as_ref(), identity));
-        let (identity, visitor, renew) = told.await?;
-        (identity, is_wanted.then(|| Arc::new(visitor)), renew)
+        let told = Box::pin(introduce(gate, resource, form, headers, &bearer, admitted.as_ref()));
+        let (authorization, visitor, renew) = told.await?;
+        (authorization, is_wanted.then(|| Arc::new(visitor)), renew)
     } else {
-        (identity, None, None)
+        (None, None, None)
     };
-    let (of, who) = (version, Arc::new(Introduced::of(identity)));
+    let who = match (&bearer, &admitted) {
+        (Bearer::Stranger(stranger), _) => {
+            introduced(&stranger.claims.profile(), &stranger.session, form, authorization)
+        }
+        (Bearer::Own(_), Some(admitted)) => {
+            introduced(&admitted.profile().ok_or(UNTOLD)?, &base64url(&admitted.session_id()), form, authorization)
+        }
+        (Bearer::Own(_), None) => None,
+    };
+    let (of, who) = (version, Arc::new(who.ok_or(UNTOLD)?));
     let known = Known { ring, bearer: bearer.clone(), of, who: Arc::clone(&who), visitor: visitor.clone(), renew };
-    gate.bearers.remember(authorization, known);
+    gate.bearers.remember(presented, known);
     Ok(Admission { bearer, person, who, visitor })
 }
 
-/// Somebody who is not known yet, or no longer, as a service in this process gets to know them; what the upstream is told, with a
-/// credential if it is shown one; and until when it may be.
+/// The credential that the upstream is shown, if it is shown one; somebody who is not known yet, or no longer, as a service in this
+/// process gets to know them; and until when the credential may be used.
 async fn introduce<W: World>(
     gate: &Gate<W>,
     resource: &Resource,
@@ -395,8 +397,7 @@ async fn introduce<W: World>(
     headers: &HeaderMap,
     bearer: &Bearer,
     admitted: Option<&Admitted>,
-    mut identity: Identity,
-) -> Result<(Identity, Visitor, Option<Timestamp>), Fault> {
+) -> Result<(Option<HeaderValue>, Visitor, Option<Timestamp>), Fault> {
     let mut visitor = match bearer {
         Bearer::Stranger(stranger) => Visitor::from(&**stranger),
         Bearer::Own(_) => admitted.and_then(Visitor::of).ok_or(UNTOLD)?,
@@ -416,8 +417,7 @@ async fn introduce<W: World>(
     let renew = credential.as_ref().map(|credential| credential.renew);
     let shown = credential.as_ref().filter(|_| matches!(form, Form::IdToken));
     visitor.id_token = shown.map(Credential::token).transpose()?;
-    identity.authorization = credential.map(|credential| credential.authorization);
-    Ok((identity, visitor, renew))
+    Ok((credential.map(|credential| credential.authorization), visitor, renew))
 }
 
 /// What is worked out once of a bearer.
@@ -473,18 +473,22 @@ fn refuse(fault: Fault, resource: &Resource, path: &str) -> Answer {
 }
 
 /// Who the upstream is told that it is. An address that the provider has not verified is nobody's, so it is not passed on.
-fn identity(claims: &Claims, session: &str, form: &Form) -> Option<Identity> {
-    let user = Some(Identity::value(&claims.subject)?);
-    if matches!(form, Form::SubjectOnly) {
-        return Some(Identity { user, ..Identity::default() });
-    }
-    let verified = claims.email.as_deref().filter(|_| claims.email_verified);
-    Some(Identity {
-        user,
-        email: verified.and_then(Identity::value),
-        groups: Identity::list(claims.groups.iter().map(String::as_str)),
-        preferred_username: claims.preferred_username.as_deref().and_then(Identity::value),
-        session: Identity::value(session),
-        authorization: None,
+fn introduced(
+    profile: &Profile<'_>,
+    session: &str,
+    form: &Form,
+    authorization: Option<HeaderValue>,
+) -> Option<Introduced> {
+    let authorization = authorization.as_ref();
+    let subject = Identity { user: profile.subject, authorization, ..Identity::default() };
+    Introduced::of(&match form {
+        Form::SubjectOnly => subject,
+        _ => Identity {
+            email: profile.email.filter(|_| profile.email_verified),
+            groups: &profile.groups,
+            preferred_username: profile.preferred_username,
+            session,
+            ..subject
+        },
     })
 }

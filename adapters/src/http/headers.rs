@@ -32,121 +32,142 @@ use portcullis_domain::limits;
 use portcullis_domain::wire::trace;
 use zeroize::Zeroizing;
 
-/// Who is asking, as the upstream is told. Made once per session.
-#[derive(Debug, Clone, Default)]
-pub struct Identity {
+/// Who is asking, as the upstream is told. What is empty, or longer than an identity header may be, is not said.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Identity<'a> {
     /// `X-Forwarded-User`.
-    pub user: Option<HeaderValue>,
+    pub user: &'a str,
     /// `X-Forwarded-Email`.
-    pub email: Option<HeaderValue>,
-    /// `X-Forwarded-Groups`, separated by commas.
-    pub groups: Option<HeaderValue>,
+    pub email: Option<&'a str>,
+    /// `X-Forwarded-Groups`, separated by commas: all or nothing, because half a list of groups would be a false one.
+    pub groups: &'a [&'a str],
     /// `X-Forwarded-Preferred-Username`.
-    pub preferred_username: Option<HeaderValue>,
+    pub preferred_username: Option<&'a str>,
     /// `X-Session-Id`.
-    pub session: Option<HeaderValue>,
-    /// `Authorization`, where the configuration gives the upstream a bearer. It must be marked as sensitive.
-    pub authorization: Option<HeaderValue>,
+    pub session: &'a str,
+    /// `Authorization`, where the configuration gives the upstream a bearer.
+    pub authorization: Option<&'a HeaderValue>,
 }
 
-impl Identity {
-    /// What it says, by the name of the field that says it.
-    pub fn fields(&self) -> [(&'static HeaderName, Option<&HeaderValue>); 6] {
-        let Self { user, email, groups, preferred_username, session, authorization } = self;
-        [
-            (&X_FORWARDED_USER, user.as_ref()),
-            (&X_FORWARDED_EMAIL, email.as_ref()),
-            (&X_FORWARDED_GROUPS, groups.as_ref()),
-            (&X_FORWARDED_PREFERRED_USERNAME, preferred_username.as_ref()),
-            (&X_SESSION_ID, session.as_ref()),
-            (&AUTHORIZATION, authorization.as_ref()),
-        ]
-    }
-
-    /// Those of them that say something.
-    fn said(&self) -> impl Iterator<Item = (&'static HeaderName, &HeaderValue)> {
-        self.fields().into_iter().filter_map(|(name, value)| Some((name, value?)))
-    }
-
-    /// A text as a header value: percent-encoded where a comma, a percent sign, a control or anything beyond ASCII would
-    /// change its meaning. Nothing, if it is empty or longer than an identity header may be.
-    pub fn value(text: &str) -> Option<HeaderValue> {
-        Self::list([text])
-    }
-
-    /// Several texts as one value, with commas between. All or nothing: half a list of groups would be a false one.
-    pub fn list<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<HeaderValue> {
-        let mut value = String::new();
-        for text in texts {
-            if !value.is_empty() {
-                value.push(',');
-            }
-            encode(text, &mut value);
-            if value.len() > limits::IDENTITY_HEADER_MAX {
-                return None;
-            }
-        }
-        if value.is_empty() { None } else { HeaderValue::try_from(value).ok() }
-    }
-}
-
-fn encode(text: &str, value: &mut String) {
+/// Appends a text as a header value: percent-encoded where a comma, a percent sign, a control or anything beyond ASCII would change its
+/// meaning.
+fn encode(text: &str, value: &mut Vec<u8>) {
     // White space at the ends would not survive a header; encoding each that stands there keeps the text whole.
     let inner = text.trim_matches(' ');
     let lead = text.len().saturating_sub(text.trim_start_matches(' ').len());
     let inner_end = lead.saturating_add(inner.len());
     // As almost always: nothing has to be encoded.
-    value.reserve(text.len());
     if inner.len() == text.len() && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b',' | b'%'))
     {
-        value.push_str(text);
+        value.extend_from_slice(text.as_bytes());
         return;
     }
     for (at, byte) in text.bytes().enumerate() {
         let edge = byte == b' ' && (at < lead || at >= inner_end);
         match byte {
             b',' | b'%' => percent(byte, value),
-            b' '..=b'~' if !edge => value.push(char::from(byte)),
+            b' '..=b'~' if !edge => value.push(byte),
             _ => percent(byte, value),
         }
     }
 }
 
-fn percent(byte: u8, value: &mut String) {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    value.push('%');
+fn percent(byte: u8, value: &mut Vec<u8>) {
+    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+    value.push(b'%');
     for half in [byte >> 4, byte & 0x0f] {
         value.extend(DIGITS.get(usize::from(half)));
     }
 }
 
-/// Who is asking, and how it is written in a request's head: once per session, because it is most of what the gate puts in.
+/// Who is asking, written as lines of a request's head: once per session, because it is most of what the gate puts in.
 pub struct Introduced {
-    identity: Identity,
-    /// All its fields, a line each. One of them may be a credential.
+    /// A line for each field that says something, in the order of [`INTRODUCING`]. One of them may be a credential.
     lines: Zeroizing<Vec<u8>>,
 }
 
+/// The fields that say who is asking.
+static INTRODUCING: [HeaderName; 6] = [
+    HeaderName::from_static("x-forwarded-user"),
+    HeaderName::from_static("x-forwarded-email"),
+    HeaderName::from_static("x-forwarded-groups"),
+    HeaderName::from_static("x-forwarded-preferred-username"),
+    HeaderName::from_static("x-session-id"),
+    AUTHORIZATION,
+];
+
 impl Introduced {
-    /// Somebody of whom this is said.
+    /// Somebody of whom this is said. Nothing, if the user cannot be: nobody is to be taken for somebody without a name.
     #[must_use]
-    pub fn of(identity: Identity) -> Self {
-        let mut lines = Vec::with_capacity(identity.said().map(|(name, value)| line_length(name, value)).sum());
-        identity.said().for_each(|(name, value)| put_line(&mut lines, name, value));
-        Self { identity, lines: Zeroizing::new(lines) }
+    pub fn of(identity: &Identity<'_>) -> Option<Self> {
+        let Identity { user, email, groups, preferred_username, session, authorization } = identity;
+        let [user_name, email_name, groups_name, preferred_name, session_name, authorization_name] = &INTRODUCING;
+        let said = [user, session].into_iter().chain(email).chain(preferred_username).chain(*groups);
+        let room: usize = INTRODUCING.iter().map(|name| name.as_str().len().saturating_add(4)).sum();
+        // Nothing has to be encoded, as almost always, or it grows.
+        let room = said.map(|text| text.len().saturating_add(1)).fold(room, usize::saturating_add);
+        let room = room.saturating_add(authorization.map_or(0, HeaderValue::len));
+        let mut lines = Zeroizing::new(Vec::with_capacity(room));
+        let is_said = put_text(&mut lines, user_name, [*user]);
+        put_text(&mut lines, email_name, *email);
+        put_text(&mut lines, groups_name, groups.iter().copied());
+        put_text(&mut lines, preferred_name, *preferred_username);
+        put_text(&mut lines, session_name, [*session]);
+        if let Some(value) = authorization {
+            put_line(&mut lines, authorization_name, value);
+        }
+        is_said.then_some(Self { lines })
     }
 
-    /// What is said.
-    #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    /// What is said, by the name of the field that says it.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static HeaderName, Option<HeaderValue>)> {
+        let mut rest = self.lines.as_slice();
+        INTRODUCING.iter().map(move |name| {
+            let line = rest.strip_prefix(name.as_str().as_bytes()).and_then(|line| line.strip_prefix(b": "));
+            // No value holds an end of a line.
+            let Some((line, end)) = line.and_then(|line| Some((line, memchr::memchr(b'\r', line)?))) else {
+                return (name, None);
+            };
+            let (value, behind) = line.split_at_checked(end).unwrap_or_default();
+            rest = behind.strip_prefix(b"\r\n").unwrap_or_default();
+            let mut value = HeaderValue::from_bytes(value).ok();
+            if let Some(value) = &mut value {
+                value.set_sensitive(*name == AUTHORIZATION);
+            }
+            (name, value)
+        })
     }
 }
 
 impl std::fmt::Debug for Introduced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Introduced").field(&self.identity).finish()
+        f.write_str("Introduced(..)")
     }
+}
+
+/// A line that says these texts with commas between; nothing, if that would be empty or longer than an identity header may be. Whether
+/// it is there.
+fn put_text<'a>(lines: &mut Vec<u8>, name: &HeaderName, texts: impl IntoIterator<Item = &'a str>) -> bool {
+    let before = lines.len();
+    lines.extend_from_slice(name.as_str().as_bytes());
+    lines.extend_from_slice(b": ");
+    let begin = lines.len();
+    for text in texts {
+        if lines.len() > begin {
+            lines.push(b',');
+        }
+        encode(text, lines);
+        if lines.len().saturating_sub(begin) > limits::IDENTITY_HEADER_MAX {
+            lines.truncate(before);
+            return false;
+        }
+    }
+    if lines.len() == begin {
+        lines.truncate(before);
+        return false;
+    }
+    lines.extend_from_slice(b"\r\n");
+    true
 }
 
 /// Takes fields, in the order in which they go out.
@@ -156,7 +177,7 @@ pub trait Fields {
 
     /// All that is said of somebody.
     fn introduce(&mut self, who: &Introduced) {
-        who.identity.said().for_each(|(name, value)| self.put(name, value));
+        who.fields().filter_map(|(name, value)| Some((name, value?))).for_each(|(name, value)| self.put(name, &value));
     }
 }
 
@@ -186,10 +207,6 @@ fn put_line(lines: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     lines.extend_from_slice(b"\r\n");
 }
 
-fn line_length(name: &HeaderName, value: &HeaderValue) -> usize {
-    name.as_str().len().saturating_add(value.len()).saturating_add(4)
-}
-
 /// What the gate itself says to the upstream about a request.
 #[derive(Debug)]
 pub struct Injected<'a> {
@@ -215,11 +232,6 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
-static X_FORWARDED_EMAIL: HeaderName = HeaderName::from_static("x-forwarded-email");
-static X_FORWARDED_GROUPS: HeaderName = HeaderName::from_static("x-forwarded-groups");
-static X_FORWARDED_PREFERRED_USERNAME: HeaderName = HeaderName::from_static("x-forwarded-preferred-username");
-static X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -447,37 +459,60 @@ mod tests {
             ("J\u{fc}rgen", Some("J%C3%BCrgen")),
             ("", None),
         ] {
-            let made = Identity::value(text);
-            assert_eq!(made.as_ref().map(|made| made.to_str().unwrap()), value, "{text:?}");
+            let said = said_of(&Identity { user: text, ..Identity::default() });
+            assert_eq!(
+                said.as_deref(),
+                value.map(|value| format!("x-forwarded-user: {value}\r\n")).as_deref(),
+                "{text:?}"
+            );
         }
-        assert_eq!(Identity::list(["staff", "a,b"]).unwrap(), "staff,a%2Cb");
-        assert_eq!(Identity::list([]), None);
+        let user = "ada";
+        let groups = |groups| said_of(&Identity { user, groups, ..Identity::default() }).unwrap();
+        assert_eq!(groups(&["staff", "a,b"]), "x-forwarded-user: ada\r\nx-forwarded-groups: staff,a%2Cb\r\n");
+        assert_eq!(groups(&[]), "x-forwarded-user: ada\r\n");
+        assert_eq!(groups(&[""]), "x-forwarded-user: ada\r\n");
         let many = vec!["group"; limits::IDENTITY_HEADER_MAX];
-        assert_eq!(Identity::list(many), None, "never half a list");
+        assert_eq!(groups(&many), "x-forwarded-user: ada\r\n", "never half a list");
+        let long = "a".repeat(limits::IDENTITY_HEADER_MAX + 1);
+        assert!(Introduced::of(&Identity { user: &long, ..Identity::default() }).is_none());
+        let longest = said_of(&Identity { user, email: Some(&long[1..]), session: &long, ..Identity::default() });
+        assert_eq!(longest.unwrap(), format!("x-forwarded-user: ada\r\nx-forwarded-email: {}\r\n", &long[1..]));
+    }
+
+    fn said_of(identity: &Identity<'_>) -> Option<String> {
+        Introduced::of(identity).map(|who| String::from_utf8(who.lines.to_vec()).unwrap())
     }
 
     #[test]
-    fn an_introduction_is_written_as_its_fields_are() {
-        let identity = Identity {
-            user: Identity::value("ada"),
-            groups: Identity::list(["staff", "a,b"]),
-            authorization: Some(HeaderValue::from_static("Bearer secret")),
-            ..Identity::default()
-        };
-        let (mut by_field, mut at_once) = (Vec::new(), Vec::new());
-        for (name, value) in identity.said() {
-            Lines(&mut by_field).put(name, value);
+    fn an_introduction_is_read_as_it_was_written() {
+        let texts = [None, Some("ada: b"), Some("x-session-id: c"), Some("\r\nx-session-id: d")];
+        let secret = HeaderValue::from_static("Bearer secret");
+        for (email, session) in texts.into_iter().flat_map(|email| texts.map(|session| (email, session))) {
+            for authorization in [None, Some(&secret)] {
+                let session = session.unwrap_or_default();
+                let groups = &["staff", "a,b"];
+                let identity =
+                    Identity { user: "ada", email, groups, preferred_username: None, session, authorization };
+                let who = Introduced::of(&identity).unwrap();
+                let (mut by_field, mut at_once, mut map) = (Vec::new(), Vec::new(), HeaderMap::new());
+                for (name, value) in who.fields() {
+                    if let Some(value) = value {
+                        assert_eq!(value.is_sensitive(), *name == AUTHORIZATION);
+                        Lines(&mut by_field).put(name, &value);
+                    }
+                }
+                Lines(&mut at_once).introduce(&who);
+                map.introduce(&who);
+                assert_eq!(at_once, by_field);
+                let count = 2 + [email.is_some(), !session.is_empty(), authorization.is_some()]
+                    .map(usize::from)
+                    .iter()
+                    .sum::<usize>();
+                assert_eq!((map.len(), who.fields().count()), (count, 6));
+                assert_eq!(map["x-forwarded-groups"], "staff,a%2Cb");
+                assert_eq!(format!("{who:?}"), "Introduced(..)");
+            }
         }
-        let who = Introduced::of(identity);
-        Lines(&mut at_once).introduce(&who);
-        assert_eq!(at_once, by_field);
-        assert_eq!(
-            at_once,
-            b"x-forwarded-user: ada\r\nx-forwarded-groups: staff,a%2Cb\r\nauthorization: Bearer secret\r\n"
-        );
-        let mut map = HeaderMap::new();
-        map.introduce(&who);
-        assert_eq!(map.len(), 3);
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Gate {
         let handler = move |_core| {
             Everything(Arc::new(Inner {
                 pool: Pool::new(upstream.clone()),
-                who: Introduced::of(identity()),
+                who: Introduced::of(&identity()).unwrap(),
                 body_max,
                 severs: kept.clone(),
                 before: before.clone(),
@@ -160,13 +160,13 @@ impl Drop for Gate {
     }
 }
 
-fn identity() -> Identity {
+fn identity() -> Identity<'static> {
     Identity {
-        user: Identity::value("ada"),
-        email: Identity::value("ada@example.com"),
-        groups: Identity::list(["staff", "a,b"]),
-        preferred_username: Identity::value("Ada"),
-        session: Identity::value("session-1"),
+        user: "ada",
+        email: Some("ada@example.com"),
+        groups: &["staff", "a,b"],
+        preferred_username: Some("Ada"),
+        session: "session-1",
         authorization: None,
     }
 }

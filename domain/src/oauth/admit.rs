@@ -8,7 +8,7 @@ use crate::oauth::cut::{self, Cuts};
 use crate::oauth::exchange::{consulted, provider_session};
 use crate::oauth::fault::Fault;
 use crate::oauth::grant::{Grant, State};
-use crate::oauth::identity::Identity;
+use crate::oauth::identity::Profile;
 use crate::oauth::resource::ResourceHash;
 use crate::oauth::scope::Scopes;
 use crate::oauth::token::AccessToken;
@@ -67,10 +67,10 @@ impl Admitted {
         self.grant.grant().map(Grant::session_id).unwrap_or_default()
     }
 
-    /// What is known of the person, if it was asked for.
+    /// What is said of the person, if it was asked for.
     #[must_use]
-    pub fn known(&self) -> Option<&Identity> {
-        self.identity.as_ref()?.record.identity()
+    pub fn profile(&self) -> Option<Profile<'_>> {
+        self.identity.as_ref()?.record.profile()
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn open(id: &str, ring: &KeyRing) -> Option<Signed> {
     let declared = Declared {
         keys,
         name: fields.optional_text(NAME).ok()?.map(str::to_owned),
-        redirects: fields.texts(REDIRECT).ok()?,
+        redirects: fields.texts(REDIRECT).ok()?.into_iter().map(str::to_owned).collect(),
         method,
         refreshes: flags & REFRESHES != 0,
     };

@@ -70,6 +70,82 @@ impl Claims {
     }
 }
 
+/// Claims where they lie: those that what stands behind the gate is told, and the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile<'a> {
+    /// `iss`.
+    pub issuer: &'a str,
+    /// `sub`.
+    pub subject: &'a str,
+    /// `email`.
+    pub email: Option<&'a str>,
+    /// `email_verified`.
+    pub email_verified: bool,
+    /// `name`.
+    pub name: Option<&'a str>,
+    /// `preferred_username`.
+    pub preferred_username: Option<&'a str>,
+    /// `groups`.
+    pub groups: Vec<&'a str>,
+}
+
+impl Claims {
+    /// The same where they lie.
+    #[must_use]
+    pub fn profile(&self) -> Profile<'_> {
+        Profile {
+            issuer: &self.issuer,
+            subject: &self.subject,
+            email: self.email.as_deref(),
+            email_verified: self.email_verified,
+            name: self.name.as_deref(),
+            preferred_username: self.preferred_username.as_deref(),
+            groups: self.groups.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl<'a> Profile<'a> {
+    /// From the stored form of an identity, of which nothing else is looked at.
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Self, Broken> {
+        Self::read(&Fields::parse(body)?)
+    }
+
+    /// From fields 1 to 7, in the order of their tags, so that none is looked for.
+    fn read(fields: &Fields<'a>) -> Result<Self, Broken> {
+        let short = |tag| match fields.optional_text(tag)? {
+            Some(text) if text.len() > PROFILE_TEXT_MAX => Err(Broken),
+            text => Ok(text),
+        };
+        let profile = Self {
+            issuer: fields.text(1)?,
+            subject: fields.text(2)?,
+            email: short(3)?,
+            email_verified: fields.number(4)? == 1,
+            name: short(5)?,
+            preferred_username: short(6)?,
+            groups: fields.texts(7)?,
+        };
+        let is_bounded =
+            profile.groups.len() <= GROUPS_MAX && profile.groups.iter().all(|group| group.len() <= GROUP_MAX);
+        is_bounded.then_some(profile).ok_or(Broken)
+    }
+}
+
+impl From<Profile<'_>> for Claims {
+    fn from(profile: Profile<'_>) -> Self {
+        Self {
+            issuer: profile.issuer.to_owned(),
+            subject: profile.subject.to_owned(),
+            email: profile.email.map(str::to_owned),
+            email_verified: profile.email_verified,
+            name: profile.name.map(str::to_owned),
+            preferred_username: profile.preferred_username.map(str::to_owned),
+            groups: profile.groups.into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
 impl From<Person> for Claims {
     fn from(person: Person) -> Self {
         let Person { issuer, subject, email, email_verified, name, preferred_username, groups, .. } = person;
@@ -250,24 +326,9 @@ impl Identity {
     pub fn decode(body: &[u8]) -> Result<Self, Broken> {
         // In the order of their tags, so that none is looked for.
         let fields = Fields::parse(body)?;
-        let short = |tag, max| match fields.optional_text(tag)? {
-            Some(text) if text.len() > max => Err(Broken),
-            text => Ok(text.map(str::to_owned)),
-        };
         let secret = |tag| Ok(fields.optional_text(tag)?.map(|token| SecretText::new(token.to_owned())));
         let time = |tag| Ok(fields.optional_number(tag)?.map(Timestamp::from_millis));
-        let claims = Claims {
-            issuer: fields.text(1)?.to_owned(),
-            subject: fields.text(2)?.to_owned(),
-            email: short(3, PROFILE_TEXT_MAX)?,
-            email_verified: fields.number(4)? == 1,
-            name: short(5, PROFILE_TEXT_MAX)?,
-            preferred_username: short(6, PROFILE_TEXT_MAX)?,
-            groups: fields.texts(7)?,
-        };
-        if claims.groups.len() > GROUPS_MAX || claims.groups.iter().any(|group| group.len() > GROUP_MAX) {
-            return Err(Broken);
-        }
+        let claims = Profile::read(&fields)?.into();
         let upstream_refresh = secret(8)?;
         let grants = fields.all(9).map(Listed::decode).collect::<Result<Vec<_>, _>>()?;
         let upstream = Upstream {
@@ -280,7 +341,7 @@ impl Identity {
             },
             refused: time(16)?,
             withheld: fields.optional_number(17)? == Some(1),
-            spares: fields.texts(18)?.into_iter().map(SecretText::new).collect(),
+            spares: fields.texts(18)?.into_iter().map(|token| SecretText::new(token.to_owned())).collect(),
         };
         if grants.len() > IDENTITY_GRANTS_MAX || upstream.spares.len() > UPSTREAM_SPARES_MAX {
             return Err(Broken);

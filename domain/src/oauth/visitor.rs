@@ -32,10 +32,9 @@ impl Visitor {
     /// Whoever was admitted. Nothing, if it was not asked who that is.
     #[must_use]
     pub fn of(admitted: &Admitted) -> Option<Self> {
-        let identity = admitted.known()?;
         Some(Self {
             person: admitted.token.id.person,
-            claims: identity.claims.clone(),
+            claims: admitted.profile()?.into(),
             session: base64url(&admitted.session_id()),
             id: Some(admitted.token.id),
             scopes: admitted.token.scopes.clone(),

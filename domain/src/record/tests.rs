@@ -218,9 +218,13 @@ fn what_is_read_within_the_process_is_what_is_decoded() {
         assert_eq!(read.encode(), body, "{name}");
         assert_eq!(read.identity().map(Identity::encode), decoded.identity().map(Identity::encode), "{name}");
         assert_eq!(format!("{:?}", read.grant()), format!("{:?}", decoded.grant()), "{name}");
+        let asleep = Record::read(&key, &body).unwrap();
+        let claims = decoded.identity().map(|identity| identity.claims.clone());
+        assert_eq!(asleep.profile().map(Claims::from), claims, "{name}");
+        assert_eq!(read.profile(), asleep.profile(), "{name}: awake or asleep");
         assert_eq!(matches!(read, Record::Asleep(_)), decoded.identity().is_some(), "{name}");
         assert!(Record::read(&Key::Cut(CutScope::All), &body).is_err() || read.cut().is_some(), "{name}");
     }
     let broken = Record::read(&Key::Identity(Person([1; 16])), &[2, 1, 9]).unwrap();
-    assert!(broken.identity().is_none(), "nobody is taken for a person without a name");
+    assert!(broken.profile().is_none() && broken.identity().is_none(), "nobody is taken for a person without a name");
 }
