@@ -380,8 +380,9 @@ pub const CONFIGURATION_POLL: Duration = Duration::from_secs(2);
 /// One question of `check` and `health`.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Bearers of whom a process remembers what it has worked out: about a kilobyte each. Who is not among them is worked out again.
-pub const BEARERS_MAX: usize = 4_096;
+/// Bearers of whom a process remembers what it has worked out: about 700 bytes each, 12 MB if there are so many. Who is not among them
+/// is worked out again.
+pub const BEARERS_MAX: usize = 16 * 1024;
 
 /// The longest session id of an MCP server that is passed on.
 pub const MCP_SESSION_ID_MAX: usize = 1_024;

@@ -4,7 +4,8 @@
 //! Whether its session still stands is no part of this, and is asked every time.
 //!
 //! Only what was admitted gets in, so nobody outside chooses what is in here, and how much there is has an end: sets of four,
-//! each behind a lock of its own that is held for a comparison.
+//! each behind a lock of its own that is held for a comparison. Where all four are taken, one in eight of those who come takes a place:
+//! if there are more people than places, most of them would have lost theirs again before they are back, and those who have one keep it.
 
 use crate::seeded::Seeded;
 use hyper::header::HeaderValue;
@@ -16,6 +17,8 @@ use zeroize::Zeroizing;
 
 const WAYS: usize = 4;
 const SETS: usize = BEARERS_MAX / WAYS;
+/// One in so many takes a place that is taken.
+const STAYS: u8 = 8;
 /// A sealed token ends with its authentication tag, which is as good as random: no more of it needs to be hashed.
 const TAIL: usize = 24;
 
@@ -25,14 +28,18 @@ pub(crate) struct Bearers<K> {
     seeded: Seeded,
 }
 
+/// A place: with the hash of whoever has it, which is compared first.
+type Way<K> = Option<(u64, Box<Bearer<K>>)>;
+
 struct Set<K> {
-    ways: [Option<Bearer<K>>; WAYS],
+    ways: [Way<K>; WAYS],
     /// Which one goes next.
     next: usize,
+    /// How many came since, to whom nothing was left.
+    turned_away: u8,
 }
 
 struct Bearer<K> {
-    hash: u64,
     authorization: Zeroizing<Box<[u8]>>,
     known: K,
 }
@@ -40,7 +47,7 @@ struct Bearer<K> {
 impl<K: Clone> Bearers<K> {
     /// None yet.
     pub(crate) fn new() -> Self {
-        let set = || Mutex::new(Set { ways: [const { None }; WAYS], next: 0 });
+        let set = || Mutex::new(Set { ways: [const { None }; WAYS], next: 0, turned_away: 0 });
         Self { sets: std::iter::repeat_with(set).take(SETS).collect(), seeded: Seeded::new() }
     }
 
@@ -49,24 +56,22 @@ impl<K: Clone> Bearers<K> {
         let value = authorization.as_bytes();
         let hash = self.hash(value);
         let set = self.set(hash)?;
-        let bearer = set.ways.iter().flatten().find(|bearer| bearer.hash == hash)?;
+        let (_, bearer) = set.ways.iter().flatten().find(|(known, _)| *known == hash)?;
         secret::same(&bearer.authorization, value).then(|| bearer.known.clone())
     }
 
-    /// Remembers this of a bearer that was admitted, in the place of what was known before, or of another bearer.
+    /// Remembers this of a bearer that was admitted, in the place of what was known before, or of nothing; or of another bearer, if it
+    /// is time for that.
     pub(crate) fn remember(&self, authorization: &HeaderValue, known: K) {
         let value = authorization.as_bytes();
         let hash = self.hash(value);
-        let bearer = Bearer { hash, authorization: Zeroizing::new(value.into()), known };
         let Some(mut set) = self.set(hash) else { return };
-        let same = set.ways.iter().position(|way| way.as_ref().is_some_and(|bearer| bearer.hash == hash));
-        let place = same.unwrap_or(set.next);
-        if same.is_none() {
-            set.next = place.wrapping_add(1) % WAYS;
-        }
-        if let Some(way) = set.ways.get_mut(place) {
-            *way = Some(bearer);
-        }
+        let Some(way) = set.place(hash) else { return };
+        let bearer = Box::new(Bearer { authorization: Zeroizing::new(value.into()), known });
+        let before = way.replace((hash, bearer));
+        // Nobody waits while it is dropped.
+        drop(set);
+        drop(before);
     }
 
     fn hash(&self, value: &[u8]) -> u64 {
@@ -78,6 +83,25 @@ impl<K: Clone> Bearers<K> {
     fn set(&self, hash: u64) -> Option<MutexGuard<'_, Set<K>>> {
         let place = usize::try_from(hash).unwrap_or_default() % SETS;
         self.sets.get(place).map(|set| set.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<K> Set<K> {
+    /// Where somebody with this hash is remembered, if they are.
+    fn place(&mut self, hash: u64) -> Option<&mut Way<K>> {
+        let own = self.ways.iter().position(|way| way.as_ref().is_some_and(|(known, _)| *known == hash));
+        let place = own.or_else(|| self.ways.iter().position(Option::is_none)).or_else(|| self.turn())?;
+        self.ways.get_mut(place)
+    }
+
+    /// Whose place is taken by whoever comes now, if anybody's is.
+    fn turn(&mut self) -> Option<usize> {
+        self.turned_away = self.turned_away.wrapping_add(1) % STAYS;
+        (self.turned_away == 0).then(|| {
+            let place = self.next;
+            self.next = place.wrapping_add(1) % WAYS;
+            place
+        })
     }
 }
 
@@ -120,5 +144,33 @@ mod tests {
         }
         let held = Arc::strong_count(&known) - 1;
         assert!(held <= BEARERS_MAX && held > BEARERS_MAX / 2, "{held}");
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_do_not_push_each_other_out_all_the_time() {
+        let bearers = Bearers::new();
+        let all: Vec<HeaderValue> = (0..BEARERS_MAX * 2).map(|number| bearer(&format!("{number:030}"))).collect();
+        let turn = || {
+            let is_known = |bearer: &&HeaderValue| bearers.recall(bearer).is_some();
+            let (known, others): (Vec<_>, Vec<_>) = all.iter().partition(is_known);
+            others.iter().for_each(|bearer| bearers.remember(bearer, ()));
+            known.len()
+        };
+        turn();
+        let (second, third) = (turn(), turn());
+        assert!(second > BEARERS_MAX / 2 && third > BEARERS_MAX / 2, "{second}, {third}");
+    }
+
+    #[test]
+    fn whoever_goes_on_coming_has_a_place_at_last() {
+        let bearers = Bearers::new();
+        for number in 0..BEARERS_MAX * 8 {
+            bearers.remember(&bearer(&format!("{number:030}")), ());
+        }
+        let late = bearer("late");
+        assert!((0..STAYS).any(|_| {
+            bearers.remember(&late, ());
+            bearers.recall(&late).is_some()
+        }));
     }
 }

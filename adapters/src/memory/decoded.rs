@@ -1,14 +1,23 @@
 //! Grants that were decoded last, so that those of people who are here all the time are not decoded for each of their requests.
 //!
 //! They are found by their stamp, which no two versions of any record share: what is found is never out of date. Each stamp has one
-//! place, and whoever comes later has it, so how much there is has an end.
+//! place, so how much there is has an end, and one in eight of those who find it taken takes it over: if there are more than places, most
+//! would have lost theirs again before they are asked for.
 
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::limits::DECODED_GRANTS_MAX;
 use portcullis_domain::record::Record;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type Place = Option<(Stamp, Arc<Record>)>;
+#[derive(Default)]
+struct Place {
+    kept: Option<(Stamp, Arc<Record>)>,
+    /// How many came since, to whom it was not left.
+    turned_away: u8,
+}
+
+/// One in so many takes a place that is taken.
+const STAYS: u8 = 8;
 
 /// The places.
 pub(super) struct Decoded(Box<[Mutex<Place>]>);
@@ -21,22 +30,29 @@ impl Decoded {
     /// The record of this version.
     pub(super) fn recall(&self, stamp: Stamp) -> Option<Arc<Record>> {
         let place = self.place(stamp)?;
-        place.as_ref().filter(|(kept, _)| *kept == stamp).map(|(_, record)| Arc::clone(record))
+        place.kept.as_ref().filter(|(kept, _)| *kept == stamp).map(|(_, record)| Arc::clone(record))
     }
 
-    /// Keeps it for the next time.
+    /// Keeps it for the next time, if its place is free or it is time that another has it.
     pub(super) fn remember(&self, stamp: Stamp, record: &Arc<Record>) {
-        if let Some(mut place) = self.place(stamp) {
-            *place = Some((stamp, Arc::clone(record)));
+        let Some(mut place) = self.place(stamp) else { return };
+        if place.kept.is_some() {
+            place.turned_away = place.turned_away.wrapping_add(1) % STAYS;
+        }
+        if place.kept.is_none() || place.turned_away == 0 {
+            let before = place.kept.replace((stamp, Arc::clone(record)));
+            // Nobody waits while it is dropped.
+            drop(place);
+            drop(before);
         }
     }
 
     /// This version is over.
     pub(super) fn forget(&self, stamp: Stamp) {
         if let Some(mut place) = self.place(stamp)
-            && place.as_ref().is_some_and(|(kept, _)| *kept == stamp)
+            && place.kept.as_ref().is_some_and(|(kept, _)| *kept == stamp)
         {
-            *place = None;
+            place.kept = None;
         }
     }
 
@@ -64,6 +80,10 @@ mod tests {
         assert!(decoded.recall(other).is_none(), "a place is not a version");
         decoded.forget(other);
         assert!(decoded.recall(stamp(1)).is_some());
+        for _ in 1..STAYS {
+            decoded.remember(other, &record);
+            assert!(decoded.recall(stamp(1)).is_some() && decoded.recall(other).is_none());
+        }
         decoded.remember(other, &record);
         assert!(decoded.recall(stamp(1)).is_none() && decoded.recall(other).is_some());
         decoded.forget(other);
