@@ -230,6 +230,21 @@ fn t271_a_server_that_may_evict_is_refused_and_says_why() {
 }
 
 #[test]
+fn t271_a_server_that_begins_to_evict_is_used_no_more_until_it_stops() {
+    for make in Make::ALL {
+        let server = Server::start(make);
+        let gate = Gate::ready(server.address());
+        assert_eq!(crate::near::warm(&gate, key(43, 0)), None);
+        server.ask(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
+        until("it is used no more", || gate.run(gate.store.load(Keys::of([key(43, 0)]))).is_err());
+        until("for questions neither", || gate.run(gate.store.recall(Keys::of([key(43, 0)]))).is_err());
+        assert_eq!(crate::near::near(&gate, key(43, 0)), None, "{make:?}: what it has said is not believed any more");
+        server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        until("it is used again", || gate.run(gate.store.load(Keys::of([key(43, 0)]))).is_ok());
+    }
+}
+
+#[test]
 fn p02_a_gate_with_other_master_keys_is_refused_and_one_that_rotates_is_not() {
     let server = Server::start(Make::Valkey9);
     let gate = |masters: &[MasterKey]| {
@@ -468,6 +483,27 @@ fn t275_the_documented_user_is_enough_and_may_do_nothing_else() {
         }
         let elsewhere = server.ask(&["ACL", "DRYRUN", "portcullis", "MGET", "other:{a}:cut"]).text();
         assert!(elsewhere.contains("no permissions"), "{make:?}: {elsewhere}");
+    }
+}
+
+#[test]
+fn a_server_without_resp3_keeps_the_contract_and_is_asked_every_time() {
+    for make in Make::ALL {
+        let old = Options::of(make).line("rename-command HELLO \"\"");
+        let server = Server::with(old.acl(&[USER, "user default on nopass ~* &* +@all"]));
+        let of = |password| Gate::with(Settings { wait: 0, ..with_password(server.address(), password) }, sealer());
+        let stranger = of("wrong");
+        assert!(matches!(stranger.run(stranger.store.ready()), Err(Refusal::Login(_))), "{make:?}");
+        let gate = of("hush");
+        assert_eq!(gate.run(gate.store.ready()), Ok(()), "{make:?}");
+        gate.run(clauses::all(&gate.store));
+        crate::near::put(&gate, key(52, 0), 1);
+        server.forget_calls();
+        for _ in 0..3 {
+            assert!(crate::near::gate_reads(&gate, key(52, 0), 1), "{make:?}");
+            assert_eq!(crate::near::near(&gate, key(52, 0)), None, "{make:?}: nobody would tell of a change");
+        }
+        assert!(server.calls().contains(&("mget".to_owned(), 3)), "{make:?}: {:?}", server.calls());
     }
 }
 

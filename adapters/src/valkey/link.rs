@@ -231,8 +231,8 @@ impl Link {
     }
 }
 
-/// Asks a server what it is, as far as that changes.
-pub(super) static PROBE: LazyLock<Vec<u8>> = LazyLock::new(|| command(&[b"INFO", b"replication"]));
+/// Asks a server what it is: for everything, because older ones take only one section by name.
+pub(super) static PROBE: LazyLock<Vec<u8>> = LazyLock::new(|| command(&[b"INFO"]));
 
 /// Where a link leads.
 #[derive(Clone, Debug)]

@@ -64,7 +64,7 @@ impl Server {
         if self.is_loading {
             return Err(Refusal::Loading);
         }
-        if self.eviction != "noeviction" {
+        if self.eviction != KEEPS {
             return Err(Refusal::Evicts(self.eviction.clone()));
         }
         if !self.is_primary {
@@ -101,18 +101,20 @@ impl fmt::Display for Server {
     }
 }
 
-/// What it says of its replication, as far as it changes while a connection lasts.
+/// What it says of itself, as far as it changes while a connection lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Role {
     pub(super) is_primary: bool,
+    pub(super) evicts: bool,
     pub(super) epoch: Epoch,
 }
 
 impl Role {
-    /// From the text of `INFO replication` of this process.
+    /// From the text of `INFO` of this process.
     pub(super) fn read(run: &str, info: &str) -> Option<Self> {
         let is_primary = field(info, "role")? == "master";
-        Some(Self { is_primary, epoch: epoch(run, field(info, "master_replid")?)? })
+        let evicts = field(info, "maxmemory_policy") != Some(KEEPS);
+        Some(Self { is_primary, evicts, epoch: epoch(run, field(info, "master_replid")?)? })
     }
 }
 
@@ -131,6 +133,9 @@ pub(super) fn history(epoch: Epoch) -> String {
 }
 
 const HALF: usize = 16;
+
+/// The only policy under which nothing is thrown away.
+const KEEPS: &str = "noeviction";
 
 /// The value of one line, as `name:value`.
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
@@ -178,6 +183,17 @@ mod tests {
     }
 
     #[test]
+    fn t266_a_server_that_reads_its_files_and_one_that_is_a_replica_are_refused() {
+        for (from, to, refusal) in [
+            ("loading:0", "loading:1", Refusal::Loading),
+            ("loading:0", "", Refusal::Loading),
+            ("role:master", "role:slave", Refusal::Replica),
+        ] {
+            assert_eq!(read(&INFO.replace(from, to)).unwrap().judge(), Err(refusal), "{to}");
+        }
+    }
+
+    #[test]
     fn t271_a_server_that_may_evict_live_records_is_refused() {
         for policy in ["allkeys-lru", "volatile-ttl", "volatile-random", ""] {
             let server = read(&INFO.replace("noeviction", policy)).unwrap();
@@ -185,6 +201,10 @@ mod tests {
         }
         let silent = read(&INFO.replace("maxmemory_policy", "x")).unwrap();
         assert!(silent.judge().is_err(), "a server that does not say is not trusted");
+        for (policy, evicts) in [("noeviction", false), ("allkeys-lru", true), ("", true)] {
+            let role = Role::read("0123456789abcdef", &INFO.replace("noeviction", policy)).unwrap();
+            assert_eq!(role.evicts, evicts, "{policy}: it is looked at again while a connection lasts");
+        }
     }
 
     #[test]
@@ -204,7 +224,7 @@ mod tests {
         let Server { run, epoch: first, .. } = read(INFO).unwrap();
         assert_ne!(read(&INFO.replace("run_id:00", "run_id:01")).unwrap().epoch, first);
         assert_ne!(read(&INFO.replace("replid:ff", "replid:fe")).unwrap().epoch, first);
-        assert_eq!(Role::read(&run, INFO).unwrap(), Role { is_primary: true, epoch: first });
+        assert_eq!(Role::read(&run, INFO).unwrap(), Role { is_primary: true, evicts: false, epoch: first });
         assert_eq!(history(first), "ff11223344556677");
         assert_eq!(read(&INFO.replace("replid:ff", "replid:zz")), None);
     }

@@ -34,6 +34,8 @@ pub(super) enum Ended {
     Nonsense,
     /// The server is a replica now.
     Demoted,
+    /// The server may throw records away now.
+    Evicts,
     /// There is a better server to talk to.
     Left,
     /// Nobody is left who could ask.
@@ -48,6 +50,7 @@ impl Ended {
             Self::Silent => "an answer did not come in time",
             Self::Nonsense => "what came is no answer",
             Self::Demoted => "the server is a replica now",
+            Self::Evicts => "the server may throw records away now",
             Self::Left => "another server is the primary now",
             Self::Unwanted => "it is of no use any more",
         }
@@ -280,9 +283,12 @@ impl<'a> Session<'a> {
 
     fn probed(&mut self, value: Option<Value>) -> Result<(), Ended> {
         let role = value.as_ref().and_then(Value::str).and_then(|info| Role::read(&self.run, info));
-        let Role { is_primary, epoch } = role.ok_or(Ended::Nonsense)?;
+        let Role { is_primary, evicts, epoch } = role.ok_or(Ended::Nonsense)?;
         if !is_primary {
             return Err(Ended::Demoted);
+        }
+        if evicts {
+            return Err(Ended::Evicts);
         }
         if epoch != self.epoch {
             self.epoch = epoch;
