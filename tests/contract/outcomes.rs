@@ -6,7 +6,7 @@ use crate::near::{BOUND, near, until_gone, warm};
 use crate::servers::{Gate, endpoint, settings};
 use crate::valkey::{Cluster, Make, Options, Reply, Server, server::Folder, until};
 use crate::ways::{across, gate, slot};
-use portcullis_adapters::valkey::{Mode, Settings};
+use portcullis_adapters::valkey::{Mode, Refusal, Settings};
 use portcullis_domain::key::Key;
 use portcullis_domain::operation::Keys;
 use portcullis_ports::{Outcome, Seen, Store, Unavailable};
@@ -158,14 +158,14 @@ fn t267_a_node_of_a_cluster_that_dies_is_followed_by_its_replica() {
     }
 }
 
-/// A server that says of itself what a node of a cluster says, and of every record that it is elsewhere.
+/// A server that says of itself what a node of a cluster says, and of every record that it is elsewhere, or cannot be had.
 struct Liar {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
 }
 
 impl Liar {
-    /// By `MOVED` or `ASK`, to there.
+    /// By `MOVED` or `ASK`, to there; or by `CLUSTERDOWN`, and then it says of the cluster that it does not go on.
     fn sends(kind: &'static str, to: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
@@ -179,7 +179,8 @@ impl Liar {
                         ahead.extend_from_slice(&buffer[..read]);
                         while let Some((request, length)) = Reply::first(&ahead).filter(|_| !ahead.is_empty()) {
                             ahead.drain(..length);
-                            let verb = request.list()[0].text();
+                            let words = request.list();
+                            let verb = words[0].text();
                             let answer = match verb.as_str() {
                                 "MGET" | "EVALSHA" | "EVAL" => {
                                     count.fetch_add(1, SeqCst);
@@ -190,6 +191,10 @@ impl Liar {
                                      maxmemory_policy:noeviction\r\nrole:master\r\nmaster_replid:{0}\r\ncluster_enabled:1\r\n",
                                     "0123456789abcdef".repeat(2) + "01234567"
                                 )),
+                                "CLUSTER" if words[1].text() == "INFO" => {
+                                    let state = if kind == "CLUSTERDOWN" { "fail" } else { "ok" };
+                                    bulk(&format!("cluster_enabled:1\r\ncluster_state:{state}\r\n"))
+                                }
                                 "CLUSTER" => format!(
                                     "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n{}:{}\r\n",
                                     bulk(&address.ip().to_string()),
@@ -229,6 +234,24 @@ fn t266_a_redirection_to_a_stranger_is_not_followed() {
         let visited = stranger.accept().map(|(_, address)| address);
         assert_eq!(visited.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "{kind}: nobody came by");
     }
+}
+
+#[test]
+fn t266_what_a_node_that_has_lost_the_others_says_of_who_has_what_is_not_believed() {
+    let cluster = Cluster::start(Make::Valkey8);
+    let alone = Liar::sends("CLUSTERDOWN", cluster.addresses()[0]);
+    let among = |place: usize| {
+        let mut nodes: Vec<_> = cluster.addresses().into_iter().map(endpoint).collect();
+        nodes.insert(place, endpoint(alone.address));
+        gate(Settings { mode: Mode::Cluster(nodes), ..settings(alone.address) })
+    };
+    for place in [0, 3] {
+        let gate = among(place);
+        assert_eq!(gate.run(gate.store.ready()), Ok(()), "{place}");
+        assert!(matches!(commit(&gate, key(105, 0), 1), Outcome::Landed(_)));
+    }
+    let only = gate(Settings { mode: Mode::Cluster(vec![endpoint(alone.address)]), ..settings(alone.address) });
+    assert_eq!(only.run(only.store.ready()), Err(Refusal::NoMap));
 }
 
 #[test]

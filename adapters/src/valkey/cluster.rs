@@ -5,6 +5,7 @@
 //! ask for the map anew, and nothing else.
 
 use super::access::{Access, Endpoint};
+use super::deed;
 use super::link::{Answered, Batch, Failure, Goal, Link, late};
 use super::near::Near;
 use super::nodes::{Lane, Node};
@@ -212,9 +213,11 @@ impl Cluster {
     async fn look(&self) -> Result<Vec<(Slot, Slot, Endpoint)>, Refusal> {
         let mut refusal = Refusal::NoMap;
         for (endpoint, node) in &self.map().nodes {
-            let slots = command(&[b"CLUSTER", b"SLOTS"]);
-            if let Ok(Answered { value, .. }) = node.link(Lane::Operations).send(Batch::one(slots)).await
-                && let Some(map) = read_map(&value, endpoint)
+            let bytes = [command(&INFO), command(&SLOTS)].concat();
+            let batch = Batch { bytes, replies: 2, epoch: None, replicas: None };
+            if let Ok(Answered { value, .. }) = node.link(Lane::Operations).send(batch).await
+                && let Some([info, slots]) = value.list()
+                && let Some(map) = read_map(info, slots, endpoint)
             {
                 return Ok(map);
             }
@@ -222,13 +225,13 @@ impl Cluster {
         for seed in &self.seeds {
             let asked = async {
                 let (mut talk, _) = self.access.talk(seed).await?;
-                let value = talk.ask(&[b"CLUSTER", b"SLOTS"]).await?;
-                match value {
+                let info = talk.ask(&INFO).await?;
+                match talk.ask(&SLOTS).await? {
                     Value::Error(said) if said.starts_with(b"ERR This instance has cluster support disabled") => {
                         Err(Refusal::Mode { is_cluster: false })
                     }
                     Value::Error(said) => Err(super::access::refusal_of(&said)),
-                    value => read_map(&value, seed).ok_or(Refusal::NoMap),
+                    slots => read_map(&info, &slots, seed).ok_or(Refusal::NoMap),
                 }
             };
             let asked = timeout(STORE_CONNECT_DEADLINE, asked).await;
@@ -293,9 +296,12 @@ fn place(said: &[u8], from: &Endpoint) -> Option<Endpoint> {
 
 /// `CLUSTER SLOTS`: for each range its first and last slot, its primary as host, port and more, and its replicas. Nothing if some
 /// slot is served by nobody or by two: half a map is none.
-fn read_map(value: &Value, from: &Endpoint) -> Option<Vec<(Slot, Slot, Endpoint)>> {
+fn read_map(info: &Value, slots: &Value, from: &Endpoint) -> Option<Vec<(Slot, Slot, Endpoint)>> {
+    if deed::goes_on(info) == Some(false) {
+        return None;
+    }
     let mut ranges = Vec::new();
-    for range in value.list()? {
+    for range in slots.list()? {
         let [first, last, primary, ..] = range.list()? else { return None };
         let slot = |value: &Value| value.number().and_then(|slot| u16::try_from(slot).ok()).map(Slot);
         let [host, port, ..] = primary.list()? else { return None };
@@ -322,6 +328,11 @@ fn read_map(value: &Value, from: &Endpoint) -> Option<Vec<(Slot, Slot, Endpoint)
 #[cfg(test)]
 mod tests {
     use super::*;
+/// What a node is asked for the map. One that has lost the others from sight goes on saying what it knew, while they may have replaced
+/// it: what it says of who has what is not believed. A user who may not ask whether it has is told all the same.
+const INFO: [&[u8]; 2] = [b"CLUSTER", b"INFO"];
+const SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
+
 
     fn text(text: &str) -> Value {
         Value::Text(text.as_bytes().to_vec())
@@ -343,7 +354,9 @@ mod tests {
             range(0, 100, text("a"), 1),
             range(101, 8_191, text(""), 3),
         ]);
-        let map = read_map(&whole, &from()).unwrap();
+        let silent = Value::Error(b"NOPERM no".to_vec());
+        let read_map = |slots: &Value| read_map(&silent, slots, &from());
+        let map = read_map(&whole).unwrap();
         let places: Vec<String> = map.iter().map(|(_, _, endpoint)| endpoint.to_string()).collect();
         assert_eq!(places, ["a:1", "seed:3", "seed:2"]);
         for broken in [
@@ -356,9 +369,13 @@ mod tests {
             vec![range(0, 16_384, text("a"), 1)],
             vec![],
         ] {
-            assert_eq!(read_map(&Value::List(broken.clone()), &from()), None, "{broken:?}");
+            assert_eq!(read_map(&Value::List(broken.clone())), None, "{broken:?}");
         }
-        assert_eq!(read_map(&text("x"), &from()), None);
+        assert_eq!(read_map(&text("x")), None);
+        for (state, believed) in [("ok", true), ("fail", false)] {
+            let info = text(&format!("cluster_enabled:1\r\ncluster_state:{state}\r\n"));
+            assert_eq!(super::read_map(&info, &whole, &from()).is_some(), believed, "{state}");
+        }
     }
 
     #[test]

@@ -31,6 +31,11 @@ pub(super) fn question() -> Batch {
     Batch { bytes: QUESTION.clone(), replies: 2, epoch: None, replicas: None }
 }
 
+/// What an answer to `CLUSTER INFO` says of whether the cluster, as far as the node can see, goes on; nothing if it says nothing.
+pub(super) fn goes_on(info: &Value) -> Option<bool> {
+    info.str().map(|info| info.lines().any(|line| line.trim_end() == "cluster_state:ok"))
+}
+
 /// Whether the user may not ask. Without, everything works, and every question is a round trip.
 pub(super) fn is_forbidden(answers: &Value) -> bool {
     let forbidden = |answer: &Value| matches!(answer, Value::Error(said) if code(said) == b"NOPERM");
@@ -42,7 +47,7 @@ impl Deed {
     /// from sight and may have been replaced by now, or one of its slots is on its way to another node.
     pub(super) fn read(answers: &Value) -> Option<Self> {
         let [info, nodes] = answers.list()? else { return None };
-        info.str()?.lines().find(|line| line.trim_end() == "cluster_state:ok")?;
+        goes_on(info).filter(|goes_on| *goes_on)?;
         let own =
             |line: &&str| line.split(' ').nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself"));
         let mut own = nodes.str()?.lines().filter(own);
