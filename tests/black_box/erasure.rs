@@ -49,7 +49,7 @@ fn noted(world: &World) -> (u64, u64) {
 }
 
 #[test]
-fn t262_the_provider_s_tokens_of_a_person_are_revoked_with_the_person_and_no_others() {
+fn the_provider_s_tokens_of_a_person_are_revoked_with_the_person_and_no_others() {
     let (world, client) = before(|provider| provider.revokes(&[200]));
     let ada = [of(&world, &client, "ada"), of(&world, &client, "ada")];
     let bob = of(&world, &client, "bob");
@@ -70,7 +70,7 @@ fn t262_the_provider_s_tokens_of_a_person_are_revoked_with_the_person_and_no_oth
 }
 
 #[test]
-fn t262_an_erasure_waits_for_no_provider_and_fails_for_none() {
+fn an_erasure_waits_for_no_provider_and_fails_for_none() {
     let (world, client) = before(|provider| provider.revokes(&[503, 429, 200]));
     let tokens = of(&world, &client, "ada");
     erase(&world, "ada");
@@ -83,7 +83,7 @@ fn t262_an_erasure_waits_for_no_provider_and_fails_for_none() {
 }
 
 #[test]
-fn t262_what_the_provider_cannot_or_will_not_revoke_is_said() {
+fn what_the_provider_cannot_or_will_not_revoke_is_said() {
     for (refuses, calls) in [(true, 1), (false, 0)] {
         let (world, client) = before(|provider| {
             if refuses {
@@ -98,7 +98,7 @@ fn t262_what_the_provider_cannot_or_will_not_revoke_is_said() {
 }
 
 #[test]
-fn t262_what_the_provider_gives_while_the_person_is_erased_is_revoked_too() {
+fn what_the_provider_gives_while_the_person_is_erased_is_revoked_too() {
     let (world, client) = before(|provider| provider.revokes(&[200]));
     let tokens = of(&world, &client, "ada");
     world.provider.refreshes(|script| script.delay = std::time::Duration::from_millis(500));

@@ -48,7 +48,7 @@ fn id(session: &Value) -> String {
 }
 
 #[test]
-fn t262_the_operator_sees_a_person_s_sessions_and_ends_one_of_them() {
+fn the_operator_sees_a_person_s_sessions_and_ends_one_of_them() {
     let world = world();
     let client = world.public_client("A client");
     let (first, second) = (of(&world, &client, "ada"), of(&world, &client, "ada"));
@@ -157,7 +157,7 @@ fn t085_who_is_kept_out_stays_out_until_let_in_and_nothing_comes_back() {
 }
 
 #[test]
-fn t262_a_person_who_is_erased_is_nowhere_and_may_come_again() {
+fn a_person_who_is_erased_is_nowhere_and_may_come_again() {
     let world = world();
     let client = world.public_client("A client");
     let tokens: Vec<Tokens> = (0..9).map(|_| of(&world, &client, "ada")).collect();

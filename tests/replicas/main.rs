@@ -19,6 +19,7 @@ mod valkey;
 
 mod crashes;
 mod drill;
+mod failover;
 mod fleet;
 mod flows;
 mod lifecycle;

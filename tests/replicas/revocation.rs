@@ -1,9 +1,12 @@
 //! What one gate has ended, none admits a second later (promise P5), and nobody asks the store for what it has already said.
 
 use crate::fleet::{Fleet, storage};
+use crate::flows::jitter;
 use crate::harness::browser::call_request;
-use crate::harness::{Connection, Tokens, World, eventually};
+use crate::harness::http::once;
+use crate::harness::{Ask, Connection, Pkce, Request, Script, Tokens, World, at_once, eventually};
 use crate::valkey::{Make, Proxy, Server};
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const BOUND: Duration = Duration::from_secs(1);
@@ -47,25 +50,31 @@ fn p05_t158_what_one_replica_has_revoked_all_others_refuse_within_a_second() {
     assert!(most < BOUND);
 }
 
-#[test]
-fn p05_what_the_operator_cuts_at_one_replica_all_others_refuse_within_a_second() {
-    use crate::harness::Request;
-    use crate::harness::http::once;
-    use serde_json::json;
-    let server = Server::start(Make::Valkey9);
+/// Two gates that an operator may tell something.
+fn operated(server: &Server) -> Fleet {
     let mut fleet = Fleet::empty();
     for _ in 0..2 {
         fleet.add(|config| {
             config["storage"] = storage(server.address());
-            config["adminToken"] = "an-admin-token-of-a-test-0123456789".into();
+            config["adminToken"] = OPERATOR.into();
         });
     }
+    fleet
+}
+
+const OPERATOR: &str = "an-admin-token-of-a-test-0123456789";
+
+/// The operator tells a gate this, and is answered.
+fn operator(world: &World, path: &str, body: &Value) {
+    let answer = once(world.gate.admin(), &Request::json(path, body).bearer(OPERATOR));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn p05_what_the_operator_cuts_at_one_replica_all_others_refuse_within_a_second() {
+    let server = Server::start(Make::Valkey9);
+    let fleet = operated(&server);
     let client = fleet.at(0).public_client("A client");
-    let operator = |at: usize, path: &str, body: &serde_json::Value| {
-        let request = Request::json(path, body).bearer("an-admin-token-of-a-test-0123456789");
-        let answer = once(fleet.at(at).gate.admin(), &request);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    };
     for body in [
         json!({ "subject": "ada" }),
         json!({ "client_id": client.id }),
@@ -75,20 +84,66 @@ fn p05_what_the_operator_cuts_at_one_replica_all_others_refuse_within_a_second()
         let tokens = fleet.at(0).tokens(&client);
         fleet.replicas.iter().for_each(|replica| warm(&replica.world, &tokens));
         let mut asking = fleet.at(1).connect();
-        operator(0, "/cuts", &body);
+        operator(fleet.at(0), "/cuts", &body);
         let cut = Instant::now();
         assert_eq!(fleet.at(0).call("/mcp", &tokens.access).status, 401, "at once where it was answered: {body}");
         while asking.exchange(&call_request("/mcp", &tokens.access)).status != 401 {
             assert!(cut.elapsed() < BOUND, "{body}: {:?}", cut.elapsed());
         }
         if body.get("keep_out").is_some() {
-            operator(1, "/cuts/lift", &json!({ "client_id": client.id }));
+            operator(fleet.at(1), "/cuts/lift", &json!({ "client_id": client.id }));
         }
     }
     let tokens = fleet.at(1).tokens(&client);
     warm(fleet.at(0), &tokens);
-    operator(1, "/people/erase", &json!({ "subject": "ada" }));
+    operator(fleet.at(1), "/people/erase", &json!({ "subject": "ada" }));
     eventually("the other one knows them no more", || fleet.at(0).call("/mcp", &tokens.access).status == 401);
+}
+
+#[test]
+fn p05_t257_a_cut_at_one_replica_against_a_code_and_a_refresh_at_the_other_leaves_nothing_alive() {
+    let server = Server::start(Make::Valkey9);
+    let fleet = operated(&server);
+    for round in 0..30 {
+        // A client of its own each time: what is cut begins again only two seconds later.
+        let (client, pkce) = (fleet.at(1).public_client(&format!("Client {round}")), Pkce::new());
+        let script = || Script::person(&format!("person-{round}"));
+        let code = fleet.at(1).code_for(&Ask::of(&client, &pkce), script());
+        let other = Pkce::new();
+        let again = fleet.at(1).code_for(&Ask::of(&client, &other), script());
+        let tokens = Tokens::of(&fleet.at(1).exchange(&client, &again, &other));
+        let cut = match round % 3 {
+            0 => json!({ "subject": format!("person-{round}") }),
+            1 => json!({ "client_id": client.id }),
+            _ => json!({ "client_id": client.id, "keep_out": true }),
+        };
+        let answers = at_once(3, |place| {
+            jitter(round, place);
+            match place {
+                0 => {
+                    operator(fleet.at(0), "/cuts", &cut);
+                    None
+                }
+                1 => Some(fleet.at(1).exchange(&client, &code, &pkce)),
+                _ => Some(fleet.at(1).refresh(&client, &tokens.refresh)),
+            }
+        });
+        for answer in answers.into_iter().flatten() {
+            if answer.status != 200 {
+                assert!(matches!(answer.status, 400 | 401), "{cut}: {answer:?}");
+                continue;
+            }
+            let won = Tokens::of(&answer);
+            assert_eq!(fleet.at(0).call("/mcp", &won.access).status, 401, "at once where the cut was answered: {cut}");
+            for replica in 0..2 {
+                let refused = fleet.at(replica).refresh(&client, &won.refresh);
+                assert!(matches!(refused.status, 400 | 401), "{cut}: {refused:?}");
+            }
+            eventually("it is refused there too", || fleet.at(1).call("/mcp", &won.access).status == 401);
+        }
+        let late = fleet.at(1).exchange(&client, &code, &pkce);
+        assert!(matches!(late.status, 400 | 401), "{cut}: {late:?}");
+    }
 }
 
 #[test]
@@ -147,7 +202,7 @@ fn p05_a_replica_that_was_stopped_admits_nobody_who_has_ended_meanwhile() {
 
 #[test]
 fn p05_an_open_stream_at_one_replica_ends_when_its_session_is_revoked_at_another() {
-    use crate::harness::{Answer, Request};
+    use crate::harness::Answer;
     let server = Server::start(Make::Valkey9);
     let fleet = Fleet::start(2, &storage(server.address()));
     let client = fleet.at(0).public_client("A client");

@@ -118,6 +118,19 @@ fn p09_t262_a_store_that_is_away_is_503_and_is_found_again() {
 }
 
 #[test]
+fn p09_t262_a_gate_that_begins_while_the_store_is_away_says_so_and_finds_it() {
+    let server = Server::start(Make::Valkey9);
+    let proxy = Proxy::before(server.address());
+    let mut fleet = Fleet::start(1, &storage(server.address()));
+    let before = Before::at(fleet.at(0));
+    proxy.refuses(true);
+    fleet.add(|config| config["storage"] = storage(proxy.address()));
+    is_told(fleet.at(1), &before);
+    proxy.refuses(false);
+    is_well_again(fleet.at(1), &before);
+}
+
+#[test]
 fn p09_a_commit_whose_answer_is_lost_happens_once_and_is_answered() {
     let server = Server::start(Make::Valkey9);
     let proxy = Proxy::before(server.address());

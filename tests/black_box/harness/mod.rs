@@ -18,6 +18,7 @@ pub use upstream::{Answer, Upstream};
 use portcullis::Running;
 use portcullis::config::{Config, Process};
 use portcullis::embed::Embedded;
+use portcullis_domain::journal::Happened;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -118,6 +119,7 @@ impl World {
 
     /// How often this audit event happened.
     pub fn happened(&self, event: &str) -> u64 {
+        assert!(Happened::ALL.iter().any(|known| known.name() == event), "there is no such event: {event}");
         self.counted(&format!("portcullis_audit_events_total{{event=\"{event}\"}}"))
     }
 

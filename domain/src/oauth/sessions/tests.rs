@@ -81,7 +81,7 @@ fn p09_what_is_not_there_is_no_session_and_what_cannot_be_read_is_no_answer() {
 }
 
 #[test]
-fn t262_the_operator_ends_one_session_once() {
+fn the_operator_ends_one_session_once() {
     let end = |fact| {
         End { id: id(1), address: None }.decide(
             &Facts::new(Epoch::default()).with(Key::Grant(id(1)), fact),
@@ -138,7 +138,7 @@ fn erased(stored: &[(Key, Fact)]) -> (Erased, Vec<Write>) {
 }
 
 #[test]
-fn t262_an_erasure_leaves_nothing_of_a_person_however_many_sessions_they_have() {
+fn an_erasure_leaves_nothing_of_a_person_however_many_sessions_they_have() {
     for sessions in [0, 1, 7, 8, 64] {
         let mut stored = known(sessions);
         let mut rounds = 0;
