@@ -89,6 +89,11 @@ impl Nodes {
         (0..NODES).max_by_key(claimed).unwrap_or_default()
     }
 
+    /// Who has a slot by the word of this node, which is the last to hear that it has lost one.
+    pub(crate) fn owner_by(&self, node: usize, slot: usize) -> usize {
+        if self.nodes[node].owns.contains(&slot) { node } else { self.owner(slot) }
+    }
+
     /// Whether the node answers for this record; otherwise where else it may be.
     pub(crate) fn judge(&self, node: usize, place: Place, asking: bool) -> Result<(), Answer> {
         let Node { owns, hands_over, expects, records, .. } = &self.nodes[node];
@@ -102,11 +107,10 @@ impl Nodes {
 
     /// The same for a change.
     pub(crate) fn takes(&self, node: usize, place: Place, asking: bool) -> Result<(), Answer> {
-        if self.nodes[node].paused.contains(&place.0) {
-            Err(Answer::Elsewhere)
-        } else {
-            self.judge(node, place, asking)
-        }
+        let Node { paused, owns, .. } = &self.nodes[node];
+        // It is compared before it is written: what has not come yet is not what somebody has seen, and is not overwritten.
+        let comes = !owns.contains(&place.0) && self.nodes[self.owner(place.0)].records.contains_key(&place);
+        if paused.contains(&place.0) || comes { Err(Answer::Elsewhere) } else { self.judge(node, place, asking) }
     }
 
     pub(crate) fn read(&mut self, node: usize, place: Place, gate: Option<usize>) -> Answer {

@@ -1,16 +1,18 @@
 //! Near caches before a cluster whose slots move all the time.
 //!
-//! The caches are the real ones, and so is the rule by which they believe a node ([`Tenure`]). What is simulated are the nodes, each
-//! of which goes by what it knows itself; the moves, key by key as an operator makes them and as a whole as the nodes make them by
-//! themselves; and the wires, on which answers and pushes keep their order and are late, now and then by seconds.
+//! The caches are the real ones, and so are the rules by which they believe a node ([`Tenure`], [`Holders`]). What is simulated are the
+//! nodes, each of which goes by what it knows itself; the moves, key by key as an operator makes them and as a whole as the nodes make
+//! them by themselves; and the wires, on which answers and pushes keep their order and are late, now and then by seconds.
 //!
-//! The judge: nothing is served of what another gateway had changed, and been told so, more than a second before.
+//! The judge: nothing is served of what another gateway had changed, and been told so, more than a second before, or of what the same one
+//! had changed at all.
 
 use crate::engine::chance::Chance;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::world::locked;
 use crate::nodes::{Answer, NODES, Nodes, Place, RECORDS, SLOTS, fact, key, version};
 use portcullis_adapters::valkey::deed::Tenure;
+use portcullis_adapters::valkey::holders::Holders;
 use portcullis_adapters::valkey::near_cache::{NearCache, Wanted};
 use portcullis_adapters::valkey::resp::Value;
 use portcullis_domain::limits::NEAR_PING;
@@ -83,6 +85,8 @@ struct Gate {
     wires: Vec<Mutex<Wire>>,
     /// Who has which slot, as far as it has heard, and as of when.
     map: Mutex<(Duration, Vec<usize>)>,
+    /// Who was seen to have which slot.
+    holders: Mutex<Holders<usize, usize>>,
 }
 
 struct Wire {
@@ -102,13 +106,21 @@ impl Gate {
             cache: NearCache::new(1 << 20, Duration::ZERO),
             wires: (0..NODES).map(wire).collect(),
             map: Mutex::new((Duration::ZERO, (0..SLOTS).map(|slot| slot % NODES).collect())),
+            holders: Mutex::default(),
         }
+    }
+
+    /// The node that it asks about this slot.
+    fn asks(&self, slot: usize, now: Duration) -> usize {
+        let holder = locked(&self.holders).of(&slot, now).copied();
+        holder.unwrap_or_else(|| locked(&self.map).1[slot])
     }
 }
 
 /// What comes over a wire.
 enum Message {
-    Arrived(Box<(Wanted, Place, u64)>),
+    /// What was asked for at this moment.
+    Arrived(Box<(Duration, Wanted, Place, u64)>),
     Changed(Place),
     States(Duration, Value),
 }
@@ -121,14 +133,11 @@ struct Stage {
     told: Mutex<Told>,
 }
 
-/// Which gateway has written, and whether on the node where it looks for what it has written.
-type Writer = (usize, bool);
-
 /// What was served, and what was told to be written.
 #[derive(Default)]
 struct Told {
     /// By whom, when it was told, where, and which version.
-    written: Vec<(Writer, Duration, Place, u64)>,
+    written: Vec<(usize, Duration, Place, u64)>,
     served: Vec<(usize, Duration, Place, u64)>,
     seen: Seen,
 }
@@ -140,17 +149,15 @@ impl Told {
 
     fn judge(&self) -> Result<(), String> {
         // By place and writer: when it was told of, and the newest version by then.
-        let mut newest: BTreeMap<(Place, Writer), Vec<(Duration, u64)>> = BTreeMap::new();
+        let mut newest: BTreeMap<(Place, usize), Vec<(Duration, u64)>> = BTreeMap::new();
         for (by, told, place, version) in &self.written {
             let own = newest.entry((*place, *by)).or_default();
             let before = own.last().map_or(0, |(_, version)| *version);
             own.push((*told, before.max(*version)));
         }
         for (gate, at, place, version) in &self.served {
-            for by in (0..GATES).flat_map(|by| [(by, true), (by, false)]) {
-                // A slot that has gone and come back while a change was on its way: the writer looks for it on the other node, which
-                // reads on until it hears that it has lost the slot. To those who look there the writer is as everybody else.
-                let late = if by == (*gate, true) { Duration::ZERO } else { EVERYWHERE };
+            for by in 0..GATES {
+                let late = if by == *gate { Duration::ZERO } else { EVERYWHERE };
                 let written = newest.get(&(*place, by)).map_or(&[][..], Vec::as_slice);
                 let known = written.partition_point(|(told, _)| *told + late < *at);
                 let (told, newer) = known.checked_sub(1).map_or((Duration::ZERO, 0), |last| written[last]);
@@ -284,7 +291,8 @@ impl Stage {
                 }
             }
             Message::Arrived(answer) => {
-                let (wanted, place, version) = *answer;
+                let (asked, wanted, place, version) = *answer;
+                self.serve(gate, asked, place, version);
                 if let Some(line) = wire.tenure.line() {
                     cache.arrived(&line, &wanted, &key(place), &fact(version));
                 }
@@ -297,52 +305,79 @@ impl Stage {
         let (keys, cache) = (Keys::of([key(place)]), &self.gates[gate].cache);
         if let Some(facts) = cache.at_hand(&keys, self.scheduler.now()) {
             let version = facts.of(&key(place)).map(version).unwrap_or_default();
-            let mut told = locked(&self.told);
-            told.served.push((gate, self.scheduler.now(), place, version));
-            told.count(if version == 0 { "absence at hand" } else { "at hand" });
+            self.serve(gate, self.scheduler.now(), place, version);
+            self.count(if version == 0 { "absence at hand" } else { "at hand" });
             return;
         }
         let wanted = cache.want(&keys);
-        let node = locked(&self.gates[gate].map).1[place.0];
+        let asked = self.scheduler.now();
+        let node = self.gates[gate].asks(place.0, asked);
         self.scheduler.sleep(self.way()).await;
         let answer = locked(&self.nodes).read(node, place, Some(gate));
         match answer {
-            Answer::Version(version) => self.send(gate, node, Message::Arrived(Box::new((wanted, place, version)))),
+            Answer::Version(version) => {
+                self.send(gate, node, Message::Arrived(Box::new((asked, wanted, place, version))))
+            }
             // It is read there, used once, and not kept.
             Answer::Ask(to) => {
+                self.hands_over(gate, place.0, node, asked);
                 self.scheduler.sleep(self.way()).await;
                 let _once = locked(&self.nodes).read(to, place, None);
                 self.count("asked on");
             }
             Answer::Elsewhere => {
+                self.denied(gate, place.0, node, asked);
                 self.count("moved on");
                 self.looks_at_the_map(gate).await;
             }
         }
     }
 
+    fn serve(&self, gate: usize, asked: Duration, place: Place, version: u64) {
+        locked(&self.told).served.push((gate, asked, place, version));
+    }
+
+    /// A node has said, of what it was sent at this moment, that another has the slot, and that is heard now.
+    fn denied(&self, gate: usize, slot: usize, node: usize, sent: Duration) {
+        locked(&self.gates[gate].holders).denied(&slot, &node, sent);
+    }
+
+    /// The same, that it is on its way to another.
+    fn hands_over(&self, gate: usize, slot: usize, node: usize, sent: Duration) {
+        locked(&self.gates[gate].holders).hands_over(slot, node, sent, self.scheduler.now());
+    }
+
     /// Writes a new version, wherever the record is to be found.
     async fn write(self: &Arc<Self>, gate: usize, place: Place) {
         let barred = self.gates[gate].cache.barred([key(place)].into_iter());
-        let (mut node, mut asking) = (locked(&self.gates[gate].map).1[place.0], false);
+        let (mut node, mut asking) = (self.gates[gate].asks(place.0, self.scheduler.now()), false);
         let written = loop {
+            let sent = self.scheduler.now();
             self.scheduler.sleep(self.way()).await;
             let judged = locked(&self.nodes).takes(node, place, asking);
             match judged {
                 Ok(()) => break self.land(node, place),
-                Err(Answer::Ask(to)) => (node, asking) = (to, true),
+                Err(Answer::Ask(to)) => {
+                    self.hands_over(gate, place.0, node, sent);
+                    (node, asking) = (to, true);
+                }
                 Err(_) => {
                     self.scheduler.sleep(Duration::from_millis(5)).await;
+                    if !asking {
+                        self.denied(gate, place.0, node, sent);
+                    }
                     self.looks_at_the_map(gate).await;
-                    (node, asking) = (locked(&self.gates[gate].map).1[place.0], false);
+                    (node, asking) = (self.gates[gate].asks(place.0, self.scheduler.now()), false);
                 }
             }
         };
         self.scheduler.sleep(self.way()).await;
+        if !asking {
+            locked(&self.gates[gate].holders).took(place.0, node, self.scheduler.now());
+        }
         drop(barred);
-        let is_looked_for_there = asking || locked(&self.gates[gate].map).1[place.0] == node;
         let mut told = locked(&self.told);
-        told.written.push(((gate, is_looked_for_there), self.scheduler.now(), place, written));
+        told.written.push((gate, self.scheduler.now(), place, written));
         told.count(if asking { "written where it is on its way to" } else { "written" });
     }
 
@@ -358,12 +393,13 @@ impl Stage {
         version
     }
 
-    /// Takes over what the nodes say of who has what. What was read on one that has other slots now is not believed any more.
+    /// Takes over what some node says of who has what. What was read on one that has other slots now is not believed any more.
     async fn looks_at_the_map(self: &Arc<Self>, gate: usize) {
         self.scheduler.sleep(self.way()).await;
+        let by = self.scheduler.chance(|chance| chance.place(NODES));
         let (asked, next): (_, Vec<usize>) = {
             let nodes = locked(&self.nodes);
-            (self.scheduler.now(), (0..SLOTS).map(|slot| nodes.owner(slot)).collect())
+            (self.scheduler.now(), (0..SLOTS).map(|slot| nodes.owner_by(by, slot)).collect())
         };
         self.scheduler.sleep(self.way()).await;
         let Gate { wires, map, .. } = &self.gates[gate];

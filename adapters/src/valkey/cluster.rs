@@ -6,12 +6,14 @@
 
 use super::access::{Access, Endpoint};
 use super::deed;
+use super::holders::Holders;
 use super::link::{Answered, Batch, Failure, Goal, Link, late};
 use super::near::Near;
 use super::nodes::{Lane, Node};
 use super::outcome::code;
 use super::refusal::Refusal;
 use super::resp::{Value, command};
+use super::script::{LANDED, first};
 use super::slot::Slot;
 use crate::pace::Seldom;
 use portcullis_domain::limits::{
@@ -20,7 +22,8 @@ use portcullis_domain::limits::{
 use portcullis_domain::operation::Epoch;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -32,6 +35,7 @@ pub(super) struct Cluster {
     waits: bool,
     near: Arc<Near>,
     map: RwLock<Arc<Map>>,
+    holders: Mutex<Holders<Slot, Endpoint>>,
     outdated: Notify,
     /// Connections to nodes that serve nothing any more.
     gone: AtomicU64,
@@ -82,6 +86,7 @@ impl Cluster {
             waits,
             near,
             map: RwLock::default(),
+            holders: Mutex::default(),
             outdated: Notify::new(),
             gone: AtomicU64::new(0),
             refused: Mutex::default(),
@@ -93,6 +98,16 @@ impl Cluster {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn holders(&self) -> MutexGuard<'_, Holders<Slot, Endpoint>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node to be asked first: the one that was last seen to have the slot, while that says more than the map.
+    fn owner<'a>(&self, map: &'a Map, slot: Slot) -> Option<(&'a Endpoint, &'a Node)> {
+        let holder = self.holders().of(&slot, self.near.now()).and_then(|holder| map.nodes.get_key_value(holder));
+        holder.or_else(|| map.owner(slot))
+    }
+
     /// All nodes that serve something.
     pub(super) fn nodes(&self) -> Vec<Node> {
         self.map().nodes.values().cloned().collect()
@@ -100,7 +115,7 @@ impl Cluster {
 
     /// The node that serves a slot, as far as is known.
     pub(super) fn keeper(&self, slot: Slot) -> Option<Node> {
-        let keeper = self.map().owner(slot).map(|(_, node)| node.clone());
+        let keeper = self.owner(&self.map(), slot).map(|(_, node)| node.clone());
         if keeper.is_none() {
             self.outdated.notify_one();
         }
@@ -110,7 +125,7 @@ impl Cluster {
     /// Sends commands about keys of one slot to whoever serves it.
     pub(super) async fn ask(&self, slot: Slot, lane: Lane, batch: Batch) -> Result<Answered, Failure> {
         let map = self.map();
-        let owner = map.owner(slot);
+        let owner = self.owner(&map, slot);
         // What was read on another node than the owner was read where the slot is on its way to.
         let living = batch.epoch.and_then(|epoch| map.living(epoch));
         let elsewhere = living.filter(|(endpoint, _)| owner.is_none_or(|(owner, _)| owner != *endpoint));
@@ -119,7 +134,7 @@ impl Cluster {
             return Err(Failure::NotSent);
         };
         let mut target = Target { endpoint: endpoint.clone(), node: node.clone(), asking: elsewhere.is_some() };
-        let mut answered = self.send(&target, lane, &batch).await;
+        let mut answered = self.send(slot, &target, lane, &batch).await;
         for round in 0..CLUSTER_REDIRECTS {
             let next = match &answered {
                 Ok(Answered { value, .. }) => self.redirected(value, &target),
@@ -130,13 +145,13 @@ impl Cluster {
                 Some(Redirect::Again) => {
                     tokio::time::sleep(CLUSTER_PAUSE.saturating_mul(round)).await;
                     // Meanwhile the slot may have arrived.
-                    if let (false, Some((endpoint, node))) = (target.asking, self.map().owner(slot)) {
+                    if let (false, Some((endpoint, node))) = (target.asking, self.owner(&self.map(), slot)) {
                         target = Target { endpoint: endpoint.clone(), node: node.clone(), asking: false };
                     }
                 }
                 Some(Redirect::To(next)) => target = next,
             }
-            answered = self.send(&target, lane, &batch).await;
+            answered = self.send(slot, &target, lane, &batch).await;
         }
         if !matches!(answered, Ok(_) | Err(Failure::OtherEpoch)) {
             self.outdated.notify_one();
@@ -144,10 +159,13 @@ impl Cluster {
         answered
     }
 
-    async fn send(&self, target: &Target, lane: Lane, batch: &Batch) -> Result<Answered, Failure> {
+    async fn send(&self, slot: Slot, target: &Target, lane: Lane, batch: &Batch) -> Result<Answered, Failure> {
         let link = target.node.link(lane);
         if !target.asking {
-            return link.send(batch.clone()).await;
+            let sent = self.near.now();
+            let answered = link.send(batch.clone()).await?;
+            self.learn(slot, &target.endpoint, &answered.value, sent);
+            return Ok(answered);
         }
         let bytes = [command(&[b"ASKING"]), batch.bytes.clone()].concat();
         let replies = batch.replies.saturating_add(1);
@@ -158,9 +176,20 @@ impl Cluster {
         Ok(Answered { value, epoch })
     }
 
+    /// What an answer to what a node was sent at this moment says of who has the slot.
+    fn learn(&self, slot: Slot, node: &Endpoint, value: &Value, sent: Duration) {
+        let now = self.near.now();
+        match first(value) {
+            Value::Text(said) if said == LANDED => self.holders().took(slot, node.clone(), now),
+            Value::Error(said) if code(said) == b"ASK" => self.holders().hands_over(slot, node.clone(), sent, now),
+            Value::Error(said) if code(said) == b"MOVED" => self.holders().denied(&slot, node, sent),
+            _ => {}
+        }
+    }
+
     /// What an answer says of where to ask; nothing if it is the answer.
     fn redirected(&self, value: &Value, target: &Target) -> Option<Redirect> {
-        let Value::Error(said) = value.list().and_then(<[Value]>::first).unwrap_or(value) else { return None };
+        let Value::Error(said) = first(value) else { return None };
         match code(said) {
             b"TRYAGAIN" => Some(Redirect::Again),
             b"CLUSTERDOWN" => {
@@ -245,6 +274,7 @@ impl Cluster {
 
     /// Links to nodes that are new; those to nodes that serve nothing any more end.
     fn replace(&self, ranges: Vec<(Slot, Slot, Endpoint)>) {
+        self.holders().sweep(self.near.now());
         let before = self.map();
         let mut nodes = BTreeMap::new();
         for (_, _, endpoint) in &ranges {
@@ -294,6 +324,11 @@ fn place(said: &[u8], from: &Endpoint) -> Option<Endpoint> {
     Some(Endpoint { host: host.to_owned(), port: port.parse().ok()? })
 }
 
+/// What a node is asked for the map. One that has lost the others from sight goes on saying what it knew, while they may have replaced
+/// it: what it says of who has what is not believed. A user who may not ask whether it has is told all the same.
+const INFO: [&[u8]; 2] = [b"CLUSTER", b"INFO"];
+const SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
+
 /// `CLUSTER SLOTS`: for each range its first and last slot, its primary as host, port and more, and its replicas. Nothing if some
 /// slot is served by nobody or by two: half a map is none.
 fn read_map(info: &Value, slots: &Value, from: &Endpoint) -> Option<Vec<(Slot, Slot, Endpoint)>> {
@@ -328,11 +363,6 @@ fn read_map(info: &Value, slots: &Value, from: &Endpoint) -> Option<Vec<(Slot, S
 #[cfg(test)]
 mod tests {
     use super::*;
-/// What a node is asked for the map. One that has lost the others from sight goes on saying what it knew, while they may have replaced
-/// it: what it says of who has what is not believed. A user who may not ask whether it has is told all the same.
-const INFO: [&[u8]; 2] = [b"CLUSTER", b"INFO"];
-const SLOTS: [&[u8]; 2] = [b"CLUSTER", b"SLOTS"];
-
 
     fn text(text: &str) -> Value {
         Value::Text(text.as_bytes().to_vec())

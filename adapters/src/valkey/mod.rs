@@ -6,7 +6,7 @@
 //! | `access`, `server`, `refusal` | how a connection is made, what a server says of itself, why one is not used |
 //! | `session`, `link` | one connection at work, and the queue before it that outlives it |
 //! | `sentinel` | where the primary is |
-//! | `cluster`, `slot` | which node of a cluster serves what, and what to do while that changes |
+//! | `cluster`, `holders`, `slot` | which node of a cluster serves what, and what to do while that changes |
 //! | `near_cache`, `near`, `deed` | what was said a moment ago, the links that say when it is true no more, and what a node of a cluster has |
 //! | `examine` | what `check` says of a server |
 //! | `counts` | what is told of all that at `/metrics` |
@@ -20,6 +20,7 @@ mod cluster;
 mod counts;
 pub mod deed;
 mod examine;
+pub mod holders;
 mod link;
 mod near;
 pub mod near_cache;

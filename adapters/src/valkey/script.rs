@@ -4,7 +4,7 @@
 //! before the first write, and only the first write can be refused (no room, no permission): there is no half.
 
 use super::link::Batch;
-use super::resp::command;
+use super::resp::{Value, command};
 use super::server::history;
 use portcullis_domain::limits::BROOM_DELAY;
 use portcullis_domain::operation::Epoch;
@@ -29,6 +29,14 @@ for place = #KEYS + 2, #ARGV, 3 do
   if sweep == '' then redis.call('SET', key, record) else redis.call('SET', key, record, 'PXAT', sweep) end
 end
 return 'LANDED'";
+
+/// What it says when it has written.
+pub(super) const LANDED: &[u8] = b"LANDED";
+
+/// Its own answer, where that of `WAIT` comes behind it.
+pub(super) fn first(value: &Value) -> &Value {
+    value.list().and_then(<[Value]>::first).unwrap_or(value)
+}
 
 /// How servers name a script that they have seen before.
 static NAME: LazyLock<String> = LazyLock::new(|| {

@@ -7,7 +7,7 @@ use super::nodes::{Lane, Node};
 use super::outcome::{Meaning, is_redirection, meaning};
 use super::refusal::{Refusal, quoted};
 use super::resp::{Value, command};
-use super::script::{Call, Sealed};
+use super::script::{Call, LANDED, Sealed, first};
 use super::{Inner, Valkey};
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::hash;
@@ -265,7 +265,7 @@ impl Inner {
 
     fn outcome(&self, value: &Value, lane: Lane) -> Outcome {
         match first(value) {
-            Value::Text(said) if said == b"LANDED" => match (self.wait, value) {
+            Value::Text(said) if said == LANDED => match (self.wait, value) {
                 (wanted, Value::List(answers)) => {
                     let acknowledged =
                         answers.last().and_then(Value::number).and_then(|count| u32::try_from(count).ok());
@@ -391,9 +391,4 @@ const RING_ROUNDS: usize = 8;
 
 fn is_check(record: &Record, checks: &[[u8; 16]]) -> bool {
     matches!(record, Record::RingCheck(found) if found == checks)
-}
-
-/// The script's own answer, where that of `WAIT` comes behind it.
-fn first(value: &Value) -> &Value {
-    value.list().and_then(<[Value]>::first).unwrap_or(value)
 }

@@ -41,6 +41,9 @@ pub const CLUSTER_NODES_MAX: usize = 256;
 pub const CLUSTER_REDIRECTS: u32 = 16;
 /// Before it is sent once more because its slot is on its way; longer with every further time.
 pub const CLUSTER_PAUSE: Duration = Duration::from_millis(10);
+/// For how long a node that was seen to have a slot is asked first, whatever the map says: longer than one that has lost a slot goes
+/// on reading.
+pub const CLUSTER_HELD: Duration = Duration::from_secs(1);
 /// How many names a server should at least remember to tell of: what Valkey and Redis have by default.
 pub const STORE_TRACKED_LEAST: i64 = 1_000_000;
 /// One question to a Sentinel.
