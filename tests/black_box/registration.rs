@@ -9,7 +9,7 @@
 //! | T102, "rotated, revoked token" | a registration access token is derived from the client's id and lives as long as it |
 
 use crate::front::{Front, REGISTER, Sent, ask, asked, client_of, front, page_400, register};
-use crate::harness::{BASE, Client, Pkce, REDIRECT, Request, Response, Tokens, World};
+use crate::harness::{BASE, Client, Pkce, REDIRECT, Request, Response, Script, Tokens, World};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -349,6 +349,50 @@ fn r09_r13_cve_2026_101062_cve_2026_110732_a_registration_gives_no_authority() {
         asked(&world.browser().authorize(&ask(&client)), &client.id);
     }
     assert!(world.upstream.seen().is_empty());
+}
+
+#[test]
+fn as_20_seed_bug_48_what_the_operator_trusts_registers_and_logs_in_and_what_is_not_trusted_any_more_does_not() {
+    let world = World::with(|config| {
+        config["allowPublicClientRegistration"] = json!(false);
+        config["allowLocalhostRedirectURIs"] = json!(false);
+        config["trustedPublicRegistrationSchemes"] = json!(["windsurf"]);
+        config["trustedPublicRegistrationRedirectURIs"] = json!(["https://app.example.com/cb"]);
+    });
+    let wanted = |redirects: &[&str]| Request::json(REGISTER, &metadata(&json!({ "redirect_uris": redirects })));
+    for (redirects, status, error) in [
+        (&["https://app.example.com/cb/"][..], 403, "access_denied"),
+        (&["https://APP.example.com/cb"], 403, "access_denied"),
+        (&["https://app.example.com:443/cb"], 403, "access_denied"),
+        (&["https://app.example.com/cb?x"], 403, "access_denied"),
+        (&["https://app.example.com/cb", "https://foreign.example/cb"], 403, "access_denied"),
+        (&["windsurf://oauth/callback", "https://foreign.example/cb"], 403, "access_denied"),
+        (&["windsurf2://oauth/callback"], 400, "invalid_redirect_uri"),
+        (&["WINDSURF://oauth/callback"], 400, "invalid_redirect_uri"),
+        (&["windsurf://oauth/callback", "http://localhost/cb"], 400, "invalid_redirect_uri"),
+        (&["http://127.0.0.1:1/cb"], 400, "invalid_redirect_uri"),
+        (&["http://[::1]/cb"], 400, "invalid_redirect_uri"),
+    ] {
+        refused(&world.send(&wanted(redirects)), status, error, &redirects.join(" "));
+    }
+    for redirect in ["windsurf://oauth/callback", "https://app.example.com/cb"] {
+        let client = client_of(&world, &[redirect]);
+        let page = world.browser().login(&ask(&client).set("redirect_uri", redirect), Script::default());
+        let there = page.header("location").map_or_else(|| page.text(), str::to_owned);
+        assert!(there.contains(&format!("{redirect}?code=")), "{redirect}: {there}");
+        page_400(&world.browser().authorize(&ask(&client).set("redirect_uri", "windsurf://oauth/other")), redirect);
+    }
+    // An id is judged by the policy of the gate that it comes to: one of the same keys that lets everybody register has handed it out.
+    let open = World::start();
+    for redirects in [&[REDIRECT][..], &["https://foreign.example/cb"], &["https://app.example.com/cb", REDIRECT]] {
+        let client = client_of(&open, redirects);
+        let asking = ask(&client).set("redirect_uri", redirects[0]);
+        asked(&open.browser().authorize(&asking), redirects[0]);
+        page_400(&world.browser().authorize(&asking), redirects[0]);
+        refused(&world.refresh(&client, "pcr_nothing"), 401, "invalid_client", redirects[0]);
+    }
+    let trusted = client_of(&open, &["https://app.example.com/cb"]);
+    asked(&world.browser().authorize(&ask(&trusted).set("redirect_uri", "https://app.example.com/cb")), "trusted");
 }
 
 #[test]
