@@ -345,11 +345,16 @@ impl Operation for Once {
     }
 
     fn decide(&self, facts: &Facts, _now: Timestamp, fresh: &Fresh) -> Decision<u64> {
-        if number(facts) > 0 {
-            return Decision::refuse(Fault::CallbackRepeated);
-        }
-        Decision::commit(vec![writing(KEY, 1, fresh)], Ok(1)).noting(Event::new(Happened::TokensIssued))
+        first(facts, writing(KEY, 1, fresh), Happened::TokensIssued)
     }
+}
+
+/// The decision of what can be done once.
+fn first(facts: &Facts, write: Write, happened: Happened) -> Decision<u64> {
+    if number(facts) > 0 {
+        return Decision::refuse(Fault::CallbackRepeated);
+    }
+    Decision::commit(vec![write], Ok(1)).noting(Event::new(happened))
 }
 
 /// Can be done once, and is to last.
@@ -367,11 +372,7 @@ impl Operation for Lasts {
     }
 
     fn decide(&self, facts: &Facts, _now: Timestamp, fresh: &Fresh) -> Decision<u64> {
-        if number(facts) > 0 {
-            return Decision::refuse(Fault::CallbackRepeated);
-        }
-        let write = crate::clauses::durable(writing(KEY, 1, fresh));
-        Decision::commit(vec![write], Ok(1)).noting(Event::new(Happened::SessionRevoked))
+        first(facts, crate::clauses::durable(writing(KEY, 1, fresh)), Happened::SessionRevoked)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Gate, PATIENCE, Plan, Server, until};
+use crate::support::{Client, Gate, PATIENCE, Plan, Server, until};
 
 const GET: &str = "GET /mcp HTTP/1.1\r\nHost: gate.example\r\nAccept: text/event-stream\r\n\r\n";
 const STREAM: &str =
@@ -46,8 +46,8 @@ fn a_plain_answer_has_no_buffering_header() {
     assert_eq!(gate.client().ask(GET).header("x-accel-buffering"), None);
 }
 
-#[test]
-fn rs13_t235_a_client_that_leaves_ends_the_upstreams_stream() {
+/// A stream of which the client has had the first piece, and whether the upstream sees it end in time.
+fn begun() -> (Gate, Client, mpsc::Receiver<bool>) {
     let (told, closed) = mpsc::channel();
     let server = Server::scripted(move |mut line| {
         line.request();
@@ -60,6 +60,12 @@ fn rs13_t235_a_client_that_leaves_ends_the_upstreams_stream() {
     client.send(GET);
     client.head().unwrap();
     client.chunk();
+    (gate, client, closed)
+}
+
+#[test]
+fn rs13_t235_a_client_that_leaves_ends_the_upstreams_stream() {
+    let (_gate, client, closed) = begun();
     drop(client);
     assert!(closed.recv_timeout(Duration::from_secs(2)).unwrap());
 }
@@ -172,18 +178,7 @@ fn a_slow_upstream_holds_the_client_back() {
 
 #[test]
 fn t235_a_severed_stream_ends_within_a_second() {
-    let (told, closed) = mpsc::channel();
-    let server = Server::scripted(move |mut line| {
-        line.request();
-        line.send(STREAM);
-        line.send(chunk("data: 1\n\n"));
-        told.send(line.is_closed_within(PATIENCE)).unwrap();
-    });
-    let gate = Gate::before(server.address);
-    let mut client = gate.client();
-    client.send(GET);
-    client.head().unwrap();
-    client.chunk();
+    let (gate, mut client, closed) = begun();
     let sever = gate.severs.lock().unwrap().pop().unwrap();
     assert!(sever.is_open());
     sever.close();
