@@ -252,7 +252,12 @@ fn as_13_i_23_t070_chatgpt_lives_by_its_document_and_signs_for_the_token_endpoin
         "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
         "token_endpoint_auth_signing_alg": "RS256",
     });
-    Shape { signs: true, ..native("ChatGPT", &[], redirect) }.connects_by_document(&document);
+    // For a while it left out which of the two it takes.
+    let mut unsaid = document.clone();
+    unsaid["token_endpoint_auth_method"] = Value::Null;
+    for document in [document, unsaid] {
+        Shape { signs: true, ..native("ChatGPT", &[], redirect) }.connects_by_document(&document);
+    }
 }
 
 #[test]

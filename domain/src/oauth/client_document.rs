@@ -115,8 +115,9 @@ impl Document {
             return Err(Fault::ClientMetadata("it has a client_secret"));
         }
         // Left out, it cannot mean what RFC 7591 says, which needs a shared secret.
+        let unsaid = if metadata::can_sign(&document) { AuthMethod::PrivateKeyJwt } else { AuthMethod::None };
         let method = metadata::auth_method(&document)?
-            .map_or(Some(AuthMethod::None), AuthMethod::named)
+            .map_or(Some(unsaid), AuthMethod::named)
             .filter(|method| !method.has_secret())
             .ok_or(Fault::ClientMetadata("token_endpoint_auth_method is not none or private_key_jwt"))?;
         let keys = metadata::keys(&document, method)?;
@@ -278,6 +279,23 @@ mod tests {
             ("jwks", r#"{"keys":[{"kty":"oct","k":"AA"}]}"#, metadata("jwks holds a private or symmetric key")),
         ] {
             assert_eq!(judge(&[(name, value)]).err(), fault, "{name} {value}");
+        }
+        let (both, keys) = (r#"["none","private_key_jwt"]"#, r#""https://app.example/keys""#);
+        for (said, supported, jwks_uri, method) in [
+            ("", both, keys, AuthMethod::PrivateKeyJwt),
+            (r#""private_key_jwt""#, both, keys, AuthMethod::PrivateKeyJwt),
+            (r#""none""#, both, keys, AuthMethod::None),
+            ("", both, "", AuthMethod::None),
+            ("", r#"["none"]"#, keys, AuthMethod::None),
+            ("", r#""private_key_jwt""#, keys, AuthMethod::None),
+            ("", "", keys, AuthMethod::None),
+        ] {
+            let document = judge(&[
+                ("token_endpoint_auth_method", said),
+                ("token_endpoint_auth_methods_supported", supported),
+                ("jwks_uri", jwks_uri),
+            ]);
+            assert_eq!(document.unwrap().method, method, "{said} {supported} {jwks_uri}");
         }
         for method in ["client_secret_basic", "client_secret_post", "client_secret_jwt", "tls_client_auth"] {
             assert!(judge(&[("token_endpoint_auth_method", &quote(method))]).is_err(), "{method}");

@@ -25,6 +25,14 @@ pub(crate) fn auth_method(body: &Json) -> Result<Option<&str>, Fault> {
     optional_text(body, "token_endpoint_auth_method", "token_endpoint_auth_method is not a string")
 }
 
+/// Whether a client that does not say how it authenticates can sign, and names where its signatures are checked. It will, where that
+/// is offered (OpenID Connect Relying Party Metadata Choices 1.0: `token_endpoint_auth_methods_supported`).
+pub(crate) fn can_sign(body: &Json) -> bool {
+    let named = body.optional_text_list("token_endpoint_auth_methods_supported").ok().flatten().unwrap_or_default();
+    let has_keys = ["jwks", "jwks_uri"].iter().any(|name| body.member(name).is_some());
+    has_keys && named.contains(&AuthMethod::PrivateKeyJwt.name())
+}
+
 /// Left out, it means both that are offered: a client that never heard of refresh tokens ignores one. Others that a client
 /// lists in case they are offered are left out of the answer.
 pub(crate) fn refreshes(body: &Json) -> Result<bool, Fault> {
