@@ -80,6 +80,7 @@ pub fn request_headers(data: &[u8]) {
         "authorization",
         "proxy-authorization",
         "dpop",
+        "proxy",
         "forwarded",
         "x-real-ip",
         "x-session-id",
