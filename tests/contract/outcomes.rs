@@ -8,12 +8,13 @@ use crate::valkey::{Cluster, Make, Options, Reply, Server, server::Folder, until
 use crate::ways::{across, gate, slot};
 use portcullis_adapters::valkey::{Mode, Refusal, Settings};
 use portcullis_domain::key::Key;
+use portcullis_domain::limits::CLUSTER_HELD;
 use portcullis_domain::operation::Keys;
 use portcullis_ports::{Outcome, Seen, Store, Unavailable};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Tries to write, on what is there now.
@@ -158,21 +159,31 @@ fn t267_a_node_of_a_cluster_that_dies_is_followed_by_its_replica() {
     }
 }
 
-/// A server that says of itself what a node of a cluster says, and of every record that it is elsewhere, or cannot be had.
+/// A server that says of itself and of its cluster what a node says, and of records what it is told to.
 struct Liar {
     address: SocketAddr,
+    /// The answer to `CLUSTER SLOTS`.
+    map: Arc<Mutex<String>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Liar {
-    /// By `MOVED` or `ASK`, to there; or by `CLUSTERDOWN`, and then it says of the cluster that it does not go on.
+    /// Of every record, that it is elsewhere, by `MOVED` or `ASK`; or `CLUSTERDOWN`, and then it says of the cluster that it does not go on.
     fn sends(kind: &'static str, to: SocketAddr) -> Self {
+        let liar =
+            Self::says(if kind == "CLUSTERDOWN" { "fail" } else { "ok" }, move |_| format!("-{kind} 1 {to}\r\n"));
+        *liar.map.lock().unwrap() = format!("*1\r\n{}", served(0, 16_383, liar.address));
+        liar
+    }
+
+    fn says(state: &'static str, answers: impl Fn(&[Reply]) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let count = Arc::clone(&asked);
+        let (map, answers) = (Arc::new(Mutex::new(String::new())), Arc::new(answers));
+        let (count, slots) = (Arc::clone(&asked), Arc::clone(&map));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let count = Arc::clone(&count);
+                let (count, slots, answers) = (Arc::clone(&count), Arc::clone(&slots), Arc::clone(&answers));
                 std::thread::spawn(move || {
                     let (mut client, mut ahead, mut buffer) = (client, Vec::new(), [0; 4_096]);
                     while let Ok(read @ 1..) = client.read(&mut buffer) {
@@ -180,26 +191,20 @@ impl Liar {
                         while let Some((request, length)) = Reply::first(&ahead).filter(|_| !ahead.is_empty()) {
                             ahead.drain(..length);
                             let words = request.list();
-                            let verb = words[0].text();
-                            let answer = match verb.as_str() {
+                            let answer = match words[0].text().as_str() {
                                 "MGET" | "EVALSHA" | "EVAL" => {
                                     count.fetch_add(1, SeqCst);
-                                    format!("-{kind} 1 {to}\r\n")
+                                    answers(&words)
                                 }
                                 "INFO" => bulk(&format!(
-                                    "redis_version:7.2.4\r\nrun_id:{0}\r\nloading:0\r\naof_enabled:1\r\n\
-                                     maxmemory_policy:noeviction\r\nrole:master\r\nmaster_replid:{0}\r\ncluster_enabled:1\r\n",
-                                    "0123456789abcdef".repeat(2) + "01234567"
+                                    "redis_version:7.2.4\r\nrun_id:{0:040}\r\nloading:0\r\naof_enabled:1\r\n\
+                                     maxmemory_policy:noeviction\r\nrole:master\r\nmaster_replid:{0:040}\r\ncluster_enabled:1\r\n",
+                                    u128::from(address.port()) * 10_u128.pow(30)
                                 )),
                                 "CLUSTER" if words[1].text() == "INFO" => {
-                                    let state = if kind == "CLUSTERDOWN" { "fail" } else { "ok" };
                                     bulk(&format!("cluster_enabled:1\r\ncluster_state:{state}\r\n"))
                                 }
-                                "CLUSTER" => format!(
-                                    "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n{}:{}\r\n",
-                                    bulk(&address.ip().to_string()),
-                                    address.port()
-                                ),
+                                "CLUSTER" => slots.lock().unwrap().clone(),
                                 _ => "+OK\r\n".to_owned(),
                             };
                             if client.write_all(answer.as_bytes()).is_err() {
@@ -213,8 +218,13 @@ impl Liar {
                 });
             }
         });
-        Self { address, asked }
+        Self { address, map, asked }
     }
+}
+
+/// One line of a map.
+fn served(first: u16, last: u16, by: SocketAddr) -> String {
+    format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n{}:{}\r\n", bulk(&by.ip().to_string()), by.port())
 }
 
 fn bulk(text: &str) -> String {
@@ -252,6 +262,55 @@ fn t266_what_a_node_that_has_lost_the_others_says_of_who_has_what_is_not_believe
     }
     let only = gate(Settings { mode: Mode::Cluster(vec![endpoint(alone.address)]), ..settings(alone.address) });
     assert_eq!(only.run(only.store.ready()), Err(Refusal::NoMap));
+}
+
+#[test]
+fn p05_what_a_gate_has_changed_is_looked_for_where_it_was_taken_whatever_the_map_says() {
+    let absent = |words: &[Reply]| format!("*{}\r\n{}", words.len() - 1, "_\r\n".repeat(words.len() - 1));
+    // One that reads on, and one that takes changes, and says of what it is told to forget that it is there.
+    let reads = Liar::says("ok", absent);
+    let (forgets, to) = (Arc::new(AtomicBool::new(false)), reads.address);
+    let forgotten = Arc::clone(&forgets);
+    let other = format!("portcullis:{}", key(107, 0));
+    let takes = Liar::says("ok", move |words| match words[0].text().as_str() {
+        "MGET" if words[1].text() == other && forgotten.load(SeqCst) => format!("-MOVED 1 {to}\r\n"),
+        "MGET" => absent(words),
+        _ => "+LANDED\r\n".to_owned(),
+    });
+    let is_with = |owner: &Liar, rest: &Liar| {
+        let map = format!("*2\r\n{}{}", served(0, 16_382, owner.address), served(16_383, 16_383, rest.address));
+        for liar in [&reads, &takes] {
+            liar.map.lock().unwrap().clone_from(&map);
+        }
+    };
+    let asked = || [&reads, &takes].map(|liar| liar.asked.load(SeqCst));
+    let asks = |gate: &Gate, key: Key, by_question: bool| {
+        let before = asked();
+        let keys = Keys::of([key]);
+        assert!(if by_question { gate.run(gate.store.recall(keys)) } else { gate.run(gate.store.load(keys)) }.is_ok());
+        let after = asked();
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    let mut rounds = 0..20;
+    loop {
+        assert!(rounds.next().is_some(), "this machine is too slow for it");
+        forgets.store(false, SeqCst);
+        is_with(&takes, &reads);
+        let gate = gate(Settings { mode: Mode::Cluster(vec![endpoint(takes.address)]), ..settings(takes.address) });
+        assert_eq!(gate.run(gate.store.ready()), Ok(()));
+        assert!(matches!(commit(&gate, key(106, 0), 1), Outcome::Landed(_)));
+        let taken = Instant::now();
+        // The next map says otherwise, and is asked for as soon as a node says so too.
+        is_with(&reads, &takes);
+        forgets.store(true, SeqCst);
+        until("the map is another", || asks(&gate, key(107, 0), false) == [1, 0]);
+        let found = [asks(&gate, key(106, 0), false), asks(&gate, key(106, 0), true)];
+        if taken.elapsed() < CLUSTER_HELD {
+            assert_eq!(found, [[0, 1], [0, 1]], "whoever has taken it is asked, and nobody else");
+            until("the map counts again", || asks(&gate, key(106, 0), false) == [1, 0]);
+            return;
+        }
+    }
 }
 
 #[test]
