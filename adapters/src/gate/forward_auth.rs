@@ -5,8 +5,8 @@
 //! the answer says who the person is. Nothing that a client can write opens anything: the original path, where a proxy names it, must
 //! belong to the same resource, and the original method decides nothing.
 
+use super::admission::{admit, turn_away};
 use super::answer::Answer;
-use super::protected::{admit, turn_away};
 use super::{Gate, read};
 use crate::http::peer::client;
 use crate::http::{Peer, RequestBody};

@@ -4,6 +4,7 @@
 //! response. In between nobody sees a header.
 
 mod admin;
+mod admission;
 mod answer;
 mod bearers;
 mod cors;
@@ -36,6 +37,7 @@ use crate::http::headers::X_REQUEST_ID;
 use crate::http::pages;
 use crate::http::peer::{self, TrustedProxies, client};
 use crate::http::{AnswerBody, Handler, Peer, RequestBody};
+use admission::Known;
 use answer::{Answer, Reply};
 use bearers::Bearers;
 use credential::Credentials;
@@ -49,7 +51,7 @@ use portcullis_domain::oauth::metadata::Metadata;
 use portcullis_domain::wire::html::NotALink;
 use portcullis_ports::World;
 use portcullis_ports::gateway::Gateway;
-use protected::{Caller, Known, Upstreams};
+use protected::{Caller, Upstreams};
 use read::Received;
 use request_id::RequestIds;
 use standing::Standing;
