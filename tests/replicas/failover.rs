@@ -13,7 +13,7 @@ fn p02_p03_t267_t269_what_a_failover_has_lost_redeems_no_code_twice_and_logs_nob
         let proxy = Proxy::before(primary.address());
         let mut fleet = Fleet::start(1, &storage(proxy.address()));
         let (client, [first, second]) = (fleet.at(0).public_client("A client"), [Pkce::new(), Pkce::new()]);
-        let rotated = fleet.at(0).tokens(&client);
+        let [rotated, third] = [0, 0].map(|gate| fleet.at(gate).tokens(&client));
         let [redeemed, other] = [&first, &second].map(|pkce| fleet.at(0).code(&client, pkce));
         until("the replica has it all", || {
             replica.info("master_link_status").as_deref() == Some("up")
@@ -31,6 +31,11 @@ fn p02_p03_t267_t269_what_a_failover_has_lost_redeems_no_code_twice_and_logs_nob
         }
         assert!(fleet.at(0).admits(&lost.access), "{make:?}: where it was answered, nothing is lost yet");
 
+        // A gate that still speaks to the old one does not know what the new one was told, says so to the operator, and ends nothing.
+        let third = Tokens::of(&fleet.at(1).refresh(&client, &third.refresh));
+        fleet.at(0).refresh(&client, &third.refresh).refuses(400, "invalid_grant");
+        assert_eq!(fleet.happened("refresh_token_ahead_of_store"), 1, "{make:?}");
+
         // Now the old one is gone, and its gate is led to the new one.
         primary.kill();
         proxy.leads_to(replica.address());
@@ -41,7 +46,7 @@ fn p02_p03_t267_t269_what_a_failover_has_lost_redeems_no_code_twice_and_logs_nob
             fleet.at(gate).exchange(&client, &redeemed, &first).refuses(400, "invalid_grant");
         }
         // Whoever holds a refresh token of which the new primary has not heard has it from the old one, and goes on, wherever.
-        for (gate, tokens) in [(0, &lost), (1, &next)] {
+        for (gate, tokens) in [(0, &lost), (1, &next), (0, &third)] {
             let on = Tokens::of(&fleet.at(gate).refresh(&client, &tokens.refresh));
             assert!(fleet.replicas.iter().all(|replica| replica.world.admits(&on.access)), "{make:?}");
         }
