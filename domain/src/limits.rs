@@ -260,8 +260,11 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_USUAL: Duration = Duration::from_secs(2);
 /// A kept connection between two requests.
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
-/// The time in which a client that is waited for takes `READ_WINDOW_MIN` bytes of its answers: kernels take up to some megabytes on
-/// a slow client's behalf, and say nothing until a good part of them is gone.
+/// What the kernel takes of an answer before it has sent it, where it lets itself be bounded: without this it takes some megabytes
+/// on behalf of a client that reads nothing. What is on its way to a client that does read is not bounded by it.
+pub const UNSENT_MAX: u32 = 32 * 1_024;
+/// The time in which a client that is waited for takes `READ_WINDOW_MIN` bytes of its answers. It is long because a kernel that cannot
+/// be bounded says nothing until a good part of some megabytes is gone.
 pub const WRITE_STALL: Duration = Duration::from_secs(120);
 /// What a client takes in each `WRITE_STALL`; of an event stream, anything at all.
 pub const READ_WINDOW_MIN: u32 = 32 * 1_024;

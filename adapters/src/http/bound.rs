@@ -1,5 +1,6 @@
 //! Where a listener listens: at an address, once for each core, or at one Unix socket.
 
+use portcullis_domain::limits;
 use std::fmt::Debug;
 use std::fs;
 use std::io;
@@ -39,6 +40,9 @@ impl Socket for TcpStream {
     type Listener = TcpListener;
 
     fn listen(bound: TcpSocket) -> io::Result<TcpListener> {
+        // Every accepted socket has this from the one that listens.
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&bound).set_tcp_notsent_lowat(limits::UNSENT_MAX)?;
         bound.listen(BACKLOG)
     }
 

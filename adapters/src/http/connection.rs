@@ -211,6 +211,7 @@ where
         .serve_connection(TokioIo::new(wire), service);
     let mut ear = None;
     let ended = poll_fn(|cx| {
+        vitals.looked_after();
         let ear = ear.get_or_insert_with(|| Ear::of(cx.waker()));
         match Pin::new(&mut connection).poll(&mut ear.context(cx.waker())) {
             Poll::Pending if vitals.may_rest() => Poll::Ready(None),

@@ -41,6 +41,8 @@ pub(super) struct Vitals {
     farewell: AtomicU8,
     /// The end of the connection was asked for.
     closing: AtomicBool,
+    /// A request was taken up since the connection was last looked after.
+    had_a_turn: AtomicBool,
     /// Requests follow each other so closely that the library's buffers are kept between them.
     busy: AtomicBool,
     /// Whoever runs the connection, once it has run.
@@ -142,9 +144,18 @@ impl Vitals {
         self.closing.store(true, Relaxed);
     }
 
+    /// The connection is looked after.
+    pub(super) fn looked_after(&self) {
+        self.had_a_turn.store(false, Relaxed);
+    }
+
     /// Waits until the client has taken what was answered before: whoever asks on and on and reads nothing has one answer
-    /// waiting, not many.
+    /// waiting, not many. And whoever has many questions at once is answered one, and again when everybody else had a turn.
     pub(super) async fn room(&self) {
+        if self.had_a_turn.load(Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        self.had_a_turn.store(true, Relaxed);
         // Whoever writes wakes the connection when the socket takes again.
         poll_fn(|_| if self.writing() { Poll::Pending } else { Poll::Ready(()) }).await;
     }

@@ -1,13 +1,15 @@
 //! The threads: spread, survive, refuse, stop.
 
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hyper::{Request, Response};
-use portcullis_adapters::http::{AnswerBody, Bound, Handler, Handshake, Peer, RequestBody, Settings, serve};
+use portcullis_adapters::http::{AnswerBody, Bound, Handler, Handshake, Peer, Plain, RequestBody, Settings, serve};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -213,6 +215,79 @@ impl Handler for Nothing {
     async fn handle(&self, _request: Box<Request<RequestBody>>, _peer: Peer) -> Response<AnswerBody> {
         Response::new(AnswerBody::empty())
     }
+}
+
+/// Writes down who was answered, and holds the core at one request until it is told to go on.
+#[derive(Clone)]
+struct Turnstile {
+    opens: Arc<Mutex<Receiver<()>>>,
+    answered: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+impl Handler for Turnstile {
+    async fn handle(&self, request: Box<Request<RequestBody>>, peer: Peer) -> Response<AnswerBody> {
+        if request.uri().path() == "/hold" {
+            self.opens.lock().unwrap().recv().unwrap();
+        }
+        self.answered.lock().unwrap().push(peer.address());
+        Response::new(AnswerBody::from("x".repeat(4_096)))
+    }
+}
+
+/// Starts to answer on one core. The first value is what the stop is told by.
+fn turnstile() -> (watch::Sender<bool>, SocketAddr, Sender<()>, Turnstile) {
+    let bound = Bound::new((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
+    let address = bound.address();
+    let (open, opens) = channel();
+    let turnstile = Turnstile { opens: Arc::new(Mutex::new(opens)), answered: Arc::default() };
+    let (handler, (stop, stopped)) = (turnstile.clone(), watch::channel(false));
+    serve(bound, Settings::default(), Plain, move |_core| handler.clone(), stopped).unwrap();
+    (stop, address, open, turnstile)
+}
+
+#[test]
+fn t246_whoever_asks_much_at_once_is_answered_in_turn_with_everybody_else() {
+    let (_stop, address, open, turnstile) = turnstile();
+    let [mut many, mut one] = [(); 2].map(|()| Client::to(address));
+    for client in [&mut many, &mut one] {
+        assert_eq!(client.ask(HELLO).status, 200);
+    }
+    turnstile.answered.lock().unwrap().clear();
+    many.send("GET /hold HTTP/1.1\r\nHost: gate.example\r\n\r\n".to_owned() + &HELLO.repeat(100));
+    one.send(HELLO);
+    open.send(()).unwrap();
+    assert_eq!(one.answer().status, 200);
+    for _ in 0..=100 {
+        assert_eq!(many.answer().status, 200);
+    }
+    let answered = turnstile.answered.lock().unwrap();
+    let before = answered.iter().take_while(|peer| **peer != one.stream.local_addr().unwrap()).count();
+    assert!(before < 5, "{before} answers of one connection came before the only one of another");
+}
+
+#[test]
+fn t246_the_kernel_keeps_little_for_whoever_asks_and_does_not_read() {
+    const ASKED: usize = 500;
+    let (_stop, address, _open, turnstile) = turnstile();
+    let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    client.set_recv_buffer_size(4_096).unwrap();
+    client.connect(&address.into()).unwrap();
+    let mut client = std::net::TcpStream::from(client);
+    client.write_all(HELLO.repeat(ASKED).as_bytes()).unwrap();
+    let count = || turnstile.answered.lock().unwrap().len();
+    until("nothing more is answered", || {
+        let before = count();
+        std::thread::sleep(Duration::from_millis(300));
+        before > 0 && count() == before
+    });
+    assert!(count() < 32, "{} answers of 4 KiB wait for a client that reads none", count());
+    // And they come as they are taken.
+    let mut taken = 0;
+    let mut some = [0; 4_096];
+    while taken < ASKED * 4_096 {
+        taken += client.read(&mut some).unwrap();
+    }
+    until("all are answered", || count() == ASKED);
 }
 
 #[test]
