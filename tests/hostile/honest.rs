@@ -19,21 +19,29 @@ pub struct Honest<'a> {
     tokens: Mutex<Tokens>,
 }
 
-/// How long calls took.
+/// How long calls and logins took.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
     calls: usize,
     p50: Duration,
     pub p99: Duration,
     most: Duration,
+    logins: usize,
+    login: Duration,
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, p50, p99, most } = self;
-        write!(out, "p50 {p50:.1?}, p99 {p99:.1?}, at the most {most:.1?} ({calls} calls)")
+        let Self { calls, p50, p99, most, logins, login } = self;
+        write!(out, "p50 {p50:.1?}, p99 {p99:.1?}, at the most {most:.1?} ({calls} calls), ")?;
+        write!(out, "a whole login {login:.1?} (p50 of {logins})")
     }
 }
+
+/// Somebody logs in after so many calls.
+const CALLS_PER_LOGIN: usize = 100;
+/// The client refreshes after so many.
+const CALLS_PER_REFRESH: usize = 500;
 
 impl<'a> Honest<'a> {
     /// Registers and logs in.
@@ -55,44 +63,50 @@ impl<'a> Honest<'a> {
     }
 
     /// Calls while something else happens, over one connection as clients do, and refreshes now and then. Others log in
-    /// meanwhile: one person's logins would end their own first session in the end.
+    /// between two calls: one person's logins would end their own first session in the end, and a login beside a call would make
+    /// it wait for what honest people do on a machine of two cores, and not for what is measured.
     pub fn beside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> (Told, T) {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let calls = scope.spawn(|| self.call_until(&over));
-            let logins = scope.spawn(|| {
-                for number in 0_u32.. {
-                    if over.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    enter(self.world, &self.client, Script::person(&format!("honest-{number}")));
-                    thread::sleep(Duration::from_millis(500));
-                }
-            });
+            let works = scope.spawn(|| self.work_until(&over));
             let done = act();
             over.store(true, Ordering::Relaxed);
-            logins.join().expect("an honest person could not log in");
-            (calls.join().expect("an honest client was not answered"), done)
+            (works.join().expect("an honest client was not answered"), done)
         })
     }
 
-    fn call_until(&self, over: &AtomicBool) -> Told {
+    fn work_until(&self, over: &AtomicBool) -> Told {
         let mut connection = self.world.gate.connect(HERE);
-        let mut took = Vec::new();
+        let (mut calls, mut logins) = (Vec::new(), Vec::new());
         while !over.load(Ordering::Relaxed) {
-            if took.len() % 500 == 499 {
+            let number = calls.len();
+            if number % CALLS_PER_REFRESH == CALLS_PER_REFRESH - 1 {
                 self.refresh();
+            }
+            if number % CALLS_PER_LOGIN == CALLS_PER_LOGIN / 2 {
+                let begun = Instant::now();
+                enter(self.world, &self.client, Script::person(&format!("honest-{number}")));
+                logins.push(begun.elapsed());
             }
             let access = self.tokens.lock().unwrap().access.clone();
             let begun = Instant::now();
             let answer = connection.exchange(&call_request("/mcp", &access));
-            took.push(begun.elapsed());
+            calls.push(begun.elapsed());
             assert_eq!(answer.status, 200, "{}", answer.text());
             thread::sleep(Duration::from_millis(4));
         }
-        took.sort_unstable();
-        let at = |part: usize| took[took.len() * part / 100];
-        Told { calls: took.len(), p50: at(50), p99: at(99), most: *took.last().unwrap() }
+        calls.sort_unstable();
+        logins.sort_unstable();
+        let at = |part: usize| calls[calls.len() * part / 100];
+        let most = *calls.last().unwrap();
+        Told {
+            calls: calls.len(),
+            p50: at(50),
+            p99: at(99),
+            most,
+            logins: logins.len(),
+            login: logins[logins.len() / 2],
+        }
     }
 
     fn refresh(&self) {
