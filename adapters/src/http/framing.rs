@@ -56,6 +56,8 @@ pub struct Framing {
     length: Option<u64>,
     chunked: bool,
     old: bool,
+    /// Heads that have come to their end.
+    heads: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,7 @@ impl Framing {
             length: None,
             chunked: false,
             old: false,
+            heads: 0,
         }
     }
 
@@ -157,6 +160,11 @@ impl Framing {
             State::RequestLine | State::Field => self.section,
             State::Sized(_) | State::ChunkSize | State::ChunkData(_) | State::ChunkEnd | State::Trailer => 0,
         }
+    }
+
+    /// How many heads have come whole, from the connection's first on, round about after `u32::MAX`.
+    pub fn heads(&self) -> u32 {
+        self.heads
     }
 
     /// Takes one line, or what has come of it, and hands back the bytes behind it.
@@ -273,6 +281,7 @@ impl Framing {
     }
 
     fn head_end(&mut self) -> Result<(), Misframed> {
+        self.heads = self.heads.wrapping_add(1);
         match (self.length, self.chunked) {
             (Some(_), true) => return Err(Misframed::Both),
             (None, true) => {
@@ -288,7 +297,7 @@ impl Framing {
     /// The next message begins.
     fn begin(&mut self) {
         let partial = std::mem::take(&mut self.partial);
-        *self = Self { partial, ..Self::new() };
+        *self = Self { partial, heads: self.heads, ..Self::new() };
     }
 }
 

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use portcullis_domain::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::Framing;
@@ -87,6 +88,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.kept.drain(..length);
         }
         true
+    }
+
+    /// Watches for the end of a client that has asked more than is being answered: the library looks for it only while it holds
+    /// nothing of the next request. What comes is kept, as much as a head may have, and what is behind that waits in the socket.
+    fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let asks_ahead = self.vitals.serving() && self.framing.heads() != self.vitals.turn();
+        let mut scratch = [0_u8; SCRATCH];
+        while asks_ahead && self.kept.len() < limits::HEAD_MAX {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer)? {
+                Poll::Pending => break,
+                Poll::Ready(()) if buffer.filled().is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Poll::Ready(()) => {
+                    self.judge(buffer.filled())?;
+                    self.keep(buffer.filled());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the client sent something that has no single reading.
@@ -171,6 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Whoever runs the connection flushes at each of its turns.
+        self.watch(cx)?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_pending() {
             self.vitals.set_writing(true);

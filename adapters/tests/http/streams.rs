@@ -71,6 +71,64 @@ fn rs13_t235_a_client_that_leaves_ends_the_upstreams_stream() {
 }
 
 #[test]
+fn t235_a_client_that_asked_ahead_and_leaves_ends_the_upstreams_work() {
+    for (begins, more) in [(true, 1), (true, 3), (false, 1), (false, 3)] {
+        let (told, closed) = mpsc::channel();
+        let server = Server::scripted(move |mut line| {
+            line.head();
+            if begins {
+                line.send(format!("{STREAM}3\r\n:\n\n\r\n"));
+            }
+            told.send(line.is_closed_within(PATIENCE)).unwrap();
+        });
+        let gate = Gate::before(server.address);
+        let mut client = gate.client();
+        let ask = "GET /mcp HTTP/1.1\r\nHost: gate.example\r\n\r\n";
+        client.send(ask.repeat(1 + more));
+        if begins {
+            client.head().unwrap();
+        }
+        until("the upstream is asked", || server.connections() == 1);
+        std::thread::sleep(Duration::from_millis(50));
+        // And some of it later, when the gate has long been answering.
+        client.send(ask);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(server.open(), 1, "it is still there");
+        drop(client);
+        assert!(closed.recv_timeout(Duration::from_secs(2)).unwrap(), "{begins} {more}");
+    }
+}
+
+#[test]
+fn t224_what_is_asked_ahead_is_answered_in_order_whenever_it_came() {
+    const ASKED: usize = 40;
+    let server = Server::scripted(|mut line| {
+        while let Some(asked) = line.request() {
+            std::thread::sleep(Duration::from_millis(3));
+            line.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", asked.body.len()));
+            line.send(asked.body);
+        }
+    });
+    let gate = Gate::before(server.address);
+    let mut client = gate.client();
+    // In pieces that end anywhere: between two requests, in a head, in a body.
+    let asked: String = (0..ASKED)
+        .map(|number| format!("POST /mcp HTTP/1.1\r\nHost: gate.example\r\nContent-Length: 3000\r\n\r\n{number:03000}"))
+        .collect();
+    let mut sender = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        for piece in asked.as_bytes().chunks(1_777) {
+            sender.write_all(piece).unwrap();
+            std::thread::sleep(Duration::from_micros(700));
+        }
+    });
+    for number in 0..ASKED {
+        assert_eq!(client.answer().body, format!("{number:03000}").into_bytes());
+    }
+    sending.join().unwrap();
+}
+
+#[test]
 fn t235_a_client_that_leaves_before_the_head_ends_the_upstreams_work() {
     for body in ["", "Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"] {
         let (told, closed) = mpsc::channel();
