@@ -260,6 +260,8 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_USUAL: Duration = Duration::from_secs(2);
 /// A kept connection between two requests.
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
+/// What a connection keeps of requests that come while an earlier one is being answered, to see whether its client is still there.
+pub const ASKED_AHEAD_MAX: usize = 8 * 1_024;
 /// What the kernel takes of an answer before it has sent it, where it lets itself be bounded: without this it takes some megabytes
 /// on behalf of a client that reads nothing. What is on its way to a client that does read is not bounded by it.
 pub const UNSENT_MAX: u32 = 32 * 1_024;

@@ -91,11 +91,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Watches for the end of a client that has asked more than is being answered: the library looks for it only while it holds
-    /// nothing of the next request. What comes is kept, as much as a head may have, and what is behind that waits in the socket.
+    /// nothing of the next request. A little of what comes is kept, and what is behind that waits in the socket.
+    #[cold]
     fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let asks_ahead = self.vitals.serving() && self.framing.heads() != self.vitals.turn();
         let mut scratch = [0_u8; SCRATCH];
-        while asks_ahead && self.kept.len() < limits::HEAD_MAX {
+        while self.kept.len() < limits::ASKED_AHEAD_MAX {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer)? {
                 Poll::Pending => break,
@@ -192,7 +192,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Whoever runs the connection flushes at each of its turns.
-        self.watch(cx)?;
+        if self.vitals.serving() && self.framing.heads() != self.vitals.turn() {
+            self.watch(cx)?;
+        }
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_pending() {
             self.vitals.set_writing(true);
