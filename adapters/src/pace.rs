@@ -40,9 +40,32 @@ impl Seldom {
     }
 }
 
+/// Who takes a place that is taken: one in eight of those who come. Where there are more of them than places, each would otherwise lose
+/// its own before it is back, and nobody would be found any more.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(u8);
+
+impl Turn {
+    /// How many come for each that takes a place.
+    pub(crate) const EVERY: u8 = 8;
+
+    /// One more comes: whether it is the one.
+    pub(crate) fn comes(&mut self) -> bool {
+        self.0 = self.0.wrapping_add(1) % Self::EVERY;
+        self.0 == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_in_eight_takes_a_place() {
+        let mut turn = Turn::default();
+        let taken: Vec<usize> = (1..=24).filter(|_| turn.comes()).collect();
+        assert_eq!(taken, [8, 16, 24]);
+    }
 
     #[test]
     fn pauses_are_jittered_by_a_fifth() {

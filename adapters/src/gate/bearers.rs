@@ -4,9 +4,9 @@
 //! Whether its session still stands is no part of this, and is asked every time.
 //!
 //! Only what was admitted gets in, so nobody outside chooses what is in here, and how much there is has an end: sets of four,
-//! each behind a lock of its own that is held for a comparison. Where all four are taken, one in eight of those who come takes a place:
-//! if there are more people than places, most of them would have lost theirs again before they are back, and those who have one keep it.
+//! each behind a lock of its own that is held for a comparison. Where all four are taken, few of those who come take a place ([`Turn`]).
 
+use crate::pace::Turn;
 use crate::seeded::Seeded;
 use hyper::header::HeaderValue;
 use portcullis_domain::limits::BEARERS_MAX;
@@ -17,8 +17,6 @@ use zeroize::Zeroizing;
 
 const WAYS: usize = 4;
 const SETS: usize = BEARERS_MAX / WAYS;
-/// One in so many takes a place that is taken.
-const STAYS: u8 = 8;
 /// A sealed token ends with its authentication tag, which is as good as random: no more of it needs to be hashed.
 const TAIL: usize = 24;
 
@@ -35,8 +33,7 @@ struct Set<K> {
     ways: [Way<K>; WAYS],
     /// Which one goes next.
     next: usize,
-    /// How many came since, to whom nothing was left.
-    turned_away: u8,
+    turn: Turn,
 }
 
 struct Bearer<K> {
@@ -47,7 +44,7 @@ struct Bearer<K> {
 impl<K: Clone> Bearers<K> {
     /// None yet.
     pub(crate) fn new() -> Self {
-        let set = || Mutex::new(Set { ways: [const { None }; WAYS], next: 0, turned_away: 0 });
+        let set = || Mutex::new(Set { ways: [const { None }; WAYS], next: 0, turn: Turn::default() });
         Self { sets: std::iter::repeat_with(set).take(SETS).collect(), seeded: Seeded::new() }
     }
 
@@ -90,14 +87,13 @@ impl<K> Set<K> {
     /// Where somebody with this hash is remembered, if they are.
     fn place(&mut self, hash: u64) -> Option<&mut Way<K>> {
         let own = self.ways.iter().position(|way| way.as_ref().is_some_and(|(known, _)| *known == hash));
-        let place = own.or_else(|| self.ways.iter().position(Option::is_none)).or_else(|| self.turn())?;
+        let place = own.or_else(|| self.ways.iter().position(Option::is_none)).or_else(|| self.given_up())?;
         self.ways.get_mut(place)
     }
 
     /// Whose place is taken by whoever comes now, if anybody's is.
-    fn turn(&mut self) -> Option<usize> {
-        self.turned_away = self.turned_away.wrapping_add(1) % STAYS;
-        (self.turned_away == 0).then(|| {
+    fn given_up(&mut self) -> Option<usize> {
+        self.turn.comes().then(|| {
             let place = self.next;
             self.next = place.wrapping_add(1) % WAYS;
             place
@@ -168,7 +164,7 @@ mod tests {
             bearers.remember(&bearer(&format!("{number:030}")), ());
         }
         let late = bearer("late");
-        assert!((0..STAYS).any(|_| {
+        assert!((0..Turn::EVERY).any(|_| {
             bearers.remember(&late, ());
             bearers.recall(&late).is_some()
         }));

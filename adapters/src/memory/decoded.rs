@@ -1,9 +1,9 @@
 //! Grants that were decoded last, so that those of people who are here all the time are not decoded for each of their requests.
 //!
 //! They are found by their stamp, which no two versions of any record share: what is found is never out of date. Each stamp has one
-//! place, so how much there is has an end, and one in eight of those who find it taken takes it over: if there are more than places, most
-//! would have lost theirs again before they are asked for.
+//! place, so how much there is has an end, and few of those who find it taken take it over ([`Turn`]).
 
+use crate::pace::Turn;
 use portcullis_domain::fresh::Stamp;
 use portcullis_domain::limits::DECODED_GRANTS_MAX;
 use portcullis_domain::record::Record;
@@ -12,12 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Default)]
 struct Place {
     kept: Option<(Stamp, Arc<Record>)>,
-    /// How many came since, to whom it was not left.
-    turned_away: u8,
+    turn: Turn,
 }
-
-/// One in so many takes a place that is taken.
-const STAYS: u8 = 8;
 
 /// The places.
 pub(super) struct Decoded(Box<[Mutex<Place>]>);
@@ -36,10 +32,7 @@ impl Decoded {
     /// Keeps it for the next time, if its place is free or it is time that another has it.
     pub(super) fn remember(&self, stamp: Stamp, record: &Arc<Record>) {
         let Some(mut place) = self.place(stamp) else { return };
-        if place.kept.is_some() {
-            place.turned_away = place.turned_away.wrapping_add(1) % STAYS;
-        }
-        if place.kept.is_none() || place.turned_away == 0 {
+        if place.kept.is_none() || place.turn.comes() {
             let before = place.kept.replace((stamp, Arc::clone(record)));
             // Nobody waits while it is dropped.
             drop(place);
@@ -80,7 +73,7 @@ mod tests {
         assert!(decoded.recall(other).is_none(), "a place is not a version");
         decoded.forget(other);
         assert!(decoded.recall(stamp(1)).is_some());
-        for _ in 1..STAYS {
+        for _ in 1..Turn::EVERY {
             decoded.remember(other, &record);
             assert!(decoded.recall(stamp(1)).is_some() && decoded.recall(other).is_none());
         }
